@@ -1,0 +1,1 @@
+"""Pure entities and decisions: no I/O, no clock, no framework."""

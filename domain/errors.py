@@ -1,0 +1,126 @@
+"""What can go wrong, as one tree.
+
+    UnbrokenError
+    ├── Refused        the caller's fault: sending the same again cannot help
+    │   ├── InvalidValue      a value outside its documented set
+    │   ├── UnknownAgent      no agent of that name is served here
+    │   ├── NotYourThread     the thread belongs to another user or agent
+    │   ├── ThreadDeleted     the thread has a tombstone
+    │   └── AckAhead          a cursor that was never handed out
+    ├── Conflict       a race was lost, or a truth already stands
+    │   ├── BodyConflict      this request id already stands for another body
+    │   ├── TimerGone         the timer was cancelled, fired or re-set meanwhile
+    │   └── Fenced            another owner, epoch or attempt has taken over
+    ├── Unavailable    trying again later may help
+    │   ├── QueueFull         the session already has its limit of waiting events
+    │   ├── StoreUnavailable  the database did not answer; nothing was written
+    │   └── CommitUnknown     COMMIT was sent and its answer lost: read before repeating
+    └── TurnFailed     the agent's own end of an attempt, not an error of ours
+        ├── AgentRaised       the graph raised
+        ├── TimedOut          the attempt outlived its time limit
+        └── AnswerTooLong     the attempt outgrew the live stream's bound
+"""
+
+from __future__ import annotations
+
+
+class UnbrokenError(Exception):
+    """Root of every error this package raises on purpose."""
+
+
+class Refused(UnbrokenError):
+    """The caller asked for something that cannot be had; repeating it cannot help."""
+
+
+class InvalidValue(Refused):
+    """A value outside its documented set; `field` names it."""
+
+    def __init__(self, field: str, message: str) -> None:
+        super().__init__(f"{field}: {message}")
+        self.field = field
+
+
+class UnknownAgent(Refused):
+    def __init__(self, agent_id: str) -> None:
+        super().__init__(f"no agent named {agent_id!r} is served here")
+        self.agent_id = agent_id
+
+
+class NotYourThread(Refused):
+    def __init__(self, thread_id: str) -> None:
+        super().__init__(f"thread {thread_id!r} belongs to another user or agent")
+        self.thread_id = thread_id
+
+
+class ThreadDeleted(Refused):
+    def __init__(self, thread_id: str) -> None:
+        super().__init__(f"thread {thread_id!r} was deleted")
+        self.thread_id = thread_id
+
+
+class AckAhead(Refused):
+    def __init__(self, cursor: int, log_index: int) -> None:
+        super().__init__(f"cursor {cursor} was never handed out; the log ends at {log_index}")
+        self.cursor = cursor
+        self.log_index = log_index
+
+
+class Conflict(UnbrokenError):
+    """A race was lost, or another truth already stands."""
+
+
+class BodyConflict(Conflict):
+    def __init__(self, request_id: str, seq: int) -> None:
+        super().__init__(f"request {request_id!r} was already accepted with another body (event {seq})")
+        self.request_id = request_id
+        self.seq = seq
+
+
+class TimerGone(Conflict):
+    def __init__(self, timer_id: str) -> None:
+        super().__init__(f"timer {timer_id!r} was cancelled, fired or set anew meanwhile")
+        self.timer_id = timer_id
+
+
+class Fenced(Conflict):
+    """The writer is no longer the owner of this attempt: nothing it holds may become visible (I5)."""
+
+
+class Unavailable(UnbrokenError):
+    """The same call may succeed later."""
+
+
+class QueueFull(Unavailable):
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"{limit} messages of this thread are already waiting")
+        self.limit = limit
+
+
+class StoreUnavailable(Unavailable):
+    """The store did not do it, and that is certain."""
+
+
+class CommitUnknown(Unavailable):
+    """The store may or may not have done it: read before repeating."""
+
+
+class TurnFailed(UnbrokenError):
+    """An attempt ended without an answer. `code` is the wire's word for it (protocol, rule 9)."""
+
+    code = "model_failed"
+
+    def __init__(self, message: str, *, retryable: bool = False) -> None:
+        super().__init__(message)
+        self.retryable = retryable
+
+
+class AgentRaised(TurnFailed):
+    code = "model_failed"
+
+
+class TimedOut(TurnFailed):
+    code = "timed_out"
+
+
+class AnswerTooLong(TurnFailed):
+    code = "answer_too_long"

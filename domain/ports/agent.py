@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from unbroken.domain.checkpoints import StateChange
+from unbroken.domain.live_stream import ToolPhase
+from unbroken.domain.session import Claim
+from unbroken.domain.turn import Answer, Gate
+
+
+class Attempt(ABC):
+    """One try at a turn, as the agent sees it. Every method is harmless once the gate is closed."""
+
+    claim: Claim
+    gate: Gate
+
+    @abstractmethod
+    def begin_with(self, texts: Sequence[tuple[str, str]]) -> None:
+        """(message id, text) already committed inside this event: the stream begins with them."""
+
+    @abstractmethod
+    def text(self, message_id: str, chunk: str) -> None:
+        """Append to the live stream. Never blocks, never raises; thread-unsafe, call on the event loop."""
+
+    @abstractmethod
+    def text_ends(self, message_id: str) -> None:
+        """This message is complete; others that waited may stream."""
+
+    @abstractmethod
+    def tool(self, tool_call_id: str, name: str, phase: ToolPhase, data: str | None = None) -> None:
+        """Show a step of a tool call beside the text."""
+
+    @abstractmethod
+    async def commit_superstep(self, change: StateChange) -> None:
+        """Make a superstep durable before the next one starts. Raises Fenced, StoreUnavailable, CommitUnknown:
+        all of them end the attempt."""
+
+
+class Agent(ABC):
+    """Turns one event into an answer. Holds no transaction and no connection while it works."""
+
+    @abstractmethod
+    async def run(self, attempt: Attempt) -> Answer:
+        """Run the event of `attempt.claim`; resume without new input if, and only if, `claim.resumes`.
+
+        Raises TurnFailed when the agent failed, Fenced when the gate closed, Unavailable when state could not
+        be read. Cancelling it is allowed at any await.
+        """
+
+
+class Agents(ABC):
+    """The agents served here, by name."""
+
+    @abstractmethod
+    def get(self, agent_id: str) -> Agent:
+        """Raises UnknownAgent."""
+
+    @abstractmethod
+    def names(self) -> Sequence[str]:
+        """The default agent first."""

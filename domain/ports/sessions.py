@@ -1,0 +1,31 @@
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from unbroken.domain.session import Claim, SessionView
+
+
+class Sessions(ABC):
+    """Who works on what: at most one live claim a session, every attempt counted before it runs (I14)."""
+
+    @abstractmethod
+    async def claim(self, thread_id: str, *, replica: int) -> Claim | None:
+        """Count the next attempt at the session's first unfinished event, and take the session for `replica`.
+
+        None: nothing waits, or another live replica owns it. The epoch grows whenever the owner changes, and
+        also when `replica` claims from itself an attempt it has lost sight of. One of N racing claimers wins.
+        Raises StoreUnavailable or CommitUnknown.
+        """
+
+    @abstractmethod
+    async def view(self, thread_id: str) -> SessionView | None:
+        """One consistent snapshot. None: the thread does not exist yet. Raises ThreadDeleted, StoreUnavailable."""
+
+    @abstractmethod
+    async def strays(self, *, replica: int, limit: int) -> Sequence[str]:
+        """Threads with unfinished events whose owner is `replica`, nobody, or not alive any more.
+
+        Best effort and cheap while nothing is wrong: one query over small partial indexes. Sessions that
+        `replica` is running right now are included; the caller knows them. Raises StoreUnavailable.
+        """

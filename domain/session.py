@@ -1,0 +1,110 @@
+"""Who a conversation belongs to, and the right to work on it.
+
+The life of one event, as its session sees it:
+
+    accept ──▶ waiting ──count the attempt──▶ running ──finishing commit──▶ applied
+                  ▲        run+1, tries+1        │  ▲
+                  │                              │  └── superstep commit (head moves, base stays)
+                  └── crash, fence or retry ─────┘
+
+`applied_seq` is the last event that reached its end; only `applied_seq + 1` may run. `tries` is 0 while
+nothing runs, else the number of tries at `applied_seq + 1`. `run` only grows: it is the wire's `attempt`.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import quote, unquote
+
+from msgspec import Struct
+
+from unbroken.domain.errors import InvalidValue
+from unbroken.domain.events import Event
+
+MAX_ID_LENGTH = 128
+
+
+class SessionKey(Struct, frozen=True, order=True):
+    """`userId:agentId:threadId`; the three parts never mix, whatever characters they hold (K1)."""
+
+    user_id: str
+    agent_id: str
+    thread_id: str
+
+    def __post_init__(self) -> None:
+        for field in ("user_id", "agent_id", "thread_id"):
+            value = getattr(self, field)
+            if not value:
+                raise InvalidValue(field, "must not be empty")
+            if len(value) > MAX_ID_LENGTH:
+                raise InvalidValue(field, f"is {len(value)} characters long; the limit is {MAX_ID_LENGTH}")
+            if "\x00" in value or not value.isascii() and _ill_formed(value):
+                raise InvalidValue(field, "holds U+0000 or half a surrogate pair")
+
+    def __str__(self) -> str:
+        return ":".join(quote(part, safe="") for part in (self.user_id, self.agent_id, self.thread_id))
+
+    @classmethod
+    def parse(cls, text: str) -> SessionKey:
+        """The inverse of `str(key)`. Raises InvalidValue unless `text` has exactly three parts."""
+        parts = text.split(":")
+        if len(parts) != 3:
+            raise InvalidValue("session_key", f"{text!r} is not userId:agentId:threadId")
+        return cls(*(unquote(part) for part in parts))
+
+
+def _ill_formed(value: str) -> bool:
+    return any("\ud800" <= character <= "\udfff" for character in value)
+
+
+class Claim(Struct, frozen=True):
+    """The right to run one attempt, counted durably before it runs (I14).
+
+    A claim is a fencing token: every write made with it names `owner`, `epoch` and `event.seq`, and the
+    store refuses it once any of them has moved on (I5).
+    """
+
+    key: SessionKey
+    owner: int
+    """The replica's id: one name and one boot of it."""
+    epoch: int
+    event: Event
+    """Always number `applied_seq + 1`."""
+    run: int
+    """The wire's `attempt`: one integer a thread, only grows."""
+    tries: int
+    """1 for the first try at this event."""
+    head: str | None
+    """Root checkpoint id. None: no head was ever set, adopt the highest id. "": known to be empty."""
+    base_head: str | None
+    """The head before this event, in the same notation; where a failed event goes back to."""
+    head_event: int
+    """The `seq` of the event whose run wrote the head."""
+    log_index: int
+    """The log's end when the attempt was counted."""
+    superseded: bool = False
+    """A user's message with a higher `seq` was accepted already: a fired timer then ends unstarted."""
+    taken_over: bool = False
+    """The attempt before this one belonged to another owner."""
+
+    @property
+    def applied_seq(self) -> int:
+        return self.event.seq - 1
+
+    @property
+    def resumes(self) -> bool:
+        """A crash happened inside this event after one of its supersteps was committed."""
+        return self.head_event > self.applied_seq
+
+
+class SessionView(Struct, frozen=True):
+    """What a connection needs to begin, taken as one snapshot."""
+
+    key: SessionKey
+    log_index: int
+    log_floor: int
+    """Log entries up to and including this one were removed."""
+    acked: int
+    applied_seq: int
+    run: int
+    pending: tuple[Event, ...]
+    """Accepted, unfinished events in `seq` order."""
