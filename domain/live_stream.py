@@ -8,7 +8,6 @@ next chunk, unpaired ones and U+0000 become U+FFFD.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
 from typing import Literal
 
 from msgspec import Struct
@@ -17,6 +16,8 @@ from unbroken.domain.errors import AnswerTooLong
 
 MAX_UNITS = 1 << 20
 MAX_TOOL_STEPS = 1_000
+MAX_PART_UNITS = 8_192
+"""No part is longer, so a frame made of one stays under 64 KiB however its text is escaped."""
 BETWEEN_MESSAGES = "\n\n"
 REPLACEMENT = "�"
 
@@ -128,39 +129,49 @@ class LiveStream:
         self._write(message_id, text)
         self._seen.add(message_id)
 
+    def complete(self, text: str, message_id: str) -> bool:
+        """Append what `text` has beyond the stream; False if it does not begin with what was streamed."""
+        shown = self.text
+        if not text.startswith(shown):
+            return False
+        self._push_text(message_id, text[len(shown) :])
+        return True
+
     def tool(self, tool_call_id: str, name: str, phase: ToolPhase, data: str | None = None) -> None:
         self._tool_steps += 1
         if self._tool_steps > MAX_TOOL_STEPS:
             raise AnswerTooLong(f"the turn took more than {MAX_TOOL_STEPS} tool steps")
         self._push(ToolPart(self.length, well_formed(tool_call_id), well_formed(name), phase, data))
 
-    def seek(self, offset: int) -> tuple[int, str, str]:
-        """Where a reader that shows `offset` units goes on: (index of the next part, the rest of the part it
-        stands in, that part's message id)."""
-        index = bisect_right(self._starts, offset) - 1
-        while index >= 0 and not isinstance(self.parts[index], TextPart):
-            index -= 1
-        if index < 0:
-            return 0, "", ""
-        part = self.parts[index]
-        assert isinstance(part, TextPart)
-        return index + 1, cut(part.text, offset - part.offset), part.message_id
-
-    def tools(self, until: int) -> Iterator[ToolPart]:
-        return (part for part in self.parts[:until] if isinstance(part, ToolPart))
+    def after(self, offset: int) -> list[Part]:
+        """What a reader lacks that shows `offset` units: the rest of the text, then every tool step."""
+        index = bisect_right(self._starts, offset)
+        lacking: list[Part] = []
+        if index:
+            part = self.parts[index - 1]
+            if isinstance(part, TextPart) and (rest := cut(part.text, offset - part.offset)):
+                lacking.append(TextPart(part.offset + units(part.text) - units(rest), rest, part.message_id))
+        lacking += (part for part in self.parts[index:] if isinstance(part, TextPart))
+        lacking += (part for part in self.parts if isinstance(part, ToolPart))
+        return lacking
 
     def _write(self, message_id: str, chunk: str) -> None:
         text = well_formed(chunk)
-        if not text:
-            return
-        if self.length and message_id not in self._seen and not self._began(message_id):
+        if text and self.length and not self._continues(message_id):
             text = BETWEEN_MESSAGES + text
+        self._push_text(message_id, text)
+
+    def _push_text(self, message_id: str, text: str) -> None:
         if self.length + units(text) > MAX_UNITS:
             raise AnswerTooLong(f"the answer is longer than {MAX_UNITS} UTF-16 units")
-        self._push(TextPart(self.length, text, message_id))
-        self.length += units(text)
+        while text:
+            rest = cut(text, MAX_PART_UNITS) if len(text) > MAX_PART_UNITS // 2 else ""
+            piece = text[: len(text) - len(rest)]
+            self._push(TextPart(self.length, piece, message_id))
+            self.length += units(piece)
+            text = rest
 
-    def _began(self, message_id: str) -> bool:
+    def _continues(self, message_id: str) -> bool:
         for part in reversed(self.parts):
             if isinstance(part, TextPart):
                 return part.message_id == message_id

@@ -1,0 +1,69 @@
+"""Store what arrived, before anything runs (I2, I7)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from unbroken.application.event_queue import EventQueue
+from unbroken.application.live_sessions import LiveSessions
+from unbroken.domain.errors import CommitUnknown
+from unbroken.domain.events import EventBody, NewEvent
+from unbroken.domain.ports.agent import Agents
+from unbroken.domain.ports.event_store import EventStore, Receipt
+from unbroken.domain.ports.wakeups import Wakeups
+from unbroken.domain.session import SessionKey
+
+
+class AcceptEvent:
+    def __init__(
+        self,
+        *,
+        event_store: EventStore,
+        agents: Agents,
+        queue: EventQueue,
+        live: LiveSessions,
+        wakeups: Wakeups,
+        new_id: Callable[[], str],
+        replica: int,
+        queue_limit: int,
+    ) -> None:
+        self._event_store = event_store
+        self._agents = agents
+        self._queue = queue
+        self._live = live
+        self._wakeups = wakeups
+        self._new_id = new_id
+        self._replica = replica
+        self._queue_limit = queue_limit
+
+    async def __call__(
+        self, key: SessionKey, request_id: str, body: EventBody, *, trace_context: Mapping[str, str] | None = None
+    ) -> Receipt:
+        """Accept one event. When this returns the event is durable, and its turn is under way or waits its turn.
+
+        Between the commit and the return nothing is awaited: whoever holds the receipt can tell its client
+        before anything that derives from the event can be read here.
+
+        Raises UnknownAgent and everything that `EventStore.accept` does. After CommitUnknown the event never
+        runs from memory: if it was stored, it is found as a stray, and asking again with the same id tells.
+        """
+        self._agents.get(key.agent_id)
+        new = NewEvent(self._new_id(), request_id, body, dict(trace_context or {}))
+        thread_id = key.thread_id
+        with self._queue.expecting(thread_id):
+            try:
+                receipt = await self._event_store.accept(
+                    key, new, replica=self._replica, queue_limit=self._queue_limit
+                )
+            except CommitUnknown:
+                self._queue.hint(thread_id)
+                raise
+            if receipt.duplicate:
+                return receipt
+            self._live.accepted(key, receipt.event, receipt.claim)
+            if receipt.claim is not None:
+                self._queue.start(receipt.claim)
+            else:
+                self._queue.hint(thread_id)
+                self._wakeups.hint(thread_id)
+        return receipt

@@ -1,0 +1,56 @@
+"""What a reader of a session is told, in order. Transports turn these into frames; nothing else crosses."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from unbroken.domain.effects import LogEntry
+from unbroken.domain.events import Event
+from unbroken.domain.live_stream import TextPart, ToolPart
+
+ResetReason = Literal["started", "retry", "takeover", "resync"]
+GapReason = Literal["retained", "too_far", "unknown_cursor"]
+
+
+class ShowUser(Struct, frozen=True):
+    """A user's event; precedes everything else of it."""
+
+    event: Event
+
+
+class ShowLogged(Struct, frozen=True):
+    """A durable frame, with its cursor."""
+
+    entry: LogEntry
+
+
+class ShowReset(Struct, frozen=True):
+    """The text is now empty and belongs to `attempt`."""
+
+    request_id: str
+    attempt: int
+    reason: ResetReason
+
+
+class ShowText(Struct, frozen=True):
+    request_id: str
+    attempt: int
+    part: TextPart
+
+
+class ShowTool(Struct, frozen=True):
+    request_id: str
+    attempt: int
+    part: ToolPart
+
+
+class ShowGap(Struct, frozen=True):
+    """The log after `cursor` follows; what lies before must be read from the history."""
+
+    cursor: int
+    reason: GapReason
+
+
+Delivery = ShowUser | ShowLogged | ShowReset | ShowText | ShowTool | ShowGap

@@ -1,0 +1,188 @@
+"""What this process knows of the sessions that someone here watches or works on.
+
+A `LiveSession` is a projection of the tables plus the running attempt's stream. It changes only in synchronous
+steps, and each step is idempotent by a number that only grows (`seq`, `log_index`, `run`), so a snapshot read
+from the store and the news of this process may arrive in any order.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Literal
+
+from unbroken.application.deliveries import ResetReason
+from unbroken.domain.effects import LogEntry
+from unbroken.domain.errors import NotYourThread
+from unbroken.domain.events import Event
+from unbroken.domain.live_stream import LiveStream
+from unbroken.domain.ports.sessions import Sessions
+from unbroken.domain.session import Claim, SessionKey, SessionView
+
+TAIL = 64
+"""Log entries kept in memory a session; a reader further behind reads the store."""
+
+
+class LiveAttempt:
+    """The attempt that runs here now, and the log's end when it began (protocol, rule 4)."""
+
+    __slots__ = ("event", "log_index", "reason", "run", "stream")
+
+    def __init__(self, claim: Claim, reason: ResetReason) -> None:
+        self.event = claim.event
+        self.run = claim.run
+        self.log_index = claim.log_index
+        self.reason = reason
+        self.stream = LiveStream()
+
+
+class LiveSession:
+    """One session as its readers see it: the log's tail, what waits, and what is being said."""
+
+    __slots__ = ("acked", "applied_seq", "attempt", "key", "log_floor", "log_index", "pending", "readers", "tail")
+
+    def __init__(self, key: SessionKey, *, log_index: int = 0, applied_seq: int = 0) -> None:
+        self.key = key
+        self.log_index = log_index
+        self.log_floor = 0
+        self.acked: int | None = None
+        """None: not read yet."""
+        self.applied_seq = applied_seq
+        self.tail: deque[LogEntry] = deque(maxlen=TAIL)
+        self.pending: dict[int, Event] = {}
+        self.attempt: LiveAttempt | None = None
+        self.readers: set[Callable[[], None]] = set()
+
+    @property
+    def tail_start(self) -> int:
+        """The cursor after which everything is in `tail`."""
+        return self.log_index - len(self.tail)
+
+    @property
+    def idle(self) -> bool:
+        return not (self.readers or self.pending or self.attempt)
+
+    def notify(self) -> None:
+        for wake in self.readers:
+            wake()
+
+    def merge(self, view: SessionView) -> None:
+        """Take over whatever a snapshot knows and this process does not."""
+        self.applied_seq = max(self.applied_seq, view.applied_seq)
+        self.log_floor = max(self.log_floor, view.log_floor)
+        self.acked = max(self.acked or 0, view.acked)
+        if view.log_index > self.log_index:
+            self.tail.clear()
+            self.log_index = view.log_index
+        waiting = {event.seq: event for event in view.pending} | self.pending
+        self.pending = {seq: waiting[seq] for seq in sorted(waiting) if seq > self.applied_seq}
+        if self.attempt and self.attempt.event.seq <= self.applied_seq:
+            self.attempt = None
+        self.notify()
+
+    def add(self, event: Event) -> None:
+        """An event was accepted."""
+        if event.seq <= self.applied_seq or event.seq in self.pending:
+            return
+        self.pending[event.seq] = event
+        if len(self.pending) > 1 and next(reversed(self.pending)) != max(self.pending):
+            self.pending = dict(sorted(self.pending.items()))
+        self.notify()
+
+    def begin(self, claim: Claim, reason: ResetReason) -> LiveAttempt:
+        self.add(claim.event)
+        self.attempt = LiveAttempt(claim, reason)
+        self.notify()
+        return self.attempt
+
+    def end(self, event: Event, entries: Sequence[LogEntry]) -> None:
+        """The event's finishing commit stands: log and live change in one step, so no reader sees both."""
+        for entry in entries:
+            if entry.log_index == self.log_index + 1:
+                self.log_index = entry.log_index
+                self.tail.append(entry)
+        self.applied_seq = max(self.applied_seq, event.seq)
+        self.pending.pop(event.seq, None)
+        self.abandon(event)
+        self.notify()
+
+    def abandon(self, event: Event) -> None:
+        """The attempt is over without an end of its event; what was shown stays until the next `reset`."""
+        if self.attempt and self.attempt.event.seq <= event.seq:
+            self.attempt = None
+
+
+class LiveSessions:
+    """The sessions live in this process. Keyed by the whole session key: a stranger who watches somebody
+    else's thread id before or after it exists shares nothing with it (I11)."""
+
+    def __init__(self, sessions: Sessions) -> None:
+        self._sessions = sessions
+        self._live: dict[SessionKey, LiveSession] = {}
+
+    def __len__(self) -> int:
+        return len(self._live)
+
+    def get(self, key: SessionKey) -> LiveSession | None:
+        return self._live.get(key)
+
+    async def open(self, key: SessionKey) -> LiveSession:
+        """The live session, complete: read from the store unless it is live already.
+
+        Raises NotYourThread, ThreadDeleted, StoreUnavailable.
+        """
+        live = self._live.get(key)
+        if live is None:
+            await self.refresh(key)
+            live = self._live.setdefault(key, LiveSession(key))
+        return live
+
+    async def refresh(self, key: SessionKey) -> None:
+        """Bring a session up to date with the store; needed only when its last commit's fate is unknown or
+        somebody else may have worked on it. Raises as `open`."""
+        view = await self._sessions.view(key.thread_id)
+        if view is None:
+            return
+        if view.key != key:
+            raise NotYourThread(key.thread_id)
+        self._live.setdefault(key, LiveSession(key, log_index=view.log_index)).merge(view)
+
+    def accepted(self, key: SessionKey, event: Event, claim: Claim | None) -> None:
+        """An accept of this process committed. A session that was idle is complete with this one event."""
+        live = self._live.get(key)
+        if live is None and claim is not None:
+            live = self._live[key] = LiveSession(key, log_index=claim.log_index, applied_seq=claim.applied_seq)
+        if live is not None:
+            live.add(event)
+
+    def begin(self, claim: Claim) -> LiveAttempt:
+        live = self._live.get(claim.key)
+        if live is None:
+            live = self._live[claim.key] = LiveSession(
+                claim.key, log_index=claim.log_index, applied_seq=claim.applied_seq
+            )
+        return live.begin(claim, _reason(claim))
+
+    def end(self, claim: Claim, entries: Sequence[LogEntry]) -> None:
+        if live := self._live.get(claim.key):
+            live.end(claim.event, entries)
+            self.release(live)
+
+    def abandon(self, claim: Claim) -> None:
+        if live := self._live.get(claim.key):
+            live.abandon(claim.event)
+
+    def notify(self, key: SessionKey) -> None:
+        if live := self._live.get(key):
+            live.notify()
+
+    def release(self, live: LiveSession) -> None:
+        """Forget a session that nobody watches and nothing runs in (I12)."""
+        if live.idle and self._live.get(live.key) is live:
+            del self._live[live.key]
+
+
+def _reason(claim: Claim) -> Literal["started", "retry", "takeover"]:
+    if claim.tries <= 1:
+        return "started"
+    return "takeover" if claim.taken_over else "retry"

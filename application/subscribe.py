@@ -1,0 +1,216 @@
+"""Following a session: a connection is a set of positions in shared state, never a queue of its own.
+
+Every call of `Subscription.next` compares these positions with the session as it is at that moment and returns
+what lies between. A reader that keeps up gets one token a call; one that does not gets a longer piece, or only
+the end. Nothing is pushed twice and nothing is held back for anyone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from unbroken.application.deliveries import (
+    Delivery,
+    GapReason,
+    ShowGap,
+    ShowLogged,
+    ShowReset,
+    ShowText,
+    ShowTool,
+    ShowUser,
+)
+from unbroken.application.live_sessions import LiveAttempt, LiveSession, LiveSessions
+from unbroken.domain.effects import LogEntry
+from unbroken.domain.events import Event
+from unbroken.domain.live_stream import MAX_PART_UNITS, Part, TextPart, units
+from unbroken.domain.ports.outbox import Outbox
+from unbroken.domain.session import SessionKey
+
+TOO_FAR: Final = 500
+PAGE: Final = 100
+TAIL_CURSOR: Final = -1
+"""As cursor: only what comes from now on."""
+
+
+class Shown(Struct, frozen=True):
+    """Where a client's view of the running answer stands."""
+
+    request_id: str
+    attempt: int
+    offset: int
+
+
+class Subscribe:
+    def __init__(self, live: LiveSessions, outbox: Outbox) -> None:
+        self._live = live
+        self._outbox = outbox
+
+    async def __call__(self, key: SessionKey, *, cursor: int | None, shown: Shown | None = None) -> Subscription:
+        """Follow a session from `cursor` on (None: from what was acknowledged; TAIL_CURSOR: from now on).
+
+        From one snapshot: a gap if there is one, the log after the cursor, waiting events, the running attempt
+        (from `shown.offset` if it is the very attempt the client shows, else from its beginning), then live.
+
+        Raises NotYourThread, ThreadDeleted, StoreUnavailable.
+        """
+        live = await self._live.open(key)
+        if cursor is None and live.acked is None:
+            await self._live.refresh(key)
+        start = (live.acked or 0) if cursor is None else cursor
+        return Subscription(self._live, live, self._outbox, start, shown)
+
+
+class Subscription:
+    """One reader's positions. Not to be shared between tasks."""
+
+    def __init__(
+        self, hub: LiveSessions, live: LiveSession, outbox: Outbox, cursor: int, shown: Shown | None
+    ) -> None:
+        self._hub = hub
+        self._live = live
+        self._outbox = outbox
+        self._changed = asyncio.Event()
+        self._wake = self._changed.set
+        self._gap = _gap(live, cursor)
+        self.cursor = live.log_index if cursor == TAIL_CURSOR else self._gap.cursor if self._gap else cursor
+        """The last log index handed to the reader."""
+        self._user_seq = 0
+        self._shown = shown
+        self._joining = True
+        self._run = 0
+        self._position = 0
+        self._replay: deque[Part] = deque()
+        live.readers.add(self._wake)
+
+    @property
+    def log_index(self) -> int:
+        """The log's end: no larger cursor was ever handed out."""
+        return self._live.log_index
+
+    def close(self) -> None:
+        self._live.readers.discard(self._wake)
+        self._hub.release(self._live)
+
+    async def next(self) -> list[Delivery]:
+        """Wait for news and return it, in order; never empty. Raises StoreUnavailable."""
+        while True:
+            self._changed.clear()
+            found: list[Delivery] = []
+            if self._gap:
+                found.append(self._gap)
+                self._gap = None
+            if self.cursor < self._live.tail_start:
+                self._log(found, await self._stored())
+            if self.cursor < self._live.log_index:
+                self._log(found, self._live.tail)
+            if self.cursor == self._live.log_index:
+                for event in self._live.pending.values():
+                    self._user(found, event)
+                self._attempt(found)
+            if found:
+                return found
+            await self._changed.wait()
+
+    async def _stored(self) -> Sequence[LogEntry]:
+        entries = await self._outbox.read(self._live.key.thread_id, after=self.cursor, limit=PAGE)
+        if not entries:
+            self._gap = ShowGap(self._live.tail_start, "retained")
+            self.cursor = self._live.tail_start
+        return entries
+
+    def _log(self, found: list[Delivery], entries: Iterable[LogEntry]) -> None:
+        for entry in entries:
+            if entry.log_index == self.cursor + 1:
+                self._user(found, entry.event)
+                found.append(ShowLogged(entry))
+                self.cursor = entry.log_index
+
+    def _user(self, found: list[Delivery], event: Event) -> None:
+        if event.seq > self._user_seq:
+            self._user_seq = event.seq
+            if event.from_user:
+                found.append(ShowUser(event))
+
+    def _attempt(self, found: list[Delivery]) -> None:
+        """The running attempt's news, about a frame's worth; frames of it go only to readers that were sent the
+        log up to its start."""
+        attempt = self._live.attempt
+        if attempt is None or attempt.log_index > self.cursor:
+            return
+        if self._run != attempt.run:
+            self._enter(found, attempt)
+        self._joining = False
+        parts = attempt.stream.parts
+        while self._replay:
+            found.append(_show(attempt, self._replay.popleft()))
+            if len(found) >= PAGE:
+                self._wake()
+                return
+        while self._position < len(parts):
+            part, self._position = _merged(parts, self._position)
+            found.append(_show(attempt, part))
+            if len(found) >= PAGE:
+                self._wake()
+                return
+
+    def _enter(self, found: list[Delivery], attempt: LiveAttempt) -> None:
+        """Begin to follow an attempt: from the offset the client shows, if it shows this very one."""
+        self._run = attempt.run
+        self._position = 0
+        self._replay.clear()
+        shown = self._shown if self._joining else None
+        request_id = attempt.event.request_id
+        if shown and (shown.request_id, shown.attempt) == (request_id, attempt.run):
+            if 0 <= shown.offset <= attempt.stream.length:
+                self._position = len(attempt.stream.parts)
+                self._replay.extend(attempt.stream.after(shown.offset))
+                return
+        late = self._joining and attempt.stream.parts
+        found.append(ShowReset(request_id, attempt.run, "resync" if late else attempt.reason))
+
+
+def _show(attempt: LiveAttempt, part: Part) -> ShowText | ShowTool:
+    show = ShowText if isinstance(part, TextPart) else ShowTool
+    return show(attempt.event.request_id, attempt.run, part)  # type: ignore[arg-type]
+
+
+def _merged(parts: list[Part], position: int) -> tuple[Part, int]:
+    """The part at `position` with the following ones of the same message, as long as one frame holds them."""
+    first = parts[position]
+    position += 1
+    if not isinstance(first, TextPart):
+        return first, position
+    length = units(first.text)
+    texts = [first.text]
+    while position < len(parts):
+        following = parts[position]
+        if not isinstance(following, TextPart) or following.message_id != first.message_id:
+            break
+        length += units(following.text)
+        if length > MAX_PART_UNITS:
+            break
+        texts.append(following.text)
+        position += 1
+    if len(texts) == 1:
+        return first, position
+    return TextPart(first.offset, "".join(texts), first.message_id), position
+
+
+def _gap(live: LiveSession, cursor: int) -> ShowGap | None:
+    if cursor == TAIL_CURSOR:
+        return None
+    reason: GapReason
+    if cursor > live.log_index:
+        reason = "unknown_cursor"
+    elif cursor < live.log_floor:
+        reason = "retained"
+    elif live.log_index - cursor > TOO_FAR:
+        reason = "too_far"
+    else:
+        return None
+    return ShowGap(live.log_index, reason)
