@@ -1,0 +1,1 @@
+"""The world: each package fulfils ports of the domain with one technology; none knows another."""

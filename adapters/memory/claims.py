@@ -1,0 +1,43 @@
+"""Counting an attempt, wherever it is counted: by an accept, by a claim, by the commit that ends the event before."""
+
+from __future__ import annotations
+
+from msgspec.structs import replace
+
+from unbroken.adapters.memory.tables import AgentState, Session
+from unbroken.adapters.memory.transactions import Transaction
+from unbroken.domain.checkpoints import ROOT
+from unbroken.domain.session import Claim
+
+
+def count_attempt(transaction: Transaction, session: Session, replica: int) -> tuple[Session, Claim]:
+    """Count the next attempt at the first unfinished event, for `replica`, before it runs (I14).
+
+    The epoch grows when the owner changes, and when an attempt is repeated: whoever runs the former one is fenced.
+    """
+    same = session.owner == replica
+    counted = replace(
+        session,
+        owner=replica,
+        epoch=session.epoch if same and not session.tries else session.epoch + 1,
+        run=session.run + 1,
+        tries=session.tries + 1,
+    )
+    event = session.event(session.applied_seq + 1)
+    state = transaction.agent_states.get(session.key.thread_id) or AgentState()
+    head = state.heads.get(ROOT)
+    claim = Claim(
+        key=session.key,
+        owner=replica,
+        epoch=counted.epoch,
+        event=event,
+        run=counted.run,
+        tries=counted.tries,
+        head=head.checkpoint_id if head else None,
+        base_head=head.base_id if head else None,
+        head_event=session.head_event,
+        log_index=session.log_index,
+        superseded=session.last_user_seq > event.seq,
+        taken_over=session.owner is not None and not same,
+    )
+    return counted, claim

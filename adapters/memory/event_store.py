@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec.structs import replace
+
+from unbroken.adapters.memory.claims import count_attempt
+from unbroken.adapters.memory.encoding import encode_json
+from unbroken.adapters.memory.tables import Request, Session, Timer
+from unbroken.adapters.memory.transactions import Database, Transaction
+from unbroken.domain.errors import BodyConflict, NotYourThread, QueueFull, ThreadDeleted, TimerGone
+from unbroken.domain.events import Event, NewEvent, TimerFired, body_hash
+from unbroken.domain.ports.clock import Clock
+from unbroken.domain.ports.event_store import EventStore, Receipt
+from unbroken.domain.session import SessionKey
+
+
+class MemoryEventStore(EventStore):
+    def __init__(self, database: Database, clock: Clock) -> None:
+        self._database = database
+        self._clock = clock
+
+    async def accept(self, key: SessionKey, new: NewEvent, *, replica: int, queue_limit: int) -> Receipt:
+        def step(transaction: Transaction) -> Receipt:
+            encode_json("body", new.body)
+            digest = body_hash(new.body)
+            session = transaction.sessions.get(key.thread_id) or Session(key)
+            if known := self._known(session, key, new, digest):
+                return known
+            if session.waiting >= queue_limit:
+                raise QueueFull(queue_limit)
+            seq = session.last_seq + 1
+            event = Event(seq, new.id, new.request_id, new.body, self._clock.now(), new.trace_context)
+            idle = not session.waiting
+            session = replace(
+                session,
+                events=(*session.events, encode_json("event", event)),
+                requests={**session.requests, new.request_id: Request(seq, digest)},
+                last_user_seq=seq if new.from_user else session.last_user_seq,
+                timers=_timers_after(session, new),
+            )
+            claim = None
+            if idle:
+                session, claim = count_attempt(transaction, session, replica)
+            transaction.put_session(session)
+            return Receipt(session.event(seq), False, claim)
+
+        return await self._database.run("accept", step)
+
+    def _known(self, session: Session, key: SessionKey, new: NewEvent, digest: bytes) -> Receipt | None:
+        """What was accepted under this request id before; raises whatever keeps `new` from the thread."""
+        if session.key != key:
+            raise NotYourThread(key.thread_id)
+        if session.deleted:
+            raise ThreadDeleted(key.thread_id)
+        request = session.requests.get(new.request_id)
+        if request is None:
+            return None
+        if request.body_hash != digest:
+            raise BodyConflict(new.request_id, request.seq)
+        return Receipt(session.event(request.seq), True, None)
+
+
+def _timers_after(session: Session, new: NewEvent) -> Mapping[str, Timer]:
+    """A user's event cancels what is pending; a fired timer is marked, if it still stands (I10)."""
+    if new.from_user:
+        return {
+            timer_id: replace(timer, status="cancelled") if timer.pending else timer
+            for timer_id, timer in session.timers.items()
+        }
+    if isinstance(new.body, TimerFired):
+        timer = session.timers.get(new.body.timer_id)
+        if timer is None or not timer.pending or timer.generation != new.body.generation:
+            raise TimerGone(new.body.timer_id)
+        return {**session.timers, timer.timer_id: replace(timer, status="fired")}
+    return session.timers

@@ -1,0 +1,41 @@
+"""The stores of one process, over one database in its memory."""
+
+from __future__ import annotations
+
+from unbroken.adapters.memory.checkpoint_upkeep import MemoryCheckpointUpkeep
+from unbroken.adapters.memory.checkpoints import MemoryCheckpoints
+from unbroken.adapters.memory.event_store import MemoryEventStore
+from unbroken.adapters.memory.outbox import MemoryOutbox
+from unbroken.adapters.memory.replicas import MemoryReplicas
+from unbroken.adapters.memory.sessions import MemorySessions
+from unbroken.adapters.memory.timers import MemoryTimers
+from unbroken.adapters.memory.transactions import CommitGate, Database, one_turn_of_the_loop
+from unbroken.adapters.memory.unit_of_work import MemoryUnitOfWork
+from unbroken.domain.ports.checkpoint_upkeep import CheckpointUpkeep
+from unbroken.domain.ports.checkpoints import Checkpoints
+from unbroken.domain.ports.clock import Clock
+from unbroken.domain.ports.event_store import EventStore
+from unbroken.domain.ports.outbox import Outbox
+from unbroken.domain.ports.replicas import Replicas
+from unbroken.domain.ports.sessions import Sessions
+from unbroken.domain.ports.timers import Timers
+from unbroken.domain.ports.unit_of_work import UnitOfWork
+
+
+class MemoryStore:
+    """Every guarantee of the store ports, for as long as this object lives.
+
+    Several replicas may share one store, as they would share a database. `clock` is the store's clock: leases, claims
+    and timers are decided by its monotonic time. `commit_gate` stands around every transaction.
+    """
+
+    def __init__(self, clock: Clock, *, commit_gate: CommitGate = one_turn_of_the_loop) -> None:
+        self.database = Database(commit_gate)
+        self.event_store: EventStore = MemoryEventStore(self.database, clock)
+        self.sessions: Sessions = MemorySessions(self.database, clock)
+        self.unit_of_work: UnitOfWork = MemoryUnitOfWork(self.database, clock)
+        self.checkpoints: Checkpoints = MemoryCheckpoints(self.database)
+        self.checkpoint_upkeep: CheckpointUpkeep = MemoryCheckpointUpkeep(self.database)
+        self.outbox: Outbox = MemoryOutbox(self.database, clock)
+        self.timers: Timers = MemoryTimers(self.database, clock)
+        self.replicas: Replicas = MemoryReplicas(self.database, clock)

@@ -1,0 +1,136 @@
+"""The rows, as immutable values: a transaction makes new ones and never touches those that others may read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from msgspec import Struct
+
+from unbroken.adapters.memory.encoding import decode_event, decode_logged
+from unbroken.domain.effects import EffectStatus, LogEntry
+from unbroken.domain.events import Event
+from unbroken.domain.session import SessionKey
+
+
+class Request(Struct, frozen=True):
+    """What an idempotency key stands for, as long as the thread exists (I2)."""
+
+    seq: int
+    body_hash: bytes
+
+
+class Effect(Struct, frozen=True):
+    event_seq: int
+    ordinal: int
+    id: str
+    log_index: int | None
+    checkpoint_id: str | None
+    type: str
+    body: bytes
+    dedupe_key: str
+    status: EffectStatus
+    created_at: datetime
+    updated_at: datetime
+    attempt_count: int = 0
+    last_attempt_at: datetime | None = None
+    due: float = 0.0
+    """By the store's monotonic clock, like every moment below that decides something."""
+    claimed_by: int | None = None
+    claim_no: int = 0
+    claimed_until: float = 0.0
+
+
+class Timer(Struct, frozen=True):
+    timer_id: str
+    generation: int
+    status: str
+    """pending, cancelled or fired."""
+    fire_at: float
+    payload: bytes
+    created_by: tuple[str, ...]
+    """Every effect that ever set it; the last one made this generation."""
+
+    @property
+    def pending(self) -> bool:
+        return self.status == "pending"
+
+
+class Session(Struct, frozen=True):
+    key: SessionKey
+    owner: int | None = None
+    epoch: int = 0
+    run: int = 0
+    tries: int = 0
+    applied_seq: int = 0
+    head_event: int = 0
+    log_index: int = 0
+    log_floor: int = 0
+    deleted: bool = False
+    last_user_seq: int = 0
+    """Of the newest event that a user sent: what overtakes timers (I10)."""
+    events: tuple[bytes, ...] = ()
+    """Event `seq` stands at `seq - 1`: gap-free by construction (I3)."""
+    requests: Mapping[str, Request] = {}
+    effects: Mapping[str, Effect] = {}
+    """By dedupe key, in the order of (event, ordinal)."""
+    log: tuple[str, ...] = ()
+    """Dedupe keys; the entry `log_index` stands at `log_index - 1`."""
+    owed: tuple[str, ...] = ()
+    """Dedupe keys of unlogged, unfinished effects, oldest first."""
+    timers: Mapping[str, Timer] = {}
+
+    @property
+    def last_seq(self) -> int:
+        return len(self.events)
+
+    @property
+    def waiting(self) -> int:
+        """How many accepted events have not reached their end."""
+        return len(self.events) - self.applied_seq
+
+    def event(self, seq: int) -> Event:
+        return decode_event(self.events[seq - 1])
+
+    def entry(self, log_index: int) -> LogEntry:
+        """One entry of the log, decoded anew, as the event is."""
+        row = self.effects[self.log[log_index - 1]]
+        return LogEntry(log_index, self.event(row.event_seq), decode_logged(row.body))
+
+
+class Head(Struct, frozen=True):
+    """The checkpoint that counts, and where it stood when the last event ended; "": known to be empty."""
+
+    checkpoint_id: str
+    base_id: str
+
+
+class AgentState(Struct, frozen=True):
+    """The official checkpoint tables of one thread, and its heads. A missing head was never set."""
+
+    heads: Mapping[str, Head] = {}
+    checkpoints: Mapping[tuple[str, str], bytes] = {}
+    """By (namespace, checkpoint id)."""
+    blobs: Mapping[tuple[str, str, str], bytes] = {}
+    """By (namespace, channel, version)."""
+    writes: Mapping[tuple[str, str], Mapping[tuple[str, int], bytes]] = {}
+    """By (namespace, checkpoint id), then (task id, idx)."""
+
+    def highest(self, checkpoint_ns: str) -> str:
+        """The highest id of a namespace; "" if it holds none."""
+        return max((id_ for ns, id_ in self.checkpoints if ns == checkpoint_ns), default="")
+
+
+class Marks(Struct, frozen=True):
+    """How far a session's log was written to sockets, and acknowledged."""
+
+    sent: int = 0
+    acked: int = 0
+
+
+class Lease(Struct, frozen=True):
+    """A boot that has neither left nor been voided by a later one; expired or not."""
+
+    name: str
+    boot: int
+    expires: float
