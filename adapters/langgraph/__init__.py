@@ -1,0 +1,1 @@
+"""Any compiled LangGraph graph as an Agent: loading it, running it, and the staging checkpoint saver."""

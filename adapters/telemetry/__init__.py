@@ -1,0 +1,1 @@
+"""Traces, metrics and logs around the ports, so that the core holds no span."""

@@ -1,0 +1,1 @@
+"""Laws, by layer; each test's name states what must hold."""

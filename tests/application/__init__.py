@@ -1,0 +1,1 @@
+"""Laws of the use cases, over the memory adapter."""

@@ -1,0 +1,1 @@
+"""Laws of the client's reducer, in both languages."""

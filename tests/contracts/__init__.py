@@ -1,0 +1,1 @@
+"""One suite of laws over every adapter of a port."""

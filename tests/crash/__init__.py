@@ -1,0 +1,1 @@
+"""Kills, cuts and restarts, judged by clients' traces and final tables."""

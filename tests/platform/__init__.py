@@ -1,0 +1,1 @@
+"""Laws of what the program stands on: embedded database, settings, packaging."""
