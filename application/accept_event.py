@@ -56,7 +56,7 @@ class AcceptEvent:
                     key, new, replica=self._replica, queue_limit=self._queue_limit
                 )
             except CommitUnknown:
-                self._queue.hint(thread_id)
+                self._wakeups.hint(thread_id)
                 raise
             if receipt.duplicate:
                 return receipt
@@ -64,6 +64,5 @@ class AcceptEvent:
             if receipt.claim is not None:
                 self._queue.start(receipt.claim)
             else:
-                self._queue.hint(thread_id)
                 self._wakeups.hint(thread_id)
         return receipt

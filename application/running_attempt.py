@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from unbroken.application.live_sessions import LiveAttempt, LiveSessions
 from unbroken.domain.checkpoints import StateChange
@@ -22,6 +22,7 @@ class RunningAttempt(Attempt):
         self.gate = Gate()
         self.failure: UnbrokenError | None = None
         """Why the gate closed, where that decides the turn's end."""
+        self._cancel: Callable[[], object] = lambda: None
         self._live = live
         self._sessions = sessions
         self._unit_of_work = unit_of_work
@@ -71,7 +72,13 @@ class RunningAttempt(Attempt):
             self.fail(failure)
             raise
 
+    def on_failure(self, cancel: Callable[[], object]) -> None:
+        """Call `cancel` when the attempt fails from outside the agent."""
+        self._cancel = cancel
+
     def fail(self, failure: UnbrokenError) -> None:
+        """End the attempt for a reason that the agent does not know of. The first reason stands."""
         if self.gate.open:
             self.failure = failure
             self.gate.close(str(failure))
+            self._cancel()

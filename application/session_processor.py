@@ -119,7 +119,7 @@ class SessionProcessor:
     async def _answer(self, attempt: RunningAttempt) -> Answer:
         """The agent's answer, within the time limit; the gate is closed whenever this raises."""
         task = asyncio.ensure_future(self._agents.get(attempt.claim.key.agent_id).run(attempt))
-        attempt.gate.on_close(lambda: attempt.failure and task.cancel())
+        attempt.on_failure(task.cancel)
         try:
             done, _ = await asyncio.wait({task}, timeout=self._turn_limit_s)
             if not done:

@@ -82,6 +82,7 @@ class Subscription:
         self._user_seq = 0
         self._shown = shown
         self._joining = True
+        self._interrupted = False
         self._run = 0
         self._position = 0
         self._replay: deque[Part] = deque()
@@ -96,8 +97,13 @@ class Subscription:
         self._live.readers.discard(self._wake)
         self._hub.release(self._live)
 
+    def interrupt(self) -> None:
+        """Let a waiting `next` return, with or without news."""
+        self._interrupted = True
+        self._changed.set()
+
     async def next(self) -> list[Delivery]:
-        """Wait for news and return it, in order; never empty. Raises StoreUnavailable."""
+        """Wait for news and return it, in order; empty only after `interrupt`. Raises StoreUnavailable."""
         while True:
             self._changed.clear()
             found: list[Delivery] = []
@@ -112,7 +118,8 @@ class Subscription:
                 for event in self._live.pending.values():
                     self._user(found, event)
                 self._attempt(found)
-            if found:
+            if found or self._interrupted:
+                self._interrupted = False
                 return found
             await self._changed.wait()
 
@@ -140,11 +147,11 @@ class Subscription:
         """The running attempt's news, about a frame's worth; frames of it go only to readers that were sent the
         log up to its start."""
         attempt = self._live.attempt
+        joining, self._joining = self._joining, False
         if attempt is None or attempt.log_index > self.cursor:
             return
         if self._run != attempt.run:
-            self._enter(found, attempt)
-        self._joining = False
+            self._enter(found, attempt, joining)
         parts = attempt.stream.parts
         while self._replay:
             found.append(_show(attempt, self._replay.popleft()))
@@ -158,19 +165,19 @@ class Subscription:
                 self._wake()
                 return
 
-    def _enter(self, found: list[Delivery], attempt: LiveAttempt) -> None:
+    def _enter(self, found: list[Delivery], attempt: LiveAttempt, joining: bool) -> None:
         """Begin to follow an attempt: from the offset the client shows, if it shows this very one."""
         self._run = attempt.run
         self._position = 0
         self._replay.clear()
-        shown = self._shown if self._joining else None
+        shown = self._shown if joining else None
         request_id = attempt.event.request_id
         if shown and (shown.request_id, shown.attempt) == (request_id, attempt.run):
             if 0 <= shown.offset <= attempt.stream.length:
                 self._position = len(attempt.stream.parts)
                 self._replay.extend(attempt.stream.after(shown.offset))
                 return
-        late = self._joining and attempt.stream.parts
+        late = joining and attempt.stream.parts
         found.append(ShowReset(request_id, attempt.run, "resync" if late else attempt.reason))
 
 

@@ -1,0 +1,245 @@
+"""One socket: a reader that takes frames one after another, a sender that pulls what the session says.
+
+The two share nothing but the receipts' queue and the set of requests on their way. A frame of a request never
+overtakes its receipt: the sender waits at the request's `user` until the accept has come back (rule 7).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Iterable
+from typing import Any
+
+from litestar import WebSocket
+
+from unbroken.application.accept_event import AcceptEvent
+from unbroken.application.acknowledge import Acknowledge
+from unbroken.application.deliveries import Delivery, ShowLogged, ShowUser
+from unbroken.application.subscribe import Subscription
+from unbroken.domain.errors import (
+    AckAhead,
+    BodyConflict,
+    CommitUnknown,
+    NotYourThread,
+    QueueFull,
+    ThreadDeleted,
+    Unavailable,
+    UnbrokenError,
+)
+from unbroken.domain.events import UserMessage
+from unbroken.domain.session import SessionKey
+from unbroken.entrypoints.web.abuse import AbuseCounter
+from unbroken.entrypoints.web.codec import BadFrame, Limits, decode, encode
+from unbroken.entrypoints.web.frames import (
+    AcceptedFrame,
+    AckFrame,
+    CancelFrame,
+    ClientFrame,
+    CloseCode,
+    ErrorCode,
+    ErrorFrame,
+    MessageFrame,
+    RespondFrame,
+    ServerFrame,
+)
+from unbroken.entrypoints.web.legacy import LegacyView
+from unbroken.entrypoints.web.rate import Rate
+from unbroken.entrypoints.web.rendering import frame_of
+
+log = logging.getLogger(__name__)
+
+
+class Closed(Exception):
+    """End this connection with a code of ours."""
+
+    def __init__(self, code: CloseCode, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+
+
+class Connection:
+    def __init__(
+        self,
+        socket: WebSocket[Any, Any, Any],
+        key: SessionKey,
+        subscription: Subscription,
+        *,
+        accept: AcceptEvent,
+        acknowledge: Acknowledge,
+        limits: Limits,
+        frames_per_s: float,
+        legacy: bool,
+    ) -> None:
+        self._socket = socket
+        self._key = key
+        self._subscription = subscription
+        self._accept = accept
+        self._acknowledge = acknowledge
+        self._limits = limits
+        self._abuse = AbuseCounter()
+        self._rate = Rate(per_s=frames_per_s)
+        self._legacy = LegacyView() if legacy else None
+        self._receipts: deque[ServerFrame] = deque()
+        self._accepting: set[str] = set()
+        self._in_doubt: set[str] = set()
+        self._settled = asyncio.Event()
+        self._stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.sending_since: float | None = None
+        """Monotonic time at which the write under way began; None: nothing waits for the reader's bytes."""
+
+    async def run(self) -> None:
+        """Until the client leaves. Raises Closed, or what `Subscription.next` does.
+
+        The reader is cancelled between two frames only: an accept that has begun is also handed to the queue.
+        """
+        sender = asyncio.create_task(self._send_all())
+        reader = asyncio.create_task(self._read_all())
+        try:
+            done, _ = await asyncio.wait({sender, reader, self._stopped}, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+        finally:
+            sender.cancel()
+            while self._accepting:
+                self._settled.clear()
+                await self._settled.wait()
+            reader.cancel()
+            self._stopped.cancel()
+            await asyncio.gather(sender, reader, return_exceptions=True)
+
+    def stop(self, reason: Closed) -> None:
+        """End this connection from outside."""
+        if not self._stopped.done():
+            self._stopped.set_exception(reason)
+
+    def presented(self, cursor: int) -> None:
+        """The client has said where it stands; a cursor that was never handed out counts for nothing."""
+        if cursor <= self._subscription.log_index:
+            self._acknowledge.acked(self._key, cursor)
+
+    async def _read_all(self) -> None:
+        clock = asyncio.get_running_loop().time
+        while True:
+            message = await self._socket.receive()
+            if message["type"] == "websocket.disconnect":
+                return
+            text = message.get("text")
+            try:
+                if not self._rate.admits(clock()):
+                    self._answer(_too_fast())
+                    if self._abuse.too_fast(clock()):
+                        raise Closed(CloseCode.TOO_MANY_FRAMES, "too many frames")
+                    continue
+                frame = decode(message.get("bytes") or b"" if text is None else text, self._limits)
+                await self._handle(frame)
+            except BadFrame as bad:
+                if bad.close is not None:
+                    raise Closed(bad.close, bad.message) from bad
+                self._answer(bad.as_frame())
+                if bad.code.kind == "refused" and self._abuse.bad(clock()):
+                    raise Closed(CloseCode.TOO_MANY_FRAMES, "too many bad frames") from bad
+
+    async def _handle(self, frame: ClientFrame) -> None:
+        match frame:
+            case MessageFrame():
+                await self._message(frame)
+            case AckFrame(cursor):
+                self._ack(cursor)
+            case RespondFrame(request_id=request_id) | CancelFrame(request_id=request_id):
+                message = "this server does not take frames of this type yet"
+                raise BadFrame(ErrorCode.UNKNOWN_TYPE, message, path="type", request_id=request_id)
+
+    async def _message(self, frame: MessageFrame) -> None:
+        request_id = frame.request_id
+        if frame.thread_id is not None and frame.thread_id != self._key.thread_id:
+            message = f"this socket speaks for thread {self._key.thread_id!r}"
+            raise BadFrame(ErrorCode.WRONG_THREAD, message, path="threadId", request_id=request_id)
+        self._accepting.add(request_id)
+        try:
+            receipt = await self._accept(self._key, request_id, UserMessage(frame.content))
+            self._in_doubt.discard(request_id)
+            self._answer(
+                AcceptedFrame(request_id=request_id, seq=receipt.event.seq, duplicate=receipt.duplicate)
+            )
+        except NotYourThread as error:
+            raise Closed(CloseCode.NOT_YOUR_THREAD, str(error)) from error
+        except UnbrokenError as error:
+            if isinstance(error, CommitUnknown):
+                self._in_doubt.add(request_id)
+            raise _refusal(error, request_id) from error
+        finally:
+            self._accepting.discard(request_id)
+            self._settled.set()
+
+    def _ack(self, cursor: int) -> None:
+        if self._legacy:
+            self._legacy = None
+        try:
+            self._acknowledge.acked(self._key, cursor)
+        except AckAhead as error:
+            raise BadFrame(ErrorCode.ACK_AHEAD, str(error), path="cursor") from error
+
+    def _answer(self, frame: ServerFrame) -> None:
+        self._receipts.append(frame)
+        self._subscription.interrupt()
+
+    async def _send_all(self) -> None:
+        while True:
+            deliveries = await self._subscription.next()
+            await self._send_receipts()
+            for delivery in deliveries:
+                await self._deliver(delivery)
+
+    async def _deliver(self, delivery: Delivery) -> None:
+        if isinstance(delivery, ShowUser):
+            await self._receipt_first(delivery)
+        await self._send_receipts()
+        await self._send(frame_of(delivery))
+        if isinstance(delivery, ShowLogged):
+            self._acknowledge.sent(self._key, delivery.entry.log_index)
+
+    async def _receipt_first(self, delivery: ShowUser) -> None:
+        request_id = delivery.event.request_id
+        while request_id in self._accepting:
+            self._settled.clear()
+            await self._settled.wait()
+        if request_id in self._in_doubt:
+            self._in_doubt.discard(request_id)
+            self._receipts.append(AcceptedFrame(request_id=request_id, seq=delivery.event.seq, duplicate=False))
+
+    async def _send_receipts(self) -> None:
+        while self._receipts:
+            await self._send(self._receipts.popleft())
+
+    async def _send(self, frame: ServerFrame) -> None:
+        if self._legacy and not self._legacy.admits(frame):
+            return
+        self.sending_since = asyncio.get_running_loop().time()
+        await self._socket.send({"type": "websocket.send", "text": encode(frame)})  # type: ignore[typeddict-item]
+        self.sending_since = None
+
+
+def stalled(connections: Iterable[Connection], now: float, limit_s: float) -> list[Connection]:
+    """Connections whose reader has not taken what was written for `limit_s` seconds."""
+    return [c for c in connections if c.sending_since is not None and now - c.sending_since > limit_s]
+
+
+def _refusal(error: UnbrokenError, request_id: str) -> BadFrame:
+    match error:
+        case BodyConflict():
+            return BadFrame(ErrorCode.CONFLICT, str(error), path="requestId", request_id=request_id)
+        case ThreadDeleted():
+            return BadFrame(ErrorCode.THREAD_DELETED, str(error), request_id=request_id)
+        case QueueFull():
+            return BadFrame(ErrorCode.QUEUE_FULL, str(error), request_id=request_id)
+        case Unavailable():
+            message = "the message could not be stored now; send it again with the same requestId"
+            return BadFrame(ErrorCode.UNAVAILABLE, message, request_id=request_id)
+        case _:
+            return BadFrame(ErrorCode.BAD_FRAME, str(error), request_id=request_id)
+
+
+def _too_fast() -> ErrorFrame:
+    return BadFrame(ErrorCode.TOO_FAST, "frames come too fast; this one was not read").as_frame()

@@ -1,0 +1,109 @@
+"""Deliveries as frames: the one place where the domain's words become the wire's."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from msgspec import UNSET, UnsetType
+
+from unbroken.application.deliveries import (
+    Delivery,
+    ShowGap,
+    ShowLogged,
+    ShowReset,
+    ShowText,
+    ShowTool,
+    ShowUser,
+)
+from unbroken.domain.effects import LogEntry, ReportFailure, RequestInput, SendMessage
+from unbroken.domain.events import Event, InputResponse, UserMessage
+from unbroken.entrypoints.web.frames import (
+    ErrorFrame,
+    FinalFrame,
+    GapFrame,
+    QuestionFrame,
+    ResetFrame,
+    ServerFrame,
+    TokenFrame,
+    ToolFrame,
+    UserFrame,
+)
+
+T = TypeVar("T")
+
+
+def frame_of(delivery: Delivery) -> ServerFrame:
+    match delivery:
+        case ShowText(request_id, attempt, part):
+            return TokenFrame(
+                request_id=request_id, value=part.text, attempt=attempt, offset=part.offset, message_id=part.message_id
+            )
+        case ShowLogged(entry):
+            return logged_frame(entry)
+        case ShowUser(event):
+            return user_frame(event)
+        case ShowReset(request_id, attempt, reason):
+            return ResetFrame(request_id=request_id, attempt=attempt, reason=reason)
+        case ShowTool(request_id, attempt, part):
+            return ToolFrame(
+                request_id=request_id,
+                attempt=attempt,
+                offset=part.offset,
+                tool_call_id=part.tool_call_id,
+                name=part.name,
+                phase=part.phase,
+                data=_or_unset(part.data),
+            )
+        case ShowGap(cursor, reason):
+            return GapFrame(cursor=cursor, reason=reason)
+
+
+def _or_unset(value: T | None) -> T | UnsetType:
+    return UNSET if value is None else value
+
+
+def user_frame(event: Event) -> UserFrame:
+    match event.body:
+        case UserMessage(content):
+            return UserFrame(
+                request_id=event.request_id, seq=event.seq, created_at=event.created_at, content=content
+            )
+        case InputResponse(interrupt_id, value):
+            return UserFrame(
+                request_id=event.request_id,
+                seq=event.seq,
+                created_at=event.created_at,
+                interrupt_id=interrupt_id,
+                value=value,
+            )
+    raise AssertionError(f"{event.body} is not a user's event")
+
+
+def logged_frame(entry: LogEntry) -> ServerFrame:
+    request_id = entry.event.request_id
+    match entry.body:
+        case SendMessage() as body:
+            return FinalFrame(
+                request_id=request_id,
+                message=body.text,
+                content=body.content,
+                attempt=body.attempt,
+                latency_ms=body.latency_ms,
+                token_usage=_or_unset(body.token_usage),
+                origin=body.origin,
+                waiting=body.waiting,
+                revised=body.revised,
+                cursor=entry.log_index,
+            )
+        case RequestInput(interrupt_id, value):
+            return QuestionFrame(
+                cursor=entry.log_index, request_id=request_id, interrupt_id=interrupt_id, value=value
+            )
+        case ReportFailure() as body:
+            return ErrorFrame(
+                code=body.code,
+                message=body.message,
+                retryable=body.retryable,
+                request_id=request_id,
+                cursor=entry.log_index,
+            )
