@@ -11,6 +11,7 @@ from typing import Any, Final, NoReturn
 
 import msgspec
 from msgspec import UNSET, Struct
+
 from unbroken.entrypoints.web.frames import (
     CLIENT_FRAMES,
     AckFrame,
@@ -29,7 +30,7 @@ MAX_DEPTH: Final = 64
 MAX_CURSOR: Final = 2**53 - 1
 """The largest integer that every JSON reader keeps exact."""
 
-_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}", re.ASCII)
+REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}", re.ASCII)
 _DECODER: Final[msgspec.json.Decoder[ClientFrame]] = msgspec.json.Decoder(ClientFrame)
 _ENCODER: Final = msgspec.json.Encoder()
 _WHERE: Final = re.compile(r" - at `\$\.?(.*)`$")
@@ -78,7 +79,7 @@ class BadFrame(Exception):
 
 
 def encode(frame: ServerFrame | ClientFrame) -> str:
-    """The frame as JSON text. Its strings must be well-formed and its integers within 64 bits."""
+    """The frame as JSON text. Its strings must be well-formed: no half surrogate pairs."""
     return _ENCODER.encode(frame).decode()
 
 
@@ -110,7 +111,7 @@ def _check(frame: ClientFrame, limits: Limits) -> None:
         if not 0 <= frame.cursor <= MAX_CURSOR:
             raise BadFrame(ErrorCode.BAD_FRAME, "cursor must be from 0 to 2^53 - 1", path="cursor")
         return
-    if not _REQUEST_ID.fullmatch(frame.request_id):
+    if not REQUEST_ID.fullmatch(frame.request_id):
         message = "requestId must be 1 to 128 of A-Z a-z 0-9 _ - . :"
         raise BadFrame(ErrorCode.BAD_FRAME, message, path="requestId")
     if isinstance(frame, MessageFrame):
@@ -185,7 +186,7 @@ def _explain(frame: str, error: Exception) -> NoReturn:
     if not isinstance(value, dict):
         raise BadFrame(ErrorCode.BAD_FRAME, "a frame is a JSON object") from None
     request_id = value.get("requestId")
-    if not isinstance(request_id, str) or not _REQUEST_ID.fullmatch(request_id):
+    if not isinstance(request_id, str) or not REQUEST_ID.fullmatch(request_id):
         request_id = None
     kind = value.get("type")
     if isinstance(kind, str) and kind not in _TYPES:

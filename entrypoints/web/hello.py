@@ -8,10 +8,9 @@ from urllib.parse import parse_qsl
 
 from msgspec import Struct
 
-from unbroken.entrypoints.web.codec import MAX_CURSOR
+from unbroken.entrypoints.web.codec import MAX_CURSOR, REQUEST_ID
 
 _THREAD_ID: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}", re.ASCII)
-_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}", re.ASCII)
 _NUMBER: Final = re.compile(r"[0-9]{1,16}", re.ASCII)
 _MAX_QUERY: Final = 8_192
 _OURS: Final = frozenset({"threadId", "agentId", "cursor", "requestId", "attempt", "offset"})
@@ -60,7 +59,7 @@ def parse_hello(query: str | bytes) -> Hello:
         missing = next(name for name in _SHOWN if name not in given)
         raise BadQuery(missing, "requestId, attempt and offset come together or not at all")
     request_id = given.get("requestId")
-    if request_id is not None and not _REQUEST_ID.fullmatch(request_id):
+    if request_id is not None and not REQUEST_ID.fullmatch(request_id):
         raise BadQuery("requestId", "must be 1 to 128 of A-Z a-z 0-9 _ - . :")
     return Hello(
         thread_id=thread_id,
