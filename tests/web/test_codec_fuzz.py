@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from unbroken.entrypoints.web.codec import BadFrame, Limits, decode, encode
 from unbroken.entrypoints.web.frames import CLIENT_FRAMES, ClientFrame
-from unbroken.entrypoints.web.hello import BadQuery, Hello, parse_hello
+from unbroken.entrypoints.web.query import BadQuery, Hello, parse_query
 
 ANY_TEXT = st.text(st.characters(codec=None, categories=None), max_size=40)
 ANY_JSON = st.recursive(
@@ -74,7 +74,7 @@ def test_near_misses_are_taken_or_refused(frame: dict[str, object], ascii_only: 
 
 def hello_of(query: str | bytes) -> Hello | BadQuery:
     try:
-        return parse_hello(query)
+        return parse_query(query)
     except BadQuery as bad:
         return bad
 

@@ -42,7 +42,7 @@ class BadQuery(Exception):
         self.field = field
 
 
-def parse_hello(query: str | bytes) -> Hello:
+def parse_query(query: str | bytes) -> Hello:
     """Read a URL's raw query string; parameters it does not know are ignored. Raises BadQuery only."""
     given = _parameters(query)
     thread_id = given.get("threadId")

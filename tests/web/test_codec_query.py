@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from unbroken.entrypoints.web.hello import BadQuery, Hello, parse_hello
+from unbroken.entrypoints.web.query import BadQuery, Hello, parse_query
 
 
 @pytest.mark.parametrize(
@@ -21,13 +21,13 @@ from unbroken.entrypoints.web.hello import BadQuery, Hello, parse_hello
     ],
 )
 def test_a_query_is_read(query: str | bytes, hello: Hello) -> None:
-    assert parse_hello(query) == hello
+    assert parse_query(query) == hello
 
 
 def test_a_client_that_names_no_cursor_speaks_the_old_protocol() -> None:
-    assert parse_hello("threadId=t").legacy
-    assert not parse_hello("threadId=t&cursor=0").legacy
-    assert not parse_hello("threadId=t&cursor=tail").legacy
+    assert parse_query("threadId=t").legacy
+    assert not parse_query("threadId=t&cursor=0").legacy
+    assert not parse_query("threadId=t&cursor=tail").legacy
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_a_client_that_names_no_cursor_speaks_the_old_protocol() -> None:
 )
 def test_a_bad_query_names_the_parameter(query: str | bytes, field: str) -> None:
     with pytest.raises(BadQuery) as refused:
-        parse_hello(query)
+        parse_query(query)
     assert refused.value.field == field
     assert str(refused.value).startswith(field)
     assert len(str(refused.value)) <= 123
