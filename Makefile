@@ -1,0 +1,40 @@
+# Every target first makes .venv hold the pinned packages; nothing else needs to be set up.
+# Arguments are passed on: make run ARGS="--port 9000", make test ARGS="tests/domain -x".
+ARGS ?=
+BIN := .venv/bin
+
+.PHONY: help run test check migrate bench clean runtime dev
+
+help:
+	@echo "make run      serve on 127.0.0.1:8000 with an embedded PostgreSQL in .unbroken/"
+	@echo "make test     every test"
+	@echo "make check    what CI runs: lint, types, import contracts, tests"
+	@echo "make migrate  bring the database's schema up to date"
+	@echo "make bench    measure against the direct send"
+	@echo "make clean    remove .venv and caches; .unbroken/, your data, stays"
+
+run: runtime
+	@exec $(BIN)/unbroken serve $(ARGS)
+
+migrate: runtime
+	@exec $(BIN)/unbroken migrate $(ARGS)
+
+test: dev
+	@$(BIN)/python -m pytest $(ARGS)
+
+check: dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest $(ARGS)
+
+bench: dev
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+runtime dev:
+	@requirements/install $@
+
+clean:
+	rm -rf .venv build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name .git -prune -o \( -name __pycache__ -o -name '*.egg-info' \) -prune -exec rm -rf {} +
