@@ -36,10 +36,12 @@ class Settings(BaseSettings):
     data_dir: Path = Field(Path(".unbroken"), description="Where the embedded PostgreSQL keeps its data")
     in_memory: bool = Field(False, description="No database at all: everything is forgotten at exit")
     agents: Annotated[tuple[str, ...], NoDecode] = Field(
-        (), description="Agents served, comma-separated: `NAME=file.py:variable` or `NAME=module:variable`; the first is the default"
+        (),
+        description="Agents, comma-separated: `NAME=file.py:variable` or `NAME=module:variable`; the default first",
     )
     model: str | None = Field(
-        None, description="`provider:model` for the bundled chat agent, e.g. `openai:gpt-4o-mini`; absent: a scripted demo agent"
+        None,
+        description="`provider:model` for the bundled agent, e.g. `openai:gpt-4o-mini`; absent: a scripted demo",
     )
     model_base_url: str | None = Field(None, description="Base URL of an OpenAI-compatible server")
     commit: CommitMode = Field(
@@ -59,7 +61,9 @@ class Settings(BaseSettings):
 
     lease_ttl_s: float = Field(10.0, gt=0, description="How long a silent replica counts as alive")
     heartbeat_s: float = Field(3.0, gt=0, description="Pause between two renewals of the lease")
-    recovery_poll_s: float = Field(1.0, gt=0, description="Pause between two looks for unfinished messages nobody works on")
+    recovery_poll_s: float = Field(
+        1.0, gt=0, description="Pause between two looks for unfinished messages nobody works on"
+    )
     effect_poll_s: float = Field(1.0, gt=0, description="Pause between two looks for effects to execute")
     effect_claim_s: float = Field(30.0, gt=0, description="How long one try at executing an effect may take")
     timer_poll_s: float = Field(1.0, gt=0, description="Longest pause between two looks for due timers")

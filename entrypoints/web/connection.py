@@ -123,17 +123,17 @@ class Connection:
         clock = asyncio.get_running_loop().time
         while True:
             message = await self._socket.receive()
-            if message["type"] == "websocket.disconnect":
+            if message["type"] != "websocket.receive":
                 return
             text = message.get("text")
+            data = text if text is not None else message.get("bytes") or b""
             try:
                 if not self._rate.admits(clock()):
                     self._answer(_too_fast())
                     if self._abuse.too_fast(clock()):
                         raise Closed(CloseCode.TOO_MANY_FRAMES, "too many frames")
                     continue
-                frame = decode(message.get("bytes") or b"" if text is None else text, self._limits)
-                await self._handle(frame)
+                await self._handle(decode(data, self._limits))
             except BadFrame as bad:
                 if bad.close is not None:
                     raise Closed(bad.close, bad.message) from bad
@@ -160,9 +160,7 @@ class Connection:
         try:
             receipt = await self._accept(self._key, request_id, UserMessage(frame.content))
             self._in_doubt.discard(request_id)
-            self._answer(
-                AcceptedFrame(request_id=request_id, seq=receipt.event.seq, duplicate=receipt.duplicate)
-            )
+            self._answer(AcceptedFrame(request_id=request_id, seq=receipt.event.seq, duplicate=receipt.duplicate))
         except NotYourThread as error:
             raise Closed(CloseCode.NOT_YOUR_THREAD, str(error)) from error
         except UnbrokenError as error:
@@ -217,7 +215,7 @@ class Connection:
         if self._legacy and not self._legacy.admits(frame):
             return
         self.sending_since = asyncio.get_running_loop().time()
-        await self._socket.send({"type": "websocket.send", "text": encode(frame)})  # type: ignore[typeddict-item]
+        await self._socket.send({"type": "websocket.send", "text": encode(frame), "bytes": None})
         self.sending_since = None
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from unbroken.entrypoints.web.frames import LEGACY_FRAMES, ServerFrame, TokenFrame
+from unbroken.entrypoints.web.frames import CancelledFrame, ErrorFrame, FinalFrame, ServerFrame, TokenFrame
 
 
 class LegacyView:
@@ -13,7 +13,7 @@ class LegacyView:
         """An old client cannot take text back: once another attempt writes, it sees only the request's end."""
         if isinstance(frame, TokenFrame):
             return self._attempts.setdefault(frame.request_id, frame.attempt) == frame.attempt
-        if not isinstance(frame, LEGACY_FRAMES):
+        if not isinstance(frame, FinalFrame | CancelledFrame | ErrorFrame):
             return False
         if isinstance(frame.request_id, str):
             self._attempts.pop(frame.request_id, None)

@@ -65,9 +65,7 @@ def _or_unset(value: T | None) -> T | UnsetType:
 def user_frame(event: Event) -> UserFrame:
     match event.body:
         case UserMessage(content):
-            return UserFrame(
-                request_id=event.request_id, seq=event.seq, created_at=event.created_at, content=content
-            )
+            return UserFrame(request_id=event.request_id, seq=event.seq, created_at=event.created_at, content=content)
         case InputResponse(interrupt_id, value):
             return UserFrame(
                 request_id=event.request_id,
@@ -96,9 +94,7 @@ def logged_frame(entry: LogEntry) -> ServerFrame:
                 cursor=entry.log_index,
             )
         case RequestInput(interrupt_id, value):
-            return QuestionFrame(
-                cursor=entry.log_index, request_id=request_id, interrupt_id=interrupt_id, value=value
-            )
+            return QuestionFrame(cursor=entry.log_index, request_id=request_id, interrupt_id=interrupt_id, value=value)
         case ReportFailure() as body:
             return ErrorFrame(
                 code=body.code,
