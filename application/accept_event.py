@@ -52,9 +52,7 @@ class AcceptEvent:
         thread_id = key.thread_id
         with self._queue.expecting(thread_id):
             try:
-                receipt = await self._event_store.accept(
-                    key, new, replica=self._replica, queue_limit=self._queue_limit
-                )
+                receipt = await self._event_store.accept(key, new, replica=self._replica, queue_limit=self._queue_limit)
             except CommitUnknown:
                 self._wakeups.hint(thread_id)
                 raise

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 
 from unbroken.domain.effects import EffectClaim, ScheduleTimer
 from unbroken.domain.errors import Unavailable
@@ -61,10 +62,8 @@ class EffectRunner:
                     pass
             except Unavailable as error:
                 log.warning("effects wait for the store: %s", error)
-            try:
+            with suppress(TimeoutError):
                 await asyncio.wait_for(self._work.wait(), self._interval_s)
-            except TimeoutError:
-                pass
 
     async def _execute(self, claim: EffectClaim) -> None:
         try:

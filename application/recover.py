@@ -15,9 +15,7 @@ BATCH = 500
 
 
 class Recover:
-    def __init__(
-        self, *, sessions: Sessions, queue: EventQueue, clock: Clock, replica: int, interval_s: float
-    ) -> None:
+    def __init__(self, *, sessions: Sessions, queue: EventQueue, clock: Clock, replica: int, interval_s: float) -> None:
         self._sessions = sessions
         self._queue = queue
         self._clock = clock

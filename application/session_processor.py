@@ -175,6 +175,7 @@ class SessionProcessor:
         change = TurnChange(claim, state, True, tuple(self._effects(claim, bodies, answer)), reverts)
         committed = await self._commit(change)
         self._live.end(claim, committed.entries)
+        log.info("event finished", extra=_about(claim))
         if answer is not None and answer.effects:
             self._on_effects()
         return committed.next

@@ -68,9 +68,7 @@ class Subscribe:
 class Subscription:
     """One reader's positions. Not to be shared between tasks."""
 
-    def __init__(
-        self, hub: LiveSessions, live: LiveSession, outbox: Outbox, cursor: int, shown: Shown | None
-    ) -> None:
+    def __init__(self, hub: LiveSessions, live: LiveSession, outbox: Outbox, cursor: int, shown: Shown | None) -> None:
         self._hub = hub
         self._live = live
         self._outbox = outbox
@@ -172,11 +170,11 @@ class Subscription:
         self._replay.clear()
         shown = self._shown if joining else None
         request_id = attempt.event.request_id
-        if shown and (shown.request_id, shown.attempt) == (request_id, attempt.run):
-            if 0 <= shown.offset <= attempt.stream.length:
-                self._position = len(attempt.stream.parts)
-                self._replay.extend(attempt.stream.after(shown.offset))
-                return
+        same = shown is not None and (shown.request_id, shown.attempt) == (request_id, attempt.run)
+        if shown and same and 0 <= shown.offset <= attempt.stream.length:
+            self._position = len(attempt.stream.parts)
+            self._replay.extend(attempt.stream.after(shown.offset))
+            return
         late = joining and attempt.stream.parts
         found.append(ShowReset(request_id, attempt.run, "resync" if late else attempt.reason))
 
