@@ -1,0 +1,187 @@
+"""One turn as a client shows it: what was said, and the answer as far as it is known."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+Frame = Mapping[str, Any]
+Phase = Literal["unsent", "refused", "queued", "running", "cancelling", "answered", "cancelled", "failed"]
+
+_ENDS: dict[str, Phase] = {"final": "answered", "cancelled": "cancelled", "error": "failed"}
+
+
+class Turn:
+    """
+    unsent ──accepted──▶ queued ──attempt──▶ running ──▶ answered · cancelled · failed
+       └──▶ refused         └──── cancelling ────┘
+    """
+
+    def __init__(self, request_id: str) -> None:
+        self.request_id = request_id
+        self.seq: int | None = None
+        self.cursor: int | None = None
+        """Of its first durable frame."""
+        self.created_at: str | None = None
+        self.said: dict[str, Any] = {}
+        """`{content}`, or `{interruptId, value}`; empty: nobody said anything, the agent began."""
+        self.own: Frame | None = None
+        """The frame that we sent for it."""
+        self.accepted = False
+        self.refused = False
+        self.doubtful = False
+        """It may have ended among log entries that were not sent."""
+        self.cancel_wanted = False
+        self.cancelling = False
+        self.out_of_step = False
+        """Its text must not be resumed, but begun again."""
+        self.outcome: Phase | None = None
+        self.attempt = 0
+        self.length = 0
+        """Of the text, in UTF-16 code units."""
+        self._texts: list[str] = []
+        self.tools: list[dict[str, Any]] = []
+        self.questions: list[dict[str, Any]] = []
+        self.error: dict[str, Any] | None = None
+        self.final: dict[str, Any] | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.outcome is not None
+
+    @property
+    def text(self) -> str:
+        if len(self._texts) > 1:
+            self._texts = ["".join(self._texts)]
+        return self._texts[0] if self._texts else ""
+
+    @property
+    def phase(self) -> Phase:
+        if self.outcome:
+            return self.outcome
+        if self.refused:
+            return "refused"
+        if not self.accepted:
+            return "unsent"
+        if self.cancelling:
+            return "cancelling"
+        return "running" if self.attempt else "queued"
+
+    def view(self) -> dict[str, Any]:
+        return {
+            "requestId": self.request_id,
+            "seq": self.seq,
+            "createdAt": self.created_at,
+            "said": self.said,
+            "phase": self.phase,
+            "attempt": self.attempt,
+            "text": self.text,
+            "tools": self.tools,
+            "questions": self.questions,
+            "error": self.error,
+            "final": self.final,
+        }
+
+    def unsent(self) -> list[Frame]:
+        if self.phase == "unsent" and self.own:
+            return [self.own]
+        if self.cancel_wanted and self.accepted and not self.cancelling and not self.ended:
+            return [{"type": "cancel", "requestId": self.request_id}]
+        return []
+
+    def told(self, frame: Frame) -> None:
+        self.doubtful = False
+        self.created_at = frame["createdAt"]
+        self.said = {key: frame[key] for key in ("content", "interruptId", "value") if key in frame}
+
+    def empty(self, attempt: int) -> None:
+        """Begin an attempt, or this one again."""
+        if self.ended or attempt < self.attempt:
+            return
+        self.attempt = attempt
+        self.out_of_step = False
+        self._show("")
+        self.tools = []
+
+    def write(self, attempt: int, offset: int, value: str) -> bool:
+        """Append to an attempt's text. False: this is not where the text ends."""
+        if self.ended or attempt < self.attempt:
+            return True
+        if attempt > self.attempt:
+            self.empty(attempt)
+        if offset != self.length:
+            self.out_of_step = True
+            return False
+        self._texts.append(value)
+        self.length += _units(value)
+        return True
+
+    def use(self, frame: Frame) -> None:
+        """A tool's step; the place in the text stays where it was called."""
+        if self.ended or frame["attempt"] < self.attempt:
+            return
+        if frame["attempt"] > self.attempt:
+            self.empty(frame["attempt"])
+        step = {key: frame[key] for key in ("toolCallId", "name", "phase", "offset", "data") if key in frame}
+        for index, tool in enumerate(self.tools):
+            if tool["toolCallId"] == step["toolCallId"]:
+                self.tools[index] = {**tool, **step, "offset": tool["offset"]}
+                return
+        self.tools.append(step)
+
+    def end(self, frame: Frame) -> None:
+        """A durable frame of this turn: its end, or a question that follows it."""
+        if frame["type"] == "question":
+            self._ask(frame)
+            return
+        self.outcome = _ENDS[frame["type"]]
+        if frame["type"] == "error":
+            self.error = {key: frame[key] for key in ("code", "message", "retryable")}
+            return
+        self.error = None
+        self._show(frame["message"])
+        if frame["type"] == "final":
+            self.attempt = frame["attempt"]
+            shown = ("origin", "waiting", "revised", "latencyMs", "tokenUsage")
+            self.final = {key: frame[key] for key in shown if key in frame}
+
+    def close_question(self, interrupt_id: str, outcome: str) -> bool:
+        for question in self.questions:
+            if question["interruptId"] == interrupt_id and question["outcome"] is None:
+                question["outcome"] = outcome
+                return True
+        return False
+
+    def _ask(self, frame: Frame) -> None:
+        if all(question["interruptId"] != frame["interruptId"] for question in self.questions):
+            self.questions.append({"interruptId": frame["interruptId"], "value": frame["value"], "outcome": None})
+
+    def _show(self, text: str) -> None:
+        self._texts = [text] if text else []
+        self.length = _units(text)
+
+
+def place(turn: Turn, turns: Sequence[Turn]) -> int:
+    """Where a turn belongs: by `seq`, else by cursor; unfinished ones after ended ones, unsent ones last."""
+    index = len(turns)
+    while index and _follows(turns[index - 1], turn):
+        index -= 1
+    return index
+
+
+def _follows(shown: Turn, turn: Turn) -> bool:
+    if shown.seq is not None and turn.seq is not None:
+        return shown.seq > turn.seq
+    if shown.cursor is not None and turn.cursor is not None:
+        return shown.cursor > turn.cursor
+    if shown.own is not None and not shown.accepted:
+        return turn.own is None or turn.accepted
+    if shown.ended:
+        return False
+    return turn.cursor is not None or (turn.seq is None and turn.own is None)
+
+
+def _units(text: str) -> int:
+    if text.isascii():
+        return len(text)
+    return len(text) + sum(character > "\uffff" for character in text)

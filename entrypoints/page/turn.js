@@ -1,0 +1,141 @@
+// One turn as a client shows it: what was said, and the answer as far as it is known. Twin of client/turn.py.
+//
+//   unsent ──accepted──▶ queued ──attempt──▶ running ──▶ answered · cancelled · failed
+//      └──▶ refused         └──── cancelling ────┘
+
+const ENDS = { final: "answered", cancelled: "cancelled", error: "failed" };
+
+export class Turn {
+  constructor(requestId) {
+    this.requestId = requestId;
+    this.seq = null;
+    this.cursor = null; // of its first durable frame
+    this.createdAt = null;
+    this.said = {}; // {content}, or {interruptId, value}; empty: nobody said anything, the agent began
+    this.own = null; // the frame that we sent for it
+    this.accepted = false;
+    this.refused = false;
+    this.doubtful = false; // it may have ended among log entries that were not sent
+    this.cancelWanted = false;
+    this.cancelling = false;
+    this.outOfStep = false; // its text must not be resumed, but begun again
+    this.outcome = null;
+    this.attempt = 0;
+    this.text = "";
+    this.tools = [];
+    this.questions = [];
+    this.error = null;
+    this.final = null;
+  }
+
+  get ended() {
+    return this.outcome !== null;
+  }
+
+  get phase() {
+    if (this.outcome) return this.outcome;
+    if (this.refused) return "refused";
+    if (!this.accepted) return "unsent";
+    if (this.cancelling) return "cancelling";
+    return this.attempt ? "running" : "queued";
+  }
+
+  view() {
+    const { requestId, seq, createdAt, said, phase, attempt, text, tools, questions, error, final } = this;
+    return { requestId, seq, createdAt, said, phase, attempt, text, tools, questions, error, final };
+  }
+
+  unsent() {
+    if (this.phase === "unsent" && this.own) return [this.own];
+    if (this.cancelWanted && this.accepted && !this.cancelling && !this.ended) {
+      return [{ type: "cancel", requestId: this.requestId }];
+    }
+    return [];
+  }
+
+  told(frame) {
+    this.doubtful = false;
+    this.createdAt = frame.createdAt;
+    this.said = pick(frame, ["content", "interruptId", "value"]);
+  }
+
+  // Begin an attempt, or this one again.
+  empty(attempt) {
+    if (this.ended || attempt < this.attempt) return;
+    this.attempt = attempt;
+    this.outOfStep = false;
+    this.text = "";
+    this.tools = [];
+  }
+
+  // Append to an attempt's text. False: this is not where the text ends.
+  write(attempt, offset, value) {
+    if (this.ended || attempt < this.attempt) return true;
+    if (attempt > this.attempt) this.empty(attempt);
+    if (offset !== this.text.length) {
+      this.outOfStep = true;
+      return false;
+    }
+    this.text += value;
+    return true;
+  }
+
+  // A tool's step; the place in the text stays where it was called.
+  use(frame) {
+    if (this.ended || frame.attempt < this.attempt) return;
+    if (frame.attempt > this.attempt) this.empty(frame.attempt);
+    const step = pick(frame, ["toolCallId", "name", "phase", "offset", "data"]);
+    const index = this.tools.findIndex((tool) => tool.toolCallId === step.toolCallId);
+    if (index < 0) this.tools.push(step);
+    else this.tools[index] = { ...this.tools[index], ...step, offset: this.tools[index].offset };
+  }
+
+  // A durable frame of this turn: its end, or a question that follows it.
+  end(frame) {
+    if (frame.type === "question") {
+      this.#ask(frame);
+      return;
+    }
+    this.outcome = ENDS[frame.type];
+    if (frame.type === "error") {
+      this.error = pick(frame, ["code", "message", "retryable"]);
+      return;
+    }
+    this.error = null;
+    this.text = frame.message;
+    if (frame.type === "final") {
+      this.attempt = frame.attempt;
+      this.final = pick(frame, ["origin", "waiting", "revised", "latencyMs", "tokenUsage"]);
+    }
+  }
+
+  closeQuestion(interruptId, outcome) {
+    const question = this.questions.find((one) => one.interruptId === interruptId && one.outcome === null);
+    if (question) question.outcome = outcome;
+    return question !== undefined;
+  }
+
+  #ask({ interruptId, value }) {
+    if (this.questions.some((question) => question.interruptId === interruptId)) return;
+    this.questions.push({ interruptId, value, outcome: null });
+  }
+}
+
+// Where a turn belongs: by `seq`, else by cursor; unfinished ones after ended ones, unsent ones last.
+export function place(turn, turns) {
+  let index = turns.length;
+  while (index && follows(turns[index - 1], turn)) index -= 1;
+  return index;
+}
+
+function follows(shown, turn) {
+  if (shown.seq !== null && turn.seq !== null) return shown.seq > turn.seq;
+  if (shown.cursor !== null && turn.cursor !== null) return shown.cursor > turn.cursor;
+  if (shown.own !== null && !shown.accepted) return turn.own === null || turn.accepted;
+  if (shown.ended) return false;
+  return turn.cursor !== null || (turn.seq === null && turn.own === null);
+}
+
+function pick(frame, names) {
+  return Object.fromEntries(names.filter((name) => name in frame).map((name) => [name, frame[name]]));
+}
