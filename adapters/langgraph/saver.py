@@ -189,6 +189,8 @@ class StagingSaver(BaseCheckpointSaver[str]):
 
     def _remember_head(self, checkpoint_ns: str, known: str | None, stored: StoredCheckpoint | None) -> None:
         if stored is None:
+            if not is_call(checkpoint_ns):
+                self.staging.heads.setdefault(checkpoint_ns, "")
             return
         raise_clock_above(stored.row.checkpoint_id)
         self.staging.heads.setdefault(checkpoint_ns, stored.row.checkpoint_id)

@@ -109,6 +109,15 @@ class Staging:
         """The store cannot hold anything of this namespace: it names a task of a root checkpoint made here."""
         return self.root_moved and is_call(checkpoint_ns)
 
+    def written(self, checkpoint_id: str, channel: str) -> dict[str, list[Any]]:
+        """By task id, what tasks that started from this root checkpoint wrote to one channel; all tasks are there."""
+        found: dict[str, list[Any]] = {}
+        for (task_id, _), write in self.writes.get((ROOT, checkpoint_id), {}).items():
+            values = found.setdefault(task_id, [])
+            if write.channel == channel:
+                values.append(write.value)
+        return found
+
     def rows_of_writes(self, serde: SerializerProtocol, checkpoint: tuple[str, str]) -> list[WriteRow]:
         rows = []
         for (task_id, idx), write in self.writes.get(checkpoint, {}).items():

@@ -1,0 +1,91 @@
+"""One LangGraph graph as an Agent: an event goes in, an answer and everything to commit with it come out."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+from langchain_core.messages import BaseMessage
+
+from unbroken.adapters.langgraph.checkpoint_ids import raise_clock_above
+from unbroken.adapters.langgraph.failures import agent_raised
+from unbroken.adapters.langgraph.habits import Habits
+from unbroken.adapters.langgraph.inputs import input_of
+from unbroken.adapters.langgraph.parked import answer_to, waits_for_someone
+from unbroken.adapters.langgraph.turn_run import DanglingToolCalls, Graph, TurnRun
+from unbroken.domain.errors import UnbrokenError
+from unbroken.domain.events import InputResponse
+from unbroken.domain.policy import CommitMode
+from unbroken.domain.ports.agent import Agent, Attempt
+from unbroken.domain.ports.checkpoints import Checkpoints
+from unbroken.domain.turn import Answer
+
+
+class LangGraphAgent(Agent):
+    """Runs any compiled graph whose state has `messages`.
+
+    The event's message has the event's id, so giving it twice cannot double it. With `CommitMode.SUPERSTEP` each
+    superstep is committed before the next one's nodes start, and a crash repeats only the one it hit.
+    """
+
+    def __init__(self, graph: Graph, checkpoints: Checkpoints, *, commit: CommitMode = CommitMode.SUPERSTEP) -> None:
+        self.graph = graph
+        self.commit = commit
+        self._checkpoints = checkpoints
+        self._habits = Habits()
+
+    async def run(self, attempt: Attempt) -> Answer:
+        try:
+            run = await self._repaired(attempt)
+            attempt.gate.check()
+            return await run.answer()
+        except (UnbrokenError, asyncio.CancelledError):
+            raise
+        except Exception as error:
+            attempt.gate.check()
+            raise agent_raised(error) from error
+
+    async def _repaired(self, attempt: Attempt) -> TurnRun:
+        """A message that follows unanswered tool calls (it came instead of the answer to a question) is found out
+        before any node runs; the run then begins anew, with results for those calls."""
+        try:
+            return await self._run(attempt, ())
+        except DanglingToolCalls as dangling:
+            return await self._run(attempt, dangling.repairs)
+
+    async def _run(self, attempt: Attempt, repairs: Sequence[BaseMessage]) -> TurnRun:
+        claim = attempt.claim
+        attempt.gate.check()
+        if claim.head:
+            raise_clock_above(claim.head)
+        run = TurnRun(self.graph, self._checkpoints, attempt, self._habits)
+        if claim.resumes:
+            await run.resume(commits=self._commits)
+        elif isinstance(claim.event.body, InputResponse):
+            await self._respond(run, claim.event.body)
+        elif claim.head is not None or await self._adopted(run):
+            # New input: a head that an event left is at rest, whatever its tasks say.
+            await run.drive(input_of(claim.event, run.effect_channels, repairs), commits=self._commits)
+        return run
+
+    async def _respond(self, run: TurnRun, body: InputResponse) -> None:
+        answer = answer_to(await run.snapshot(), body, run.effect_channels)
+        if answer is not None:
+            await run.drive(answer, commits=self._commits)
+
+    async def _adopted(self, run: TurnRun) -> bool:
+        """Whether a thread that another saver may have written takes the new message now.
+
+        A question found open is asked again and never resumed unasked. A crashed run is finished first, in the
+        same commit as the new message, or a crash in between would take the one for the other.
+        """
+        snapshot = await run.snapshot()
+        if waits_for_someone(snapshot, self.graph.interrupt_before_nodes, self.graph.interrupt_after_nodes):
+            return False
+        if snapshot.next:
+            await run.drive(None, commits=False)
+        return not run.unfinished
+
+    @property
+    def _commits(self) -> bool:
+        return self.commit is CommitMode.SUPERSTEP

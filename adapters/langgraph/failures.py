@@ -1,0 +1,61 @@
+"""What to tell users of an exception that a graph raised, and whether trying again may help."""
+
+from __future__ import annotations
+
+import re
+
+import httpx
+from langgraph.errors import GraphRecursionError
+
+from unbroken.domain.errors import AgentRaised
+
+MAX_MESSAGE = 300
+TRANSIENT_STATUS = frozenset({408, 409, 425, 429, 500, 502, 503, 504, 529})
+TRANSIENT_NAMES = frozenset(
+    {
+        "APIConnectionError",
+        "APITimeoutError",
+        "InternalServerError",
+        "OverloadedError",
+        "RateLimitError",
+        "ServiceUnavailable",
+        "ServiceUnavailableError",
+        "TooManyRequests",
+    }
+)
+"""Providers' own classes, whose packages may not be installed."""
+
+SECRETS = (
+    (re.compile(r"(?i)\b(bearer|basic)\s+\S+"), r"\1 …"),
+    (re.compile(r"(?i)\b([\w-]*(?:api[_-]?key|token|password|passwd|secret))(['\"]?\s*[=:]\s*)\S+"), r"\1\2…"),
+    (re.compile(r"://[^/\s@]+@"), "://…@"),
+    (re.compile(r"\b(?:sk|pk|rk|ghp|xox[a-z]|AKIA|AIza)[-_A-Za-z0-9*]{6,}"), "…"),
+)
+
+
+def agent_raised(error: Exception) -> AgentRaised:
+    return AgentRaised(told(error), retryable=is_transient(error))
+
+
+def told(error: Exception) -> str:
+    """The exception's type and the first line of its message, without what looks like a secret; bounded."""
+    if isinstance(error, GraphRecursionError):
+        return "GraphRecursionError: the agent reached its limit of steps without an answer"
+    lines = str(error).strip().splitlines()
+    first = lines[0] if lines else ""
+    for pattern, replacement in SECRETS:
+        first = pattern.sub(replacement, first)
+    name = type(error).__name__
+    return f"{name}: {first}"[:MAX_MESSAGE] if first else name
+
+
+def is_transient(error: Exception) -> bool:
+    """Network trouble, time-outs, rate limits and a provider's own failures pass by themselves."""
+    if isinstance(error, GraphRecursionError) or getattr(error, "code", None) == "insufficient_quota":
+        return False
+    if isinstance(error, TimeoutError | ConnectionError | httpx.TransportError):
+        return True
+    status = getattr(error, "status_code", None) or getattr(getattr(error, "response", None), "status_code", None)
+    if isinstance(status, int):
+        return status in TRANSIENT_STATUS
+    return any(base.__name__ in TRANSIENT_NAMES for base in type(error).__mro__)

@@ -1,0 +1,96 @@
+"""LangChain's messages as plain text and plain dicts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import msgspec
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, ToolMessage
+
+from unbroken.adapters.langgraph.rows import healed
+from unbroken.domain.events import ContentBlock
+from unbroken.domain.live_stream import well_formed
+
+ROLES = {"human": "user", "ai": "assistant", "AIMessageChunk": "assistant"}
+
+
+def text_of(content: str | Sequence[Any]) -> str:
+    """What a person reads of a message's content: its text blocks, neither reasoning nor tool calls."""
+    if isinstance(content, str):
+        return content
+    parts = []
+    for block in content:
+        if isinstance(block, str):
+            parts.append(block)
+        elif isinstance(block, dict) and block.get("type") == "text":
+            parts.append(str(block.get("text", "")))
+    return "".join(parts)
+
+
+def spoken(message: BaseMessage) -> str:
+    """A message's part of the answer; empty for all but an AI's."""
+    return well_formed(text_of(message.content)) if isinstance(message, AIMessage) else ""
+
+
+def as_dict(message: AnyMessage | BaseMessage) -> ContentBlock:
+    plain: dict[str, Any] = {
+        "id": message.id,
+        "role": ROLES.get(message.type, message.type),
+        "content": message.content,
+    }
+    if message.name:
+        plain["name"] = message.name
+    if isinstance(message, AIMessage) and message.tool_calls:
+        plain["tool_calls"] = [
+            {"id": call["id"], "name": call["name"], "args": call["args"]} for call in message.tool_calls
+        ]
+    if isinstance(message, ToolMessage):
+        plain["tool_call_id"] = message.tool_call_id
+        plain["status"] = message.status
+    return dict(as_json(plain))
+
+
+def as_json(value: Any) -> Any:
+    """Plain JSON values that every store takes; what JSON does not know becomes its text."""
+    return healed(msgspec.to_builtins(healed(value), enc_hook=_unknown, str_keys=True))
+
+
+def _unknown(value: Any) -> Any:
+    dump = getattr(value, "model_dump", None)
+    return dump(mode="json") if callable(dump) else str(value)
+
+
+def token_usage(messages: Iterable[BaseMessage]) -> dict[str, int] | None:
+    """Input, output and total tokens, summed. None: no model told."""
+    total: dict[str, int] = {}
+    for message in messages:
+        usage = message.usage_metadata if isinstance(message, AIMessage) else None
+        if usage:
+            total["input_tokens"] = total.get("input_tokens", 0) + usage["input_tokens"]
+            total["output_tokens"] = total.get("output_tokens", 0) + usage["output_tokens"]
+            total["total_tokens"] = total.get("total_tokens", 0) + usage["total_tokens"]
+    return total or None
+
+
+def unanswered_tool_calls(messages: Sequence[BaseMessage]) -> list[ToolMessage]:
+    """Error results for the last AI message's tool calls that have none: model providers refuse a history where
+    anything else follows them."""
+    answered: set[str] = set()
+    for message in reversed(messages):
+        if isinstance(message, ToolMessage):
+            answered.add(message.tool_call_id)
+        elif isinstance(message, AIMessage):
+            return [
+                ToolMessage(
+                    "This call was not carried out: the user went on without it.",
+                    tool_call_id=str(call["id"]),
+                    name=call["name"],
+                    status="error",
+                )
+                for call in message.tool_calls
+                if call["id"] not in answered
+            ]
+        else:
+            return []
+    return []

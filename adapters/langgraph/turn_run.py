@@ -1,0 +1,165 @@
+"""One attempt's run of a graph: what it streams, where it commits, and what it made of the event."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from langchain_core.callbacks import AsyncCallbackManager
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage, convert_to_messages
+from langchain_core.runnables import RunnableConfig
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.types import StateSnapshot
+
+from unbroken.adapters.langgraph.effects import effect_channels, node_effects
+from unbroken.adapters.langgraph.habits import Habits
+from unbroken.adapters.langgraph.messages import as_dict, spoken, token_usage, unanswered_tool_calls
+from unbroken.adapters.langgraph.parked import questions_of, stands_still
+from unbroken.adapters.langgraph.saver import StagingSaver
+from unbroken.adapters.langgraph.token_tap import TokenTap
+from unbroken.domain.live_stream import join_messages
+from unbroken.domain.ports.agent import Attempt
+from unbroken.domain.ports.checkpoints import Checkpoints
+from unbroken.domain.turn import Answer
+
+Graph = CompiledStateGraph[Any, Any, Any, Any]
+Item = Mapping[str, Any]
+"""One item of the stream mode `checkpoints`: a checkpoint of the root graph, and the nodes that run `next`."""
+
+START = "__start__"
+
+
+class DanglingToolCalls(Exception):
+    """The new message would follow tool calls that nobody answered; `repairs` must go in before it."""
+
+    def __init__(self, repairs: list[ToolMessage]) -> None:
+        super().__init__(f"{len(repairs)} tool calls have no result")
+        self.repairs = repairs
+
+
+class TurnRun:
+    def __init__(self, graph: Graph, checkpoints: Checkpoints, attempt: Attempt, habits: Habits) -> None:
+        claim = attempt.claim
+        self.attempt = attempt
+        self.saver = StagingSaver(checkpoints, claim.key.thread_id, head=claim.head, gate=attempt.gate)
+        self.graph: Graph = graph.copy(update={"checkpointer": self.saver})
+        self.tap = TokenTap(attempt, habits)
+        self.effect_channels = effect_channels(graph.channels)
+        # Only inherited: a streaming handler on the root's own list would make LangGraph run nodes by `astream`.
+        self.config: RunnableConfig = {
+            "configurable": {"thread_id": claim.key.thread_id, "user_id": claim.key.user_id},
+            "callbacks": AsyncCallbackManager(handlers=[], inheritable_handlers=[self.tap]),
+        }
+        self._event_id = claim.event.id
+        self._before: set[str] | None = None
+        """Ids of the messages that were there before the event; None: not looked yet."""
+        self._last: Item | None = None
+
+    async def snapshot(self, checkpoint_id: str | None = None) -> StateSnapshot:
+        configurable = {**self.config["configurable"]}
+        if checkpoint_id is not None:
+            configurable["checkpoint_id"] = checkpoint_id
+        return await self.graph.aget_state({"configurable": configurable})
+
+    async def resume(self, *, commits: bool) -> None:
+        """Go on inside the event, from its last committed superstep."""
+        base_head = self.attempt.claim.base_head
+        messages = _messages((await self.snapshot(base_head)).values) if base_head else []
+        self._before = {str(message.id) for message in messages}
+        await self.drive(None, commits=commits)
+
+    async def drive(self, entry: Any, *, commits: bool) -> None:
+        """Run to the end, or to a question. `commits`: after each superstep that another one follows.
+
+        LangGraph yields a superstep's checkpoint after it was put and before any node of the next superstep
+        starts, and waits while we hold it: that is where a superstep is committed.
+        """
+        previous: Item | None = None
+        stream = self.graph.astream(entry, self.config, stream_mode="checkpoints", durability="sync")
+        async with aclosing(stream) as items:  # type: ignore[type-var]
+            async for item in items:
+                self.attempt.gate.check()
+                self._last = item
+                if previous is None:
+                    self._begin(item, given=entry is not None)
+                else:
+                    self._settle(item, previous)
+                    if commits and self._divides(item, previous):
+                        await self.attempt.commit_superstep(self.saver.take())
+                previous = item
+
+    @property
+    def unfinished(self) -> bool:
+        return self._last is not None and bool(self._last["next"])
+
+    async def answer(self) -> Answer:
+        """What the event came to. The state is drained: call it once."""
+        values = self._last["values"] if self._last is not None else {}
+        new = [message for _, message in self._new(values)]
+        questions = questions_of(await self.snapshot()) if self._last is None or self.unfinished else ()
+        collected = [effect for channel in self.effect_channels for effect in values.get(channel) or ()]
+        return Answer(
+            text=join_messages([spoken(message) for message in new]),
+            content=[as_dict(message) for message in new],
+            state=self.saver.take(),
+            questions=questions,
+            effects=node_effects(collected),
+            token_usage=token_usage(new),
+        )
+
+    def _begin(self, item: Item, *, given: bool) -> None:
+        """The first checkpoint: the input applied and nothing run yet, or the head that a resume starts from."""
+        messages = _messages(item["values"])
+        if self._before is None:
+            self._before = {str(message.id) for message in messages if message.id != self._event_id}
+        if not given:
+            self.tap.begin_with(self._new(item["values"]))
+        elif messages and messages[-1].id == self._event_id and (repairs := unanswered_tool_calls(messages[:-1])):
+            raise DanglingToolCalls(repairs)
+
+    def _settle(self, item: Item, previous: Item) -> None:
+        written = self.saver.staging.written(previous["config"]["configurable"]["checkpoint_id"], "messages")
+        added = {task_id: self._added(values) for task_id, values in written.items()}
+        self.tap.settle(self._new(item["values"]), {task_id: ids for task_id, ids in added.items() if ids is not None})
+
+    def _divides(self, item: Item, previous: Item) -> bool:
+        """Whether a user's nodes ran before this checkpoint and others follow."""
+        ran = [node for node in previous["next"] if node != START]
+        before, after = self.graph.interrupt_before_nodes, self.graph.interrupt_after_nodes
+        return bool(ran) and bool(item["next"]) and not stands_still(item, ran, before, after)
+
+    def _new(self, values: Mapping[str, Any]) -> list[tuple[str, BaseMessage]]:
+        """(key, message) of the messages that this event added, in the state's order. Messages without an id
+        count if they come after the event's own."""
+        before = self._before or set()
+        new: list[tuple[str, BaseMessage]] = []
+        own_seen = False
+        for index, message in enumerate(_messages(values)):
+            if message.id == self._event_id:
+                own_seen = True
+            elif message.id is None and own_seen:
+                new.append((f"{self._event_id}:{index}", message))
+            elif message.id is not None and (message.id not in before or message.id in self.tap.heard):
+                new.append((message.id, message))
+        return new
+
+    def _added(self, written: Sequence[Any]) -> set[str] | None:
+        """Ids of the AI messages a task wrote that were not there before. None: it wrote something unusual."""
+        added: set[str] = set()
+        for value in written:
+            for message in value if isinstance(value, list | tuple) else [value]:
+                if not isinstance(message, BaseMessage):
+                    return None
+                if isinstance(message, AIMessage) and (
+                    message.id not in (self._before or ()) or message.id in self.tap.heard
+                ):
+                    added.add(str(message.id))
+        return added
+
+
+def _messages(values: Mapping[str, Any]) -> Sequence[BaseMessage]:
+    messages = values.get("messages") or []
+    if all(isinstance(message, BaseMessage) for message in messages):
+        return messages
+    return convert_to_messages(messages)

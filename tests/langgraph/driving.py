@@ -1,0 +1,132 @@
+"""A user's thread, driven by hand: accept, run an attempt, commit, crash in between."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import uuid4
+
+from langchain_core.messages import BaseMessage
+
+from unbroken.adapters.in_process.clock import SystemClock
+from unbroken.adapters.langgraph.agent import LangGraphAgent
+from unbroken.adapters.langgraph.saver import StagingSaver
+from unbroken.adapters.langgraph.turn_run import Graph
+from unbroken.adapters.memory.store import MemoryStore
+from unbroken.domain.checkpoints import StateChange
+from unbroken.domain.events import EventBody, NewEvent, UserMessage
+from unbroken.domain.live_stream import LiveStream, ToolPart, ToolPhase
+from unbroken.domain.policy import CommitMode
+from unbroken.domain.ports.agent import Attempt
+from unbroken.domain.session import Claim, SessionKey
+from unbroken.domain.turn import Answer, Gate, TurnChange
+
+
+class Crash(BaseException):
+    """The process dies here: nothing of ours may catch it."""
+
+
+class ObservedAttempt(Attempt):
+    """Commits for real, and remembers what a user would have seen."""
+
+    def __init__(self, store: MemoryStore, claim: Claim) -> None:
+        self.store = store
+        self.claim = claim
+        self.gate = Gate()
+        self.stream = LiveStream()
+        self.chunks: list[tuple[str, str]] = []
+        self.begun_with: list[tuple[str, str]] = []
+        self.supersteps: list[StateChange] = []
+
+    def begin_with(self, texts: Sequence[tuple[str, str]]) -> None:
+        self.begun_with.extend(texts)
+        for message_id, text in texts:
+            self.stream.begin_with(message_id, text)
+
+    def text(self, message_id: str, chunk: str) -> None:
+        if self.gate.open:
+            self.chunks.append((message_id, chunk))
+            self.stream.append(message_id, chunk)
+
+    def text_ends(self, message_id: str) -> None:
+        self.stream.close(message_id)
+
+    def tool(self, tool_call_id: str, name: str, phase: ToolPhase, data: str | None = None) -> None:
+        self.stream.tool(tool_call_id, name, phase, data)
+
+    async def commit_superstep(self, change: StateChange) -> None:
+        self.gate.check()
+        self.supersteps.append(change)
+        await self.store.unit_of_work.commit(TurnChange(self.claim, change, finishes=False))
+
+    @property
+    def tools(self) -> list[ToolPart]:
+        return list(self.stream.tools(len(self.stream.parts)))
+
+
+class Chat:
+    """One thread of one agent."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        *,
+        store: MemoryStore | None = None,
+        commit: CommitMode = CommitMode.SUPERSTEP,
+        thread_id: str = "",
+    ) -> None:
+        self.store = store or MemoryStore(SystemClock())
+        self.graph = graph
+        self.agent = LangGraphAgent(graph, self.store.checkpoints, commit=commit)
+        self.key = SessionKey("ann", "demo", thread_id or f"thread-{uuid4().hex[:12]}")
+        self.attempts: list[ObservedAttempt] = []
+        self._replica = 0
+
+    @property
+    def seen(self) -> ObservedAttempt:
+        """The last attempt."""
+        return self.attempts[-1]
+
+    async def accept(self, body: EventBody | str) -> Claim:
+        if not self._replica:
+            self._replica = (await self.store.replicas.join(f"replica-{uuid4().hex[:8]}", lease_ttl_s=600)).id
+        event = NewEvent(f"event-{uuid4().hex[:12]}", uuid4().hex, UserMessage(body) if isinstance(body, str) else body)
+        receipt = await self.store.event_store.accept(self.key, event, replica=self._replica, queue_limit=100)
+        assert receipt.claim is not None
+        return receipt.claim
+
+    async def reclaim(self) -> Claim:
+        """What the next process does with an attempt that died."""
+        claim = await self.store.sessions.claim(self.key.thread_id, replica=self._replica)
+        assert claim is not None
+        return claim
+
+    def attempt(self, claim: Claim) -> ObservedAttempt:
+        self.attempts.append(ObservedAttempt(self.store, claim))
+        return self.attempts[-1]
+
+    async def run(self, claim: Claim) -> Answer:
+        """One attempt, and its finishing commit."""
+        answer = await self.agent.run(self.attempt(claim))
+        await self.store.unit_of_work.commit(TurnChange(claim, answer.state, finishes=True))
+        return answer
+
+    async def revert(self, claim: Claim) -> None:
+        """The durable end of a failed event."""
+        await self.store.unit_of_work.commit(TurnChange(claim, StateChange(), finishes=True, reverts=True))
+
+    async def say(self, body: EventBody | str) -> Answer:
+        return await self.run(await self.accept(body))
+
+    async def values(self) -> dict[str, Any]:
+        """The committed state, as a fresh process reads it."""
+        head = await self.store.checkpoints.load(self.key.thread_id, "", None)
+        saver = StagingSaver(self.store.checkpoints, self.key.thread_id, head=head.row.checkpoint_id if head else "")
+        graph = self.graph.copy(update={"checkpointer": saver})
+        return dict((await graph.aget_state({"configurable": {"thread_id": self.key.thread_id}})).values)
+
+    async def messages(self) -> list[BaseMessage]:
+        return list((await self.values()).get("messages", []))
+
+    async def spoken(self) -> list[tuple[str, str]]:
+        return [(message.type, str(message.content)) for message in await self.messages()]
