@@ -1,0 +1,168 @@
+"""One tab, over a raw socket: it sends, reconnects with resume if told to stay, and keeps every frame."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlencode
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage
+
+from tests.end_to_end.view import DURABLE, Frame, View
+
+PATIENCE_S = 30.0
+"""How long a test waits for what must come; nothing is concluded from how long it took."""
+PAUSE_S = 0.05
+Record = Callable[[dict[str, Any]], None]
+
+
+class Client:
+    """`async with Client(url, thread="t") as client:` is connected inside the block.
+
+    `stays`: reconnect whenever the socket ends, and send again what has no receipt.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        thread: str,
+        agent: str | None = None,
+        user: str | None = None,
+        cursor: int | None = 0,
+        stays: bool = False,
+        acks: bool = True,
+        record: Record = lambda line: None,
+    ) -> None:
+        self.view = View(cursor)
+        self.closes: list[tuple[int | None, str]] = []
+        """Code and reason of each end; None: the connection broke without a close frame."""
+        self.connected = 0
+        self._url = url
+        self._identity = {"threadId": thread}
+        if agent is not None:
+            self._identity["agentId"] = agent
+        if user is not None:
+            self._identity["userId"] = user
+        self._stays = stays
+        self._acks = acks and cursor is not None
+        self._record = record
+        self._said: dict[str, Frame] = {}
+        self._here: set[str] = set()
+        self._socket: ClientConnection | None = None
+        self._news = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._live())
+        await self.until(lambda client: client.connected > 0 or bool(client.closes))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.leave()
+
+    async def leave(self) -> None:
+        self._stays = False
+        if self._socket is not None:
+            await self._socket.close()
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def say(self, content: Any, request_id: str | None = None) -> str:
+        """Send a message; returns its request id. Without a socket it is sent at the next one, if we stay."""
+        request_id = request_id or uuid.uuid4().hex
+        frame = {"type": "message", "requestId": request_id, "content": content}
+        self._said[request_id] = frame
+        await self.send(frame)
+        return request_id
+
+    async def send(self, frame: Mapping[str, Any]) -> None:
+        if "requestId" in frame:
+            self._here.add(frame["requestId"])
+        await self.send_raw(json.dumps(frame))
+
+    async def send_raw(self, data: str | bytes) -> None:
+        try:
+            if self._socket is not None:
+                await self._socket.send(data)
+        except ConnectionClosed:
+            if not self._stays:
+                raise
+
+    async def until(self, true: Callable[[Client], bool], *, patience_s: float = PATIENCE_S) -> None:
+        """Wait until something is true of this client. Raises AssertionError after `patience_s`."""
+        try:
+            async with asyncio.timeout(patience_s):
+                while not true(self):
+                    self._news.clear()
+                    if self._task is None or self._task.done():
+                        break
+                    await self._news.wait()
+        except TimeoutError:
+            pass
+        assert true(self), f"it never came; closes {self.closes}, last frames {self.view.frames[-5:]}"
+
+    async def answered(self, *request_ids: str, patience_s: float = PATIENCE_S) -> list[Frame]:
+        """The durable ends of these requests, once they are there."""
+        await self.until(lambda client: all(r in client.view.ends for r in request_ids), patience_s=patience_s)
+        return [self.view.ends[request_id] for request_id in request_ids]
+
+    async def ended(self) -> tuple[int | None, str]:
+        """The code and reason with which the server ended this connection."""
+        await self.until(lambda client: bool(client.closes))
+        return self.closes[-1]
+
+    def cut(self) -> None:
+        """Break the connection as a lost network would, without a close frame."""
+        if self._socket is not None:
+            self._socket.transport.abort()
+
+    async def _live(self) -> None:
+        while True:
+            try:
+                await self._once()
+            except (OSError, InvalidHandshake, InvalidMessage, TimeoutError) as error:
+                self.closes.append((None, repr(error)))
+            self._socket = None
+            self._record({"kind": "closed", "code": self.closes[-1][0]})
+            self._news.set()
+            if not self._stays:
+                return
+            await asyncio.sleep(PAUSE_S)
+
+    async def _once(self) -> None:
+        query = self._identity | self.view.resume()
+        url = f"{self._url}/api/chat/ws?{urlencode(query)}"
+        async with connect(url, proxy=None, compression=None, max_size=None, open_timeout=PATIENCE_S) as socket:
+            self._here = set()
+            self.view.opened(self._here)
+            self._record({"kind": "open", "query": query})
+            self._socket = socket
+            self.connected += 1
+            self._news.set()
+            try:
+                for request_id, frame in self._said.items():
+                    if request_id not in self.view.receipts and request_id not in self.view.users:
+                        await self.send(frame)
+                await self._read(socket)
+            except ConnectionClosed as closed:
+                self.closes.append((closed.rcvd.code, closed.rcvd.reason) if closed.rcvd else (None, ""))
+            else:
+                self.closes.append((socket.close_code, socket.close_reason or ""))
+
+    async def _read(self, socket: ClientConnection) -> None:
+        async for text in socket:
+            frame = json.loads(text)
+            self.view.apply(frame)
+            self._record({"kind": "frame", "frame": frame, "shown": self.view.shown.get(frame.get("requestId", ""))})
+            self._news.set()
+            if self._acks and frame["type"] in DURABLE and "cursor" in frame:
+                await socket.send(json.dumps({"type": "ack", "cursor": frame["cursor"]}))

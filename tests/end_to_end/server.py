@@ -1,0 +1,131 @@
+"""`unbroken serve` as a process of its own: started, killed, told to stop, and asked what it said."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+ROOT = Path(__file__).parents[2]
+GRAPHS = ROOT / "tests" / "graphs"
+UNBROKEN = Path(sys.executable).with_name("unbroken")
+START_LIMIT_S = 60.0
+STOP_LIMIT_S = 30.0
+AGENTS = {
+    "one": "one_node.py:graph",
+    "three": "three_nodes.py:graph",
+    "turn": "three_nodes.py:graph",
+    "tool": "with_tool.py:graph",
+    "reminding": "reminding.py:graph",
+}
+"""Name → graph of tests/graphs; `turn` is the one whose state is committed only at its turns' end."""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+class Server:
+    """One replica; started again, it is the same replica in its next boot: same port, same directory."""
+
+    def __init__(
+        self,
+        directory: Path,
+        *,
+        database_url: str | None = None,
+        arguments: Sequence[str] = (),
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        """`database_url` None: the embedded database, in `directory`."""
+        self.port = free_port()
+        self.log = directory / "server.log"
+        self.boots = 0
+        self._arguments = arguments
+        self._environment = dict(environment or {})
+        self._data_dir = directory / "data"
+        if database_url is not None:
+            self._environment["DATABASE_URL"] = database_url
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"ws://127.0.0.1:{self.port}"
+
+    @property
+    def process(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None, "the server was not started"
+        return self._process
+
+    def __enter__(self) -> Self:
+        self.start()
+        self.wait_ready()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.process.poll() is None:
+            self.stop()
+
+    def start(self) -> None:
+        agents = [part for name, where in AGENTS.items() for part in ("--agent", f"{name}={GRAPHS / where}")]
+        options = ["--port", str(self.port), "--data-dir", str(self._data_dir), *agents, *self._arguments]
+        self.boots += 1
+        with self.log.open("ab") as log:
+            self._process = subprocess.Popen(
+                [UNBROKEN, "serve", *options],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                env=environment(UNBROKEN_AGENT_COMMIT="turn=turn", **self._environment),
+                cwd=self.log.parent,
+            )
+
+    def wait_ready(self) -> None:
+        """Until requests are answered. Raises AssertionError with the server's own words if it ends before."""
+        deadline = time.monotonic() + START_LIMIT_S
+        while time.monotonic() < deadline:
+            assert self.process.poll() is None, f"the server ended: {self.said()[-3000:]}"
+            try:
+                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/threads/none/messages", timeout=5):
+                    return
+            except urllib.error.HTTPError:
+                return
+            except OSError:
+                time.sleep(0.05)
+        raise AssertionError(f"the server did not get ready: {self.said()[-3000:]}")
+
+    def kill(self) -> None:
+        """`kill -9`: no goodbye, no flush."""
+        self.process.kill()
+        self.process.wait(STOP_LIMIT_S)
+
+    def stop(self, by: signal.Signals = signal.SIGTERM) -> int:
+        """Ask it to stop; returns its exit code. What hangs is killed, and that is an error."""
+        self.process.send_signal(by)
+        try:
+            return self.process.wait(STOP_LIMIT_S)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            raise AssertionError(f"the server did not stop: {self.said()[-3000:]}") from None
+
+    def said(self) -> str:
+        return self.log.read_text(errors="replace") if self.log.exists() else ""
+
+
+def environment(**given: str) -> dict[str, str]:
+    """This process's, without settings of whoever runs the tests; the graphs import their model from `tests`."""
+    own = {key: value for key, value in os.environ.items() if not key.startswith("UNBROKEN_") and key != "DATABASE_URL"}
+    return own | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | given
