@@ -61,7 +61,7 @@ class ObservedAttempt(Attempt):
 
     @property
     def tools(self) -> list[ToolPart]:
-        return list(self.stream.tools(len(self.stream.parts)))
+        return [part for part in self.stream.parts if isinstance(part, ToolPart)]
 
 
 class Chat:

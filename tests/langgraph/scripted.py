@@ -10,6 +10,8 @@ from typing import Any
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
+from langchain_core.messages.ai import UsageMetadata
+from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langgraph.graph import END, START, MessagesState, StateGraph
 
@@ -24,7 +26,7 @@ class ScriptedModel(BaseChatModel):
 
     script: Script
     provider_id: str = ""
-    usage: dict[str, int] | None = None
+    usage: UsageMetadata | None = None
 
     @property
     def _llm_type(self) -> str:
@@ -36,19 +38,19 @@ class ScriptedModel(BaseChatModel):
     def _chunks(self, messages: list[BaseMessage]) -> Iterator[ChatGenerationChunk]:
         said = self.script(messages)
         message = AIMessage(said) if isinstance(said, str) else said
-        identity = {"id": self.provider_id} if self.provider_id else {}
+        identity = self.provider_id or None
         if isinstance(message.content, str):
             pieces: list[Any] = [piece for piece in message.content.replace(" ", "\0 ").split("\0") if piece]
         else:
             pieces = [[block] for block in message.content]
         for piece in pieces:
-            yield ChatGenerationChunk(message=AIMessageChunk(piece, **identity))
+            yield ChatGenerationChunk(message=AIMessageChunk(content=piece, id=identity))
         calls = [
-            {"name": call["name"], "args": json.dumps(call["args"]), "id": call["id"], "index": index}
+            tool_call_chunk(name=call["name"], args=json.dumps(call["args"]), id=call["id"], index=index)
             for index, call in enumerate(message.tool_calls)
         ]
-        usage = {"usage_metadata": self.usage} if self.usage else {}
-        yield ChatGenerationChunk(message=AIMessageChunk("", tool_call_chunks=calls, **usage))
+        last = AIMessageChunk(content="", tool_call_chunks=calls, usage_metadata=self.usage)
+        yield ChatGenerationChunk(message=last)
 
     def _generate(
         self,
@@ -95,7 +97,7 @@ def model_node(script: Script = echo, **options: Any) -> Any:
 
 
 def chain(*nodes: tuple[str, Any], state: type = MessagesState, **options: Any) -> Graph:
-    builder = StateGraph(state)
+    builder: StateGraph[Any, Any, Any, Any] = StateGraph(state)
     previous = START
     for name, node in nodes:
         builder.add_node(name, node)
