@@ -90,8 +90,6 @@ class Conversation:
             self.missing["until"] = (page["before"] or 0) - 1
             if self.missing["until"] <= self.missing["after"]:
                 self.missing = None
-                for turn in [turn for turn in self.turns if turn.doubtful and not turn.ended]:
-                    self._forget(turn)
 
     # What the server says
 
@@ -146,6 +144,7 @@ class Conversation:
             self._insert(turn)
         elif not turn.accepted:
             turn.accepted, turn.refused, turn.error = True, False, None
+        turn.doubtful = False
         return turn
 
     def _numbered(self, turn: Turn, seq: int) -> None:

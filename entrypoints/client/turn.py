@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 Frame = Mapping[str, Any]
-Phase = Literal["unsent", "refused", "queued", "running", "cancelling", "answered", "cancelled", "failed"]
+Phase = Literal["unsent", "refused", "queued", "running", "cancelling", "unknown", "answered", "cancelled", "failed"]
 
 _ENDS: dict[str, Phase] = {"final": "answered", "cancelled": "cancelled", "error": "failed"}
 
@@ -15,6 +15,8 @@ class Turn:
     """
     unsent ──accepted──▶ queued ──attempt──▶ running ──▶ answered · cancelled · failed
        └──▶ refused         └──── cancelling ────┘
+
+    unknown: it may have ended among log entries that were not sent; until the server names it again.
     """
 
     def __init__(self, request_id: str) -> None:
@@ -63,6 +65,8 @@ class Turn:
             return "refused"
         if not self.accepted:
             return "unsent"
+        if self.doubtful:
+            return "unknown"
         if self.cancelling:
             return "cancelling"
         return "running" if self.attempt else "queued"
@@ -90,7 +94,6 @@ class Turn:
         return []
 
     def told(self, frame: Frame) -> None:
-        self.doubtful = False
         self.created_at = frame["createdAt"]
         self.said = {key: frame[key] for key in ("content", "interruptId", "value") if key in frame}
 

@@ -78,9 +78,7 @@ export class Conversation {
     }
     if (!this.missing) return;
     this.missing.until = (page.before ?? 0) - 1;
-    if (this.missing.until > this.missing.after) return;
-    this.missing = null;
-    for (const turn of this.turns.filter((turn) => turn.doubtful && !turn.ended)) this.#forget(turn);
+    if (this.missing.until <= this.missing.after) this.missing = null;
   }
 
   // One frame of the socket; frames of unknown types are ignored, but for their cursor.
@@ -140,6 +138,7 @@ export class Conversation {
       turn.refused = false;
       turn.error = null;
     }
+    turn.doubtful = false;
     return turn;
   }
 

@@ -2,6 +2,8 @@
 //
 //   unsent ──accepted──▶ queued ──attempt──▶ running ──▶ answered · cancelled · failed
 //      └──▶ refused         └──── cancelling ────┘
+//
+// unknown: it may have ended among log entries that were not sent; until the server names it again.
 
 const ENDS = { final: "answered", cancelled: "cancelled", error: "failed" };
 
@@ -36,6 +38,7 @@ export class Turn {
     if (this.outcome) return this.outcome;
     if (this.refused) return "refused";
     if (!this.accepted) return "unsent";
+    if (this.doubtful) return "unknown";
     if (this.cancelling) return "cancelling";
     return this.attempt ? "running" : "queued";
   }
@@ -54,7 +57,6 @@ export class Turn {
   }
 
   told(frame) {
-    this.doubtful = false;
     this.createdAt = frame.createdAt;
     this.said = pick(frame, ["content", "interruptId", "value"]);
   }

@@ -1,0 +1,94 @@
+"""Whatever is cut, lost or begun again: what is shown is a prefix of one attempt, and in the end all agrees."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.client.model_server import ModelServer, Reader, agrees
+from unbroken.entrypoints.client.reducer import Conversation
+
+CAN_BE_LOST = {"reset", "token", "tool", "final", "error"}
+ACTIONS = st.lists(
+    st.sampled_from(["send", "start", "say", "emoji", "tool", "take over", "finish", "fail", "forget", "lose", "cut"])
+    | st.sampled_from(["send", "start", "say", "say", "deliver", "deliver", "deliver", "lose"]),
+    min_size=30,
+    max_size=80,
+)
+
+
+class World:
+    def __init__(self) -> None:
+        self.server = ModelServer()
+        self.conversation = Conversation()
+        self.attempts: dict[str, int] = {}
+        self.reader: Reader = self.server.connect(self.conversation.resume())
+
+    def do(self, action: str) -> None:
+        server = self.server
+        while_running = {
+            "take over": lambda: server.start("takeover"),
+            "say": lambda: server.say("word "),
+            "emoji": lambda: server.say("👋"),
+            "tool": lambda: server.use("c1", "started"),
+            "finish": server.finish,
+            "fail": server.fail,
+        }
+        always = {"send": self.send, "forget": server.forget, "lose": self.lose, "cut": self.reconnect}
+        if action in always:
+            always[action]()
+        elif action == "start" and server.waiting and not server.running:
+            server.start()
+        elif action == "deliver" and self.reader.frames:
+            self.deliver()
+        elif action in while_running and server.running:
+            while_running[action]()
+
+    def send(self) -> None:
+        self.reader.receive(dict(self.conversation.send(f"r{len(self.conversation.turns)}", "hi")))
+
+    def lose(self) -> None:
+        if self.reader.frames and self.reader.frames[0]["type"] in CAN_BE_LOST:
+            self.reader.frames.popleft()
+
+    def deliver(self) -> None:
+        self.conversation.apply(self.reader.frames.popleft())
+        if self.conversation.missing:
+            self.conversation.history(self.server.history(self.conversation.missing["until"] + 1))
+        for turn in self.conversation.turns:
+            assert turn.ended or turn.attempt >= self.attempts.get(turn.request_id, 0)
+            self.attempts[turn.request_id] = turn.attempt
+            if turn.attempt and not turn.ended:
+                assert self.server.texts[turn.request_id, turn.attempt].startswith(turn.text)
+        if self.conversation.reconnect:
+            self.reconnect()
+
+    def reconnect(self) -> None:
+        self.server.readers.remove(self.reader)
+        self.reader = self.server.connect(self.conversation.resume())
+        self.conversation.connected()
+        for frame in self.conversation.unsent():
+            self.reader.receive(dict(frame))
+
+    def settle(self) -> None:
+        self.reconnect()
+        while self.server.waiting:
+            if not self.server.running:
+                self.server.start()
+            self.server.say("the end")
+            self.server.finish()
+        while self.reader.frames:
+            self.deliver()
+
+
+@settings(max_examples=600, deadline=None)
+@given(ACTIONS)
+def test_shown_text_is_a_prefix_of_one_attempt_and_all_agrees_in_the_end(actions: list[str]) -> None:
+    world = World()
+    for action in actions:
+        world.do(action)
+    world.settle()
+    if not world.server.floor:
+        agrees(world.conversation, world.server)
+    assert world.conversation.missing is None
+    assert world.conversation.unsent() == []
