@@ -246,6 +246,11 @@ class CloseCode(IntEnum):
         member.advice = advice
         return member
 
+    @classmethod
+    def of(cls, code: int) -> CloseCode | None:
+        """None: not one of ours; reconnect with backoff."""
+        return next((known for known in cls if known == code), None)
+
     NORMAL = 1000, "never", "normal", "Nothing."
     BAD_TEXT = 1007, "never", "invalid UTF-8", "Fix the client."
     TOO_BIG = 1009, "never", "a frame over the limit", "Fix the client: do not send that frame again."
