@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 
 from msgspec.structs import replace
 
 from unbroken.adapters.memory.encoding import decode_checkpoint, decode_json, encode_checkpoint, encode_row
 from unbroken.adapters.memory.tables import AgentState, Head
-from unbroken.domain.checkpoints import StateChange, WriteRow
+from unbroken.domain.checkpoints import CheckpointRow, StateChange, WriteRow
 
 
 def extended(state: AgentState, change: StateChange) -> AgentState:
@@ -82,9 +82,14 @@ def kept(state: AgentState, places: Collection[tuple[str, str]]) -> AgentState:
     )
 
 
+def lineage(state: AgentState, checkpoint_ns: str, checkpoint_id: str | None) -> Iterator[CheckpointRow]:
+    """A checkpoint and its ancestors, nearest first, as far as they are stored."""
+    while (encoded := state.checkpoints.get((checkpoint_ns, checkpoint_id or ""))) is not None:
+        row = decode_checkpoint(encoded)
+        yield row
+        checkpoint_id = row.parent_id
+
+
 def _surviving(state: AgentState, checkpoint_ns: str, checkpoint_id: str, places: Collection[tuple[str, str]]) -> str:
-    while (encoded := state.checkpoints.get((checkpoint_ns, checkpoint_id))) is not None:
-        if (checkpoint_ns, checkpoint_id) in places:
-            return checkpoint_id
-        checkpoint_id = decode_checkpoint(encoded).parent_id or ""
-    return ""
+    ancestry = (row.checkpoint_id for row in lineage(state, checkpoint_ns, checkpoint_id))
+    return next((id_ for id_ in ancestry if (checkpoint_ns, id_) in places), "")

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from unbroken.adapters.memory.agent_state import kept
+from unbroken.adapters.memory.agent_state import kept, lineage
 from unbroken.adapters.memory.encoding import decode_checkpoint, decode_json
 from unbroken.adapters.memory.tables import AgentState
 from unbroken.adapters.memory.transactions import Database, Transaction
@@ -64,10 +64,9 @@ def _reached(state: AgentState) -> set[tuple[str, str]]:
     tips = {(ns, id_) for ns, head in state.heads.items() for id_ in (head.checkpoint_id, head.base_id)}
     tips |= {(ns, state.highest(ns)) for ns, _ in state.checkpoints if ns not in state.heads}
     reached: set[tuple[str, str]] = set()
-    for ns, id_ in tips:
-        while (encoded := state.checkpoints.get((ns, id_))) is not None and (ns, id_) not in reached:
-            reached.add((ns, id_))
-            if _metadata(encoded).keys().isdisjoint(DELTA_MARKS):
+    for ns, tip in tips:
+        for row in lineage(state, ns, tip):
+            reached.add((ns, row.checkpoint_id))
+            if decode_json(row.metadata).keys().isdisjoint(DELTA_MARKS):
                 break
-            id_ = decode_checkpoint(encoded).parent_id or ""
     return reached
