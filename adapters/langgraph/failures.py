@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 
-import httpx
 from langgraph.errors import GraphRecursionError
 
 from unbroken.domain.errors import AgentRaised
@@ -21,9 +20,10 @@ TRANSIENT_NAMES = frozenset(
         "ServiceUnavailable",
         "ServiceUnavailableError",
         "TooManyRequests",
+        "TransportError",
     }
 )
-"""Providers' own classes, whose packages may not be installed."""
+"""Classes of providers and HTTP clients, whose packages need not be installed."""
 
 SECRETS = (
     (re.compile(r"(?i)\b(bearer|basic)\s+\S+"), r"\1 …"),
@@ -53,7 +53,7 @@ def is_transient(error: Exception) -> bool:
     """Network trouble, time-outs, rate limits and a provider's own failures pass by themselves."""
     if isinstance(error, GraphRecursionError) or getattr(error, "code", None) == "insufficient_quota":
         return False
-    if isinstance(error, TimeoutError | ConnectionError | httpx.TransportError):
+    if isinstance(error, TimeoutError | ConnectionError):
         return True
     status = getattr(error, "status_code", None) or getattr(getattr(error, "response", None), "status_code", None)
     if isinstance(status, int):

@@ -33,6 +33,16 @@ def spoken(message: BaseMessage) -> str:
     return well_formed(text_of(message.content)) if isinstance(message, AIMessage) else ""
 
 
+def mend(message: BaseMessage) -> None:
+    """Make a message's text well-formed where it stands, before anything is committed: what the state holds is
+    what was streamed. The serializer would store a question mark for each half of a surrogate pair."""
+    content = healed(message.content)
+    if content != message.content:
+        message.content = content
+    if isinstance(message, AIMessage) and message.tool_calls:
+        message.tool_calls = healed(message.tool_calls)
+
+
 def as_dict(message: AnyMessage | BaseMessage) -> ContentBlock:
     plain: dict[str, Any] = {
         "id": message.id,

@@ -1,9 +1,8 @@
 """Between LangGraph's values and the official tables' rows, exactly as `AsyncPostgresSaver` stores them.
 
 Primitive channel values stand in the checkpoint's own JSON, everything else in blobs under (channel, version);
-a `_DeltaSnapshot` leaves `true` in the JSON and its value in a blob. What the official saver would refuse to
-store, because jsonb and msgpack refuse it (U+0000, half a surrogate pair), is made well-formed instead: a model
-that stutters must not cost the user an answer.
+a `_DeltaSnapshot` leaves `true` in the JSON and its value in a blob. Text that jsonb refuses (U+0000, half a
+surrogate pair) is made well-formed instead of failing the commit: a model that stutters must not cost the answer.
 """
 
 from __future__ import annotations
@@ -62,13 +61,6 @@ def _plain(value: Any) -> str | int | float:
         if isinstance(value, primitive):
             return primitive(value)
     raise TypeError(f"a checkpoint holds a {type(value).__name__}, which JSON cannot")
-
-
-def to_blob(serde: SerializerProtocol, value: Any) -> tuple[str, bytes]:
-    try:
-        return serde.dumps_typed(value)
-    except (TypeError, ValueError):
-        return serde.dumps_typed(healed(value))
 
 
 def healed(value: Any) -> Any:

@@ -20,7 +20,7 @@ from langgraph.checkpoint.base import Checkpoint
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.types import _DeltaSnapshot
 
-from unbroken.adapters.langgraph.rows import inline, stored_as_blob, to_blob, to_json
+from unbroken.adapters.langgraph.rows import inline, stored_as_blob, to_json
 from unbroken.domain.checkpoints import ROOT, BlobRow, CheckpointRow, StateChange, WriteRow
 
 WriteKey = tuple[str, int]
@@ -56,7 +56,7 @@ class StagedCheckpoint:
             version = self.checkpoint["channel_versions"].get(channel)
             if version is None or not stored_as_blob(value):
                 return None
-            type_, data = to_blob(serde, value)
+            type_, data = serde.dumps_typed(value)
             self._blobs[channel] = BlobRow(self.checkpoint_ns, channel, str(version), type_, data)
         return self._blobs[channel]
 
@@ -121,7 +121,7 @@ class Staging:
     def rows_of_writes(self, serde: SerializerProtocol, checkpoint: tuple[str, str]) -> list[WriteRow]:
         rows = []
         for (task_id, idx), write in self.writes.get(checkpoint, {}).items():
-            type_, data = to_blob(serde, write.value)
+            type_, data = serde.dumps_typed(write.value)
             rows.append(
                 WriteRow(*checkpoint, task_id, write.task_path, idx, write.channel, type_, data, write.replaces)
             )

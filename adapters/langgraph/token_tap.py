@@ -55,6 +55,8 @@ class TokenTap(BaseCallbackHandler):
         self._habits = habits
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
+        self._watched: set[UUID] = set()
+        """Model runs that may speak. Known at once, also on another thread; `_calls` only when the loop gets to it."""
         self._calls: dict[UUID, ModelCall] = {}
         self._of_task: dict[str, list[ModelCall]] = {}
         self._tools: dict[UUID, tuple[str, str, str]] = {}
@@ -92,6 +94,7 @@ class TokenTap(BaseCallbackHandler):
         structured = "ls_structured_output_format" in (kwargs.get("options") or {})
         if task is None or structured or TAG_NOSTREAM in (tags or ()):
             return
+        self._watched.add(run_id)
         self._on_loop(self._model_starts, run_id, task)
 
     def on_llm_start(self, serialized: dict[str, Any], prompts: list[str], **kwargs: Any) -> None:
@@ -105,7 +108,7 @@ class TokenTap(BaseCallbackHandler):
         run_id: UUID,
         **kwargs: Any,
     ) -> None:
-        if isinstance(chunk, ChatGenerationChunk) and run_id in self._calls:
+        if isinstance(chunk, ChatGenerationChunk) and run_id in self._watched:
             text = text_of(chunk.message.content)
             if text:
                 self._on_loop(self._model_says, run_id, chunk.message.id, text)
@@ -196,6 +199,7 @@ class TokenTap(BaseCallbackHandler):
             self._attempt.text(call.shown_as, text)
 
     def _model_ends(self, run_id: UUID, message_id: str | None) -> None:
+        self._watched.discard(run_id)
         call = self._calls.pop(run_id, None)
         if call is not None:
             call.message_id = message_id

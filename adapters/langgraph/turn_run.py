@@ -14,7 +14,7 @@ from langgraph.types import StateSnapshot
 
 from unbroken.adapters.langgraph.effects import effect_channels, node_effects
 from unbroken.adapters.langgraph.habits import Habits
-from unbroken.adapters.langgraph.messages import as_dict, spoken, token_usage, unanswered_tool_calls
+from unbroken.adapters.langgraph.messages import as_dict, mend, spoken, token_usage, unanswered_tool_calls
 from unbroken.adapters.langgraph.parked import questions_of, stands_still
 from unbroken.adapters.langgraph.saver import StagingSaver
 from unbroken.adapters.langgraph.token_tap import TokenTap
@@ -84,6 +84,7 @@ class TurnRun:
                 if previous is None:
                     self._begin(item, given=entry is not None)
                 else:
+                    self._check_history(item)
                     self._settle(item, previous)
                     if commits and self._divides(item, previous):
                         await self.attempt.commit_superstep(self.saver.take())
@@ -109,19 +110,25 @@ class TurnRun:
         )
 
     def _begin(self, item: Item, *, given: bool) -> None:
-        """The first checkpoint: the input applied and nothing run yet, or the head that a resume starts from."""
-        messages = _messages(item["values"])
+        """The first checkpoint: the head that a resume starts from, or the input before the graph has read it."""
         if self._before is None:
-            self._before = {str(message.id) for message in messages if message.id != self._event_id}
+            self._before = {str(message.id) for message in _messages(item["values"])}
         if not given:
             self.tap.begin_with(self._new(item["values"]))
-        elif messages and messages[-1].id == self._event_id and (repairs := unanswered_tool_calls(messages[:-1])):
+
+    def _check_history(self, item: Item) -> None:
+        """The event's message is the last one only until the first node adds another."""
+        messages = _messages(item["values"])
+        if messages and messages[-1].id == self._event_id and (repairs := unanswered_tool_calls(messages[:-1])):
             raise DanglingToolCalls(repairs)
 
     def _settle(self, item: Item, previous: Item) -> None:
         written = self.saver.staging.written(previous["config"]["configurable"]["checkpoint_id"], "messages")
         added = {task_id: self._added(values) for task_id, values in written.items()}
-        self.tap.settle(self._new(item["values"]), {task_id: ids for task_id, ids in added.items() if ids is not None})
+        new = self._new(item["values"])
+        for _, message in new:
+            mend(message)
+        self.tap.settle(new, {task_id: ids for task_id, ids in added.items() if ids is not None})
 
     def _divides(self, item: Item, previous: Item) -> bool:
         """Whether a user's nodes ran before this checkpoint and others follow."""
