@@ -1,0 +1,51 @@
+from __future__ import annotations
+
+from typing import Final
+
+from unbroken.adapters.postgres.pool import Pool
+from unbroken.adapters.postgres.rows import claim_of, decode_body, decode_trace, encode_json, placeholders
+from unbroken.domain.events import Event, NewEvent, TimerFired, body_hash
+from unbroken.domain.ports.event_store import EventStore, Receipt
+from unbroken.domain.session import SessionKey
+
+ACCEPT: Final = f"SELECT * FROM unbroken_accept_v1({placeholders(1, 14)})"
+
+
+class PostgresEventStore(EventStore):
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def accept(self, key: SessionKey, new: NewEvent, *, replica: int, queue_limit: int) -> Receipt:
+        payload = encode_json("body", new.body)
+        trace = encode_json("trace_context", new.trace_context)
+        timer = new.body if isinstance(new.body, TimerFired) else None
+        (row,) = await self._pool.write(
+            ACCEPT,
+            key.thread_id,
+            key.user_id,
+            key.agent_id,
+            new.id,
+            new.request_id,
+            new.body.__struct_config__.tag,
+            payload,
+            body_hash(new.body),
+            trace,
+            new.from_user,
+            timer.timer_id if timer else None,
+            timer.generation if timer else None,
+            replica,
+            queue_limit,
+        )
+        duplicate = row["duplicate"]
+        event = Event(
+            seq=row["seq"],
+            id=row["id"] if duplicate else new.id,
+            request_id=new.request_id,
+            body=decode_body(row["payload"] if duplicate else payload),
+            created_at=row["created_at"],
+            trace_context=decode_trace(row["trace_context"] if duplicate else trace),
+        )
+        if not row["claimed"]:
+            return Receipt(event, duplicate, None)
+        claim = claim_of(row, key, event, owner=replica, epoch=row["epoch"], tries=1)
+        return Receipt(event, False, claim)

@@ -1,0 +1,113 @@
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Final
+
+from unbroken.adapters.postgres.pool import Pool, Row
+from unbroken.adapters.postgres.rows import decode_effect, decode_logged, event_of
+from unbroken.domain.effects import EffectClaim, LogEntry
+from unbroken.domain.ports.outbox import Outbox
+
+READ: Final = """
+SELECT f.log_index, f.payload AS effect, e.seq, e.id, e.request_id, e.payload, e.created_at, e.trace_context
+FROM effects f JOIN events e ON e.thread_id = f.thread_id AND e.seq = f.event_seq
+WHERE f.thread_id = $1 AND f.log_index > $2
+ORDER BY f.log_index LIMIT $3
+"""
+
+MARK: Final = """
+INSERT INTO deliveries AS d (thread_id, sent, acked)
+SELECT m.thread_id, m.sent, m.acked FROM unnest($1::text[], $2::bigint[], $3::bigint[]) m (thread_id, sent, acked)
+JOIN sessions s USING (thread_id)
+-- Two processes marking the same sessions take their rows in the same order.
+ORDER BY m.thread_id
+ON CONFLICT (thread_id) DO UPDATE SET
+    sent = greatest(d.sent, excluded.sent), acked = greatest(d.acked, excluded.acked)
+WHERE d.sent < excluded.sent OR d.acked < excluded.acked
+"""
+
+DUE_AT: Final = "coalesce(f.claimed_until, f.next_attempt_at)"
+"""A claim that holds keeps its effect, and so its whole session, from being due."""
+
+UNFINISHED: Final = "f.status IN ('pending', 'executing')"
+
+OLDEST: Final = f"""
+SELECT DISTINCT ON (f.thread_id) f.thread_id, f.event_seq, f.ordinal, {DUE_AT} AS due_at
+FROM effects f WHERE {UNFINISHED}
+ORDER BY f.thread_id, f.event_seq, f.ordinal
+"""
+"""Only a session's oldest may run. Locking "any free row" instead would hand out its second beside its first."""
+
+CLAIM: Final = f"""
+WITH oldest AS ({OLDEST}), taken AS (
+    -- Whoever comes second finds the row locked and skips it, or changed, and then these conditions fail.
+    SELECT f.thread_id, f.event_seq, f.ordinal FROM effects f
+    JOIN oldest USING (thread_id, event_seq, ordinal)
+    WHERE {UNFINISHED} AND {DUE_AT} <= now()
+    ORDER BY oldest.due_at LIMIT $2
+    FOR NO KEY UPDATE OF f SKIP LOCKED
+)
+UPDATE effects f SET
+    status = 'executing', claimed_by = $1, claim_no = f.claim_no + 1,
+    claimed_until = now() + make_interval(secs => $3),
+    attempt_count = f.attempt_count + 1, last_attempt_at = now(), updated_at = now()
+FROM taken t WHERE f.thread_id = t.thread_id AND f.event_seq = t.event_seq AND f.ordinal = t.ordinal
+RETURNING f.thread_id, f.event_seq, f.ordinal, f.payload, f.dedupe_key, f.claim_no, f.attempt_count, f.created_at
+"""
+
+RELEASE: Final = """
+UPDATE effects SET status = $5, claimed_until = NULL, updated_at = now(),
+    next_attempt_at = now() + make_interval(secs => $6)
+WHERE thread_id = $1 AND event_seq = $2 AND ordinal = $3 AND claim_no = $4 AND status = 'executing'
+RETURNING true
+"""
+
+NEXT_DUE: Final = f"SELECT min(due_at) AS due_at FROM ({OLDEST}) oldest"
+
+
+class PostgresOutbox(Outbox):
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def read(self, thread_id: str, *, after: int, limit: int) -> Sequence[LogEntry]:
+        rows = await self._pool.read(READ, thread_id, after, limit)
+        return [LogEntry(row["log_index"], event_of(row), decode_logged(row["effect"])) for row in rows]
+
+    async def mark(self, sent: Mapping[str, int], acked: Mapping[str, int]) -> None:
+        threads = sorted({*sent, *acked})
+        if threads:
+            await self._pool.write(
+                MARK, threads, [sent.get(thread, 0) for thread in threads], [acked.get(thread, 0) for thread in threads]
+            )
+
+    async def claim(self, *, replica: int, limit: int, until_s: float) -> Sequence[EffectClaim]:
+        return [_claim_of(row) for row in await self._pool.write(CLAIM, replica, limit, until_s)]
+
+    async def complete(self, claim: EffectClaim) -> bool:
+        return await self._release(claim, "completed", 0.0)
+
+    async def postpone(self, claim: EffectClaim, *, retry_after_s: float | None) -> bool:
+        return await self._release(claim, "failed" if retry_after_s is None else "pending", retry_after_s or 0.0)
+
+    async def next_due(self) -> datetime | None:
+        (row,) = await self._pool.read(NEXT_DUE)
+        due_at: datetime | None = row["due_at"]
+        return due_at
+
+    async def _release(self, claim: EffectClaim, status: str, pause_s: float) -> bool:
+        place = (claim.thread_id, claim.event_seq, claim.ordinal, claim.claim_no)
+        return bool(await self._pool.write(RELEASE, *place, status, pause_s))
+
+
+def _claim_of(row: Row) -> EffectClaim:
+    return EffectClaim(
+        thread_id=row["thread_id"],
+        event_seq=row["event_seq"],
+        ordinal=row["ordinal"],
+        body=decode_effect(row["payload"]),
+        dedupe_key=row["dedupe_key"],
+        claim_no=row["claim_no"],
+        attempt_count=row["attempt_count"],
+        created_at=row["created_at"],
+    )

@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from unbroken.adapters.postgres.pool import Pool
+from unbroken.adapters.postgres.rows import claim_of, decode_body, decode_trace, event_of
+from unbroken.domain.errors import ThreadDeleted
+from unbroken.domain.events import Event
+from unbroken.domain.ports.sessions import Sessions
+from unbroken.domain.session import Claim, SessionKey, SessionView
+
+CLAIM: Final = "SELECT * FROM unbroken_claim_v1($1, $2)"
+
+VIEW: Final = """
+SELECT s.user_id, s.agent_id, s.log_index, s.log_floor, s.applied_seq, s.run, s.deleted_at,
+    coalesce(d.acked, 0) AS acked,
+    ARRAY(SELECT (e.seq, e.id, e.request_id, e.payload, e.created_at, e.trace_context)
+          FROM events e WHERE e.thread_id = s.thread_id AND e.seq > s.applied_seq ORDER BY e.seq) AS pending
+FROM sessions s LEFT JOIN deliveries d USING (thread_id)
+WHERE s.thread_id = $1
+"""
+
+STRAYS: Final = """
+WITH settled AS (
+    -- Marks that a finishing commit has overtaken. An accept that wins the row first changes next_seq: then the
+    -- condition, checked again on the new row, fails. Rows that somebody holds are for the next poll.
+    UPDATE inbox SET waiting = false WHERE thread_id IN (
+        SELECT i.thread_id FROM inbox i JOIN sessions s USING (thread_id)
+        WHERE i.waiting AND (s.applied_seq = i.next_seq - 1 OR s.deleted_at IS NOT NULL)
+        LIMIT 500 FOR NO KEY UPDATE OF i SKIP LOCKED)
+), unfinished AS (
+    SELECT s.thread_id, s.owner FROM sessions s WHERE s.tries > 0 AND s.deleted_at IS NULL
+    UNION
+    SELECT s.thread_id, s.owner FROM inbox i JOIN sessions s USING (thread_id)
+    WHERE i.waiting AND s.applied_seq < i.next_seq - 1 AND s.deleted_at IS NULL
+)
+SELECT u.thread_id FROM unfinished u
+WHERE u.owner = $1 OR NOT EXISTS (SELECT FROM replicas r WHERE r.id = u.owner AND r.expires_at > now())
+LIMIT $2
+"""
+"""While nothing is wrong this reads two small partial indexes and writes nothing."""
+
+
+class PostgresSessions(Sessions):
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def claim(self, thread_id: str, *, replica: int) -> Claim | None:
+        (row,) = await self._pool.write(CLAIM, thread_id, replica)
+        if not row["claimed"]:
+            return None
+        key = SessionKey(row["user_id"], row["agent_id"], thread_id)
+        return claim_of(row, key, event_of(row), owner=replica, epoch=row["epoch"], tries=row["tries"])
+
+    async def view(self, thread_id: str) -> SessionView | None:
+        rows = await self._pool.read(VIEW, thread_id)
+        if not rows:
+            return None
+        (row,) = rows
+        if row["deleted_at"] is not None:
+            raise ThreadDeleted(thread_id)
+        return SessionView(
+            key=SessionKey(row["user_id"], row["agent_id"], thread_id),
+            log_index=row["log_index"],
+            log_floor=row["log_floor"],
+            acked=row["acked"],
+            applied_seq=row["applied_seq"],
+            run=row["run"],
+            pending=tuple(
+                Event(seq, id_, request_id, decode_body(payload), created_at, decode_trace(trace))
+                for seq, id_, request_id, payload, created_at, trace in row["pending"]
+            ),
+        )
+
+    async def strays(self, *, replica: int, limit: int) -> Sequence[str]:
+        return [row["thread_id"] for row in await self._pool.write(STRAYS, replica, limit)]

@@ -1,0 +1,52 @@
+"""The stores of one process, over one pool of connections."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from unbroken.adapters.postgres.checkpoint_upkeep import PostgresCheckpointUpkeep
+from unbroken.adapters.postgres.checkpoints import LOAD_HEAD, PUT, PostgresCheckpoints
+from unbroken.adapters.postgres.event_store import ACCEPT, PostgresEventStore
+from unbroken.adapters.postgres.outbox import PostgresOutbox
+from unbroken.adapters.postgres.pool import Pool, open_pool
+from unbroken.adapters.postgres.replicas import PostgresReplicas
+from unbroken.adapters.postgres.sessions import CLAIM, VIEW, PostgresSessions
+from unbroken.adapters.postgres.timers import PostgresTimers
+from unbroken.adapters.postgres.unit_of_work import COMMIT, PostgresUnitOfWork
+from unbroken.domain.ports.checkpoint_upkeep import CheckpointUpkeep
+from unbroken.domain.ports.checkpoints import Checkpoints
+from unbroken.domain.ports.event_store import EventStore
+from unbroken.domain.ports.outbox import Outbox
+from unbroken.domain.ports.replicas import Replicas
+from unbroken.domain.ports.sessions import Sessions
+from unbroken.domain.ports.timers import Timers
+from unbroken.domain.ports.unit_of_work import UnitOfWork
+
+
+class PostgresStore:
+    """Every guarantee of the store ports, for as long as the database keeps its own."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        self.event_store: EventStore = PostgresEventStore(pool)
+        self.sessions: Sessions = PostgresSessions(pool)
+        self.unit_of_work: UnitOfWork = PostgresUnitOfWork(pool)
+        self.checkpoints: Checkpoints = PostgresCheckpoints(pool)
+        self.checkpoint_upkeep: CheckpointUpkeep = PostgresCheckpointUpkeep(pool)
+        self.outbox: Outbox = PostgresOutbox(pool)
+        self.timers: Timers = PostgresTimers(pool)
+        self.replicas: Replicas = PostgresReplicas(pool)
+
+
+@asynccontextmanager
+async def open_postgres(url: str, *, pool_size: int = 10) -> AsyncIterator[PostgresStore]:
+    """The stores of the database at `url`, whose schema is up to date (`migrate`).
+
+    Raises InvalidValue for a malformed URL, StoreUnavailable with one line if it cannot be used.
+    """
+    pool = await open_pool(url, size=pool_size, statements=(ACCEPT, CLAIM, COMMIT, PUT, VIEW, LOAD_HEAD))
+    try:
+        yield PostgresStore(pool)
+    finally:
+        await pool.close()

@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+from typing import Any, Final
+
+from unbroken.adapters.postgres.pool import Pool
+from unbroken.adapters.postgres.rows import (
+    STATE_COLUMNS,
+    claim_of,
+    decode_logged,
+    encode_json,
+    event_of,
+    placeholders,
+    state_arguments,
+)
+from unbroken.domain.effects import LogEntry, NewEffect, SkipEvent
+from unbroken.domain.ports.unit_of_work import UnitOfWork
+from unbroken.domain.turn import Committed, TurnChange
+
+COMMIT: Final = f"SELECT * FROM unbroken_commit_v1({placeholders(1, 7 + STATE_COLUMNS + 9)})"
+
+NOTHING_OWED: Final[list[Any]] = [0, b"{}", *[None] * 7]
+
+
+class PostgresUnitOfWork(UnitOfWork):
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def commit(self, change: TurnChange) -> Committed:
+        claim = change.claim
+        bodies = [encode_json("effect", effect.body) for effect in change.effects]
+        (row,) = await self._pool.write(
+            COMMIT,
+            claim.key.thread_id,
+            claim.owner,
+            claim.epoch,
+            claim.run,
+            claim.event.seq,
+            change.finishes,
+            change.reverts,
+            *state_arguments(change.state),
+            *(_owed(change, bodies) if bodies else NOTHING_OWED),
+        )
+        if not change.finishes:
+            return Committed()
+        # Read back as they were stored, so that nobody is shown what the store does not hold.
+        logged = [body for effect, body in zip(change.effects, bodies, strict=True) if effect.logged]
+        first = row["log_index"] - len(logged) + 1
+        entries = tuple(
+            LogEntry(index, claim.event, decode_logged(body)) for index, body in enumerate(logged, first)
+        )
+        if not row["next_counted"]:
+            return Committed(entries)
+        following = claim_of(row, claim.key, event_of(row), owner=claim.owner, epoch=claim.epoch, tries=1)
+        return Committed(entries, following)
+
+
+def _owed(change: TurnChange, bodies: list[bytes]) -> list[Any]:
+    effects = change.effects
+    places = _log_places(effects)
+    return [
+        sum(place is not None for place in places),
+        encode_json("trace_context", change.claim.event.trace_context),
+        [effect.ordinal for effect in effects],
+        [effect.id for effect in effects],
+        [effect.body.__struct_config__.tag for effect in effects],
+        bodies,
+        [effect.dedupe_key for effect in effects],
+        places,
+        [isinstance(effect.body, SkipEvent) for effect in effects],
+    ]
+
+
+def _log_places(effects: tuple[NewEffect, ...]) -> list[int | None]:
+    """1, 2, 3 … for what clients see, relative to the log's end."""
+    places: list[int | None] = []
+    logged = 0
+    for effect in effects:
+        logged += effect.logged
+        places.append(logged if effect.logged else None)
+    return places
