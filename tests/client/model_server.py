@@ -36,6 +36,9 @@ class ModelServer:
         """The `user` frame of each accepted message, in `seq` order."""
         self.log: list[Frame] = []
         self.floor = 0
+        """A cursor below it gets a gap."""
+        self.kept = 0
+        """The history begins above it."""
         self.applied = 0
         self.attempt = 0
         self.running = False
@@ -109,10 +112,10 @@ class ModelServer:
 
     def forget(self) -> None:
         """Remove the log so far."""
-        self.floor = len(self.log)
+        self.floor = self.kept = len(self.log)
 
     def history(self, before: int) -> dict[str, Any]:
-        ends = self.log[self.floor : before - 1]
+        ends = self.log[self.kept : before - 1]
         messages = [frame for end in ends for frame in (self._user(end["requestId"]), end)]
         return {"messages": messages, "cursor": len(self.log), "before": None}
 

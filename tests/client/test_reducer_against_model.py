@@ -9,12 +9,12 @@ from tests.client.model_server import ModelServer, Reader, agrees
 from unbroken.entrypoints.client.reducer import Conversation
 
 CAN_BE_LOST = {"reset", "token", "tool", "final", "error"}
-ACTIONS = st.lists(
-    st.sampled_from(["send", "start", "say", "emoji", "tool", "take over", "finish", "fail", "forget", "lose", "cut"])
-    | st.sampled_from(["send", "start", "say", "say", "deliver", "deliver", "deliver", "lose"]),
-    min_size=30,
-    max_size=80,
-)
+OFTEN = ["send", "start", "say", "say", "deliver", "deliver", "deliver"]
+SELDOM = ["emoji", "tool", "take over", "finish", "fail", "lose", "cut"]
+
+
+def actions(*more: str) -> st.SearchStrategy[list[str]]:
+    return st.lists(st.sampled_from([*OFTEN, *OFTEN, *SELDOM, *more]), min_size=30, max_size=80)
 
 
 class World:
@@ -81,14 +81,28 @@ class World:
             self.deliver()
 
 
-@settings(max_examples=600, deadline=None)
-@given(ACTIONS)
-def test_shown_text_is_a_prefix_of_one_attempt_and_all_agrees_in_the_end(actions: list[str]) -> None:
+def live_through(actions: list[str]) -> World:
     world = World()
     for action in actions:
         world.do(action)
     world.settle()
-    if not world.server.floor:
-        agrees(world.conversation, world.server)
     assert world.conversation.missing is None
     assert world.conversation.unsent() == []
+    return world
+
+
+@settings(max_examples=400, deadline=None)
+@given(actions())
+def test_shown_text_is_a_prefix_of_one_attempt_and_all_agrees_in_the_end(actions: list[str]) -> None:
+    world = live_through(actions)
+    agrees(world.conversation, world.server)
+
+
+@settings(max_examples=200, deadline=None)
+@given(actions("forget"))
+def test_what_the_server_forgot_is_never_made_up(actions: list[str]) -> None:
+    world = live_through(actions)
+    for end in world.server.log[world.server.floor :]:
+        turn = world.conversation.turn(end["requestId"])
+        assert turn is not None
+        assert turn.ended
