@@ -55,6 +55,7 @@ def create_app(open_service: OpenService) -> Litestar:
         ],
         lifespan=[lifespan],
         openapi_config=None,
+        logging_config=None,
     )
 
 

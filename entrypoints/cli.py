@@ -1,0 +1,97 @@
+"""`unbroken serve | chat | migrate | agents`. Every expected failure is one line on stderr and a non-zero exit."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from unbroken.adapters.postgres.embedded_errors import AlreadyServed, EmbeddedError
+from unbroken.domain.errors import UnbrokenError
+from unbroken.entrypoints import logs, server
+from unbroken.entrypoints.client.chat import chat as converse
+from unbroken.entrypoints.settings import Settings, SettingsError, read_settings
+
+
+def main() -> None:
+    """The console command."""
+    try:
+        cli(standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except (click.Abort, KeyboardInterrupt):
+        sys.exit(130)
+    except AlreadyServed as error:
+        _fail(str(error), 3)
+    except (SettingsError, EmbeddedError, UnbrokenError) as error:
+        _fail(str(error), 1)
+
+
+def _fail(message: str, code: int) -> None:
+    click.echo(f"unbroken: {message}", err=True)
+    sys.exit(code)
+
+
+def _settings(given: dict[str, Any]) -> Settings:
+    settings = read_settings(**{name: value for name, value in given.items() if value not in (None, ())})
+    logs.configure(settings)
+    return settings
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="unbroken")
+def cli() -> None:
+    """Durable conversations for LangGraph agents."""
+
+
+_agents = click.option(
+    "--agent",
+    "agents",
+    multiple=True,
+    metavar="NAME=WHERE",
+    help="Serve a graph: NAME=file.py:variable or NAME=module:variable. Repeatable; the first is the default.",
+)
+_data_dir = click.option(
+    "--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Where the embedded PostgreSQL keeps its data."
+)
+
+
+@cli.command()
+@_agents
+@_data_dir
+@click.option("--host", help="Address to serve on.")
+@click.option("--port", type=click.IntRange(0, 65535), help="TCP port; 0 takes a free one.")
+@click.option("--in-memory", is_flag=True, default=None, help="No database: everything is forgotten at exit.")
+def serve(**given: Any) -> None:
+    """Serve agents over WebSockets; the page is at /."""
+    server.run(_settings(given))
+
+
+@cli.command()
+@_data_dir
+def migrate(**given: Any) -> None:
+    """Bring the database's schema up to date, and stop."""
+    with server.database(_settings(given)):
+        click.echo("the database is up to date", err=True)
+
+
+@cli.command()
+@_agents
+def agents(**given: Any) -> None:
+    """Load the agents and list them; the first is the default."""
+    for graph in server.agent_graphs(_settings(given)):
+        click.echo(f"{graph.name}\t{graph.source}")
+
+
+@cli.command()
+@click.option("--url", default="ws://127.0.0.1:8000", show_default=True, help="The server.")
+@click.option("--thread", "thread_id", help="Go on with this thread; absent: begin a new one.")
+@click.option("--agent", "agent_id", help="Talk to this agent; absent: the server's default.")
+@click.option("--user", "user_id", help="Who is talking, where the server asks nobody else.")
+def chat(url: str, thread_id: str | None, agent_id: str | None, user_id: str | None) -> None:
+    """Talk to a running server in the terminal; reads lines from a pipe as well."""
+    sys.exit(asyncio.run(converse(url, thread_id=thread_id, agent_id=agent_id, user_id=user_id)))

@@ -1,0 +1,141 @@
+"""One replica's life: open the store, join, take up what is unfinished, serve, hand back, leave.
+
+Everything a transport needs is an attribute; the transports themselves know nothing of the container.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
+
+from unbroken.adapters.in_process.clock import SystemClock
+from unbroken.adapters.langgraph.loading import NamedGraph, load_agents
+from unbroken.adapters.memory.store import MemoryStore
+from unbroken.adapters.postgres.heartbeat import Heartbeat
+from unbroken.adapters.postgres.store import PostgresStore, open_postgres
+from unbroken.application.accept_event import AcceptEvent
+from unbroken.application.acknowledge import Acknowledge
+from unbroken.application.event_queue import EventQueue
+from unbroken.application.subscribe import Subscribe
+from unbroken.domain.errors import Unavailable
+from unbroken.domain.ports.agent import Agents
+from unbroken.domain.ports.outbox import Outbox
+from unbroken.domain.ports.replicas import Replica, Replicas
+from unbroken.domain.ports.sessions import Sessions
+from unbroken.entrypoints.container import Container
+from unbroken.entrypoints.settings import Settings
+
+log = logging.getLogger(__name__)
+
+FOREVER_S = 1e9
+"""A store in this process's memory has no other owner to wait for."""
+
+
+class Service:
+    """What a running replica offers to its transports."""
+
+    accept: AcceptEvent
+    subscribe: Subscribe
+    acknowledge: Acknowledge
+    sessions: Sessions
+    outbox: Outbox
+    agents: Agents
+    queue: EventQueue
+
+    def __init__(self, settings: Settings, container: Container, agents: Agents) -> None:
+        self.settings = settings
+        self.agents = agents
+        self.accept = container.accept()
+        self.subscribe = container.subscribe()
+        self.acknowledge = container.acknowledge()
+        self.sessions = container.sessions()
+        self.outbox = container.outbox()
+        self.queue = container.queue()
+
+
+@asynccontextmanager
+async def running(
+    settings: Settings, database_url: str | None, graphs: Sequence[NamedGraph], *, on_lost: Callable[[], None]
+) -> AsyncIterator[Service]:
+    """Run one replica. `database_url` None: in memory, for this process alone. `on_lost` is called when another
+    boot of the same replica has taken its place: this process must stop serving.
+
+    Raises StoreUnavailable if the store cannot be opened, Refused if an agent cannot be loaded.
+    """
+    async with AsyncExitStack() as stack:
+        store: MemoryStore | PostgresStore
+        if database_url is None:
+            store = MemoryStore(SystemClock())
+            lease_ttl_s = FOREVER_S
+        else:
+            store = await stack.enter_async_context(open_postgres(database_url, pool_size=settings.pool_size))
+            lease_ttl_s = settings.lease_ttl_s
+        replica = await store.replicas.join(settings.replica, lease_ttl_s=lease_ttl_s)
+        stack.push_async_callback(_leave, store.replicas, replica)
+        log.info("joined as %s, boot %d", replica.name, replica.boot)
+        if database_url is not None:
+            heartbeat = Heartbeat(
+                database_url,
+                replica.id,
+                lease_ttl_s=settings.lease_ttl_s,
+                interval_s=settings.heartbeat_s,
+                on_lost=on_lost,
+            )
+            heartbeat.start()
+            stack.push_async_callback(heartbeat.stop)
+
+        agents = load_agents(graphs, store.checkpoints, commit=settings.commit, exceptions=settings.agent_commit)
+        container = Container(
+            settings=settings,
+            replica_id=replica.id,
+            event_store=store.event_store,
+            sessions=store.sessions,
+            unit_of_work=store.unit_of_work,
+            outbox=store.outbox,
+            timers=store.timers,
+            agents=agents,
+        )
+        container.check_dependencies()
+        service = Service(settings, container, agents)
+        container.wakeups().listen(service.queue.hint)
+        await container.recover().once()
+        loops = [
+            asyncio.create_task(_forever(loop.forever))
+            for loop in (
+                container.recover(),
+                container.effect_runner(),
+                container.fire_timers(),
+                container.acknowledge(),
+            )
+        ]
+        try:
+            yield service
+        finally:
+            for loop in loops:
+                loop.cancel()
+            await asyncio.gather(*loops, return_exceptions=True)
+            await service.queue.close(settings.drain_s)
+            try:
+                await service.acknowledge.flush()
+            except Unavailable as error:
+                log.warning("the last delivery marks are lost: %s", error)
+
+
+async def _forever(loop: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """A poll must outlive a defect in what it polls: without it, what it looks for would wait for ever."""
+    while True:
+        try:
+            await loop()
+        except Exception:
+            log.exception("a background loop failed; it begins anew")
+            await asyncio.sleep(1.0)
+
+
+async def _leave(replicas: Replicas, replica: Replica) -> None:
+    try:
+        await replicas.leave(replica.id)
+    except Unavailable as error:
+        log.warning("could not give the lease back; it ends by itself: %s", error)
