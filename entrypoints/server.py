@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import click
 import uvicorn
@@ -26,19 +27,29 @@ SEND_BUFFER_BYTES = 64 << 10
 
 def run(settings: Settings) -> None:
     """Serve until SIGINT or SIGTERM. Raises UnbrokenError, EmbeddedError or SettingsError with one line to show."""
-    if settings.auth == "none" and settings.host not in LOOPBACK_NAMES:
+    if settings.host not in LOOPBACK_NAMES:
         raise InvalidValue("host", f"{settings.host} is not a loopback address; UNBROKEN_AUTH=none serves no other")
     graphs = agent_graphs(settings)
     listener = _bind(settings.host, settings.port)
+    signal.signal(signal.SIGTERM, _end)
+    lost = Lost()
     with database(settings) as url:
-        lost = Lost()
         app = create_app(lambda: running(settings, url, graphs, on_lost=lost))
         server = lost.server = _Server(_config(settings, app))
-        server.run(sockets=[listener])
+        with suppress(KeyboardInterrupt, _Ended):  # given back by uvicorn once it has shut down
+            server.run(sockets=[listener])
     if lost.happened:
         raise click.ClickException(f"another process now runs as replica {settings.replica!r}; this one has stopped")
     if not server.started:
         raise click.ClickException("the server could not start; the log above says why")
+
+
+class _Ended(SystemExit):
+    """SIGTERM, as an exception: whatever is open is closed on the way out, the embedded database included."""
+
+
+def _end(signum: int, frame: object) -> None:
+    raise _Ended(0)
 
 
 class Lost:
