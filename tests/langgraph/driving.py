@@ -13,6 +13,7 @@ from unbroken.adapters.langgraph.agent import LangGraphAgent
 from unbroken.adapters.langgraph.saver import StagingSaver
 from unbroken.adapters.langgraph.turn_run import Graph
 from unbroken.adapters.memory.store import MemoryStore
+from unbroken.adapters.postgres.store import PostgresStore
 from unbroken.domain.checkpoints import StateChange
 from unbroken.domain.events import EventBody, NewEvent, UserMessage
 from unbroken.domain.live_stream import LiveStream, ToolPart, ToolPhase
@@ -22,6 +23,9 @@ from unbroken.domain.session import Claim, SessionKey
 from unbroken.domain.turn import Answer, Gate, TurnChange
 
 
+Store = MemoryStore | PostgresStore
+
+
 class Crash(BaseException):
     """The process dies here: nothing of ours may catch it."""
 
@@ -29,7 +33,7 @@ class Crash(BaseException):
 class ObservedAttempt(Attempt):
     """Commits for real, and remembers what a user would have seen."""
 
-    def __init__(self, store: MemoryStore, claim: Claim) -> None:
+    def __init__(self, store: Store, claim: Claim) -> None:
         self.store = store
         self.claim = claim
         self.gate = Gate()
@@ -71,7 +75,7 @@ class Chat:
         self,
         graph: Graph,
         *,
-        store: MemoryStore | None = None,
+        store: Store | None = None,
         commit: CommitMode = CommitMode.SUPERSTEP,
         thread_id: str = "",
     ) -> None:
@@ -87,10 +91,12 @@ class Chat:
         """The last attempt."""
         return self.attempts[-1]
 
-    async def accept(self, body: EventBody | str) -> Claim:
+    async def accept(self, body: EventBody | str, event_id: str = "") -> Claim:
         if not self._replica:
             self._replica = (await self.store.replicas.join(f"replica-{uuid4().hex[:8]}", lease_ttl_s=600)).id
-        event = NewEvent(f"event-{uuid4().hex[:12]}", uuid4().hex, UserMessage(body) if isinstance(body, str) else body)
+        event = NewEvent(
+            event_id or f"event-{uuid4().hex[:12]}", uuid4().hex, UserMessage(body) if isinstance(body, str) else body
+        )
         receipt = await self.store.event_store.accept(self.key, event, replica=self._replica, queue_limit=100)
         assert receipt.claim is not None
         return receipt.claim
@@ -115,8 +121,8 @@ class Chat:
         """The durable end of a failed event."""
         await self.store.unit_of_work.commit(TurnChange(claim, StateChange(), finishes=True, reverts=True))
 
-    async def say(self, body: EventBody | str) -> Answer:
-        return await self.run(await self.accept(body))
+    async def say(self, body: EventBody | str, event_id: str = "") -> Answer:
+        return await self.run(await self.accept(body, event_id))
 
     async def values(self) -> dict[str, Any]:
         """The committed state, as a fresh process reads it."""

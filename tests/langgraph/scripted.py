@@ -90,7 +90,7 @@ def echo(messages: list[BaseMessage]) -> str:
 def model_node(script: Script = echo, **options: Any) -> Any:
     model = ScriptedModel(script=script, **options)
 
-    async def node(state: MessagesState) -> dict[str, Any]:
+    async def node(state: Any) -> dict[str, Any]:
         return {"messages": [await model.ainvoke(state["messages"])]}
 
     return node
