@@ -42,14 +42,15 @@ class Acknowledge:
         self._acked[key.thread_id] = max(cursor, self._acked.get(key.thread_id, 0))
 
     async def flush(self) -> None:
-        """One statement for everything since the last flush. Raises StoreUnavailable; nothing is forgotten then."""
+        """One statement for everything since the last flush. Raises StoreUnavailable; nothing is forgotten
+        then, nor when it is cancelled."""
         sent, self._sent = self._sent, {}
         acked, self._acked = self._acked, {}
         if not sent and not acked:
             return
         try:
             await self._outbox.mark(sent, acked)
-        except Unavailable:
+        except BaseException:
             for thread_id, log_index in sent.items():
                 self._sent[thread_id] = max(log_index, self._sent.get(thread_id, 0))
             for thread_id, cursor in acked.items():

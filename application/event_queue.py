@@ -2,6 +2,10 @@
 
 What waits is kept in the table, not here: this queue holds one task for each session that has work, and each
 task holds one claim. After a crash there is nothing to rebuild; `Recover` finds the sessions again.
+
+    hint ────▶ look ──claim──▶ turn ──▶ next claim, counted by the finishing commit ──▶ turn …
+    accept ────────claim───────▶ ▲          │ nothing waits ──▶ look again if hinted meanwhile, else the task ends
+                                 └── pause ◀┴ the attempt failed, or its fate is unknown
 """
 
 from __future__ import annotations
@@ -9,9 +13,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TypeVar
 
 from unbroken.application.live_sessions import LiveSessions
 from unbroken.application.session_processor import Again, SessionProcessor
@@ -22,7 +25,8 @@ from unbroken.domain.session import Claim, SessionKey
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
+MAX_PAUSE_S = 2.0
+"""Between two looks at a store that does not answer."""
 
 
 class EventQueue:
@@ -46,9 +50,12 @@ class EventQueue:
         self._slots = asyncio.Semaphore(concurrent_turns)
         """First come, first served: a session waits for at most one turn of each other session."""
         self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._running: set[str] = set()
         self._handed: dict[str, Claim] = {}
         self._hinted: set[str] = set()
         self._expected: Counter[str] = Counter()
+        self._newest: dict[str, int] = {}
+        """The highest run seen of a session that has a task or an accept on its way."""
         self._closing = False
 
     def __len__(self) -> int:
@@ -57,7 +64,8 @@ class EventQueue:
 
     @contextmanager
     def expecting(self, thread_id: str) -> Iterator[None]:
-        """While an accept is on its way, its claim may be counted already: `Recover` must not take it for a stray."""
+        """While an accept is on its way, its claim may be counted already: nobody here must look for it elsewhere,
+        or the attempt would be counted twice."""
         self._expected[thread_id] += 1
         try:
             yield
@@ -65,84 +73,128 @@ class EventQueue:
             self._expected[thread_id] -= 1
             if not self._expected[thread_id]:
                 del self._expected[thread_id]
+                if thread_id in self._hinted:
+                    self._wake(thread_id)
+            self._forget(thread_id)
 
     def knows(self, thread_id: str) -> bool:
         return thread_id in self._tasks or thread_id in self._expected
 
     def start(self, claim: Claim) -> None:
-        """Run a claim that an accept has counted."""
-        self._handed[claim.key.thread_id] = claim
-        self._wake(claim.key.thread_id)
+        """Run a claim that an accept has counted, unless a later one was counted before the accept came back."""
+        thread_id = claim.key.thread_id
+        if not self._closing and claim.run > self._newest.get(thread_id, 0):
+            self._newest[thread_id] = claim.run
+            self._handed[thread_id] = claim
+            self._wake(thread_id)
 
     def hint(self, thread_id: str) -> None:
         """Something may wait in this session: look, and run it if it is ours to run."""
-        self._hinted.add(thread_id)
-        self._wake(thread_id)
+        if not self._closing:
+            self._hinted.add(thread_id)
+            self._wake(thread_id)
+
+    async def catch_up(self) -> None:
+        """Tell readers of sessions that another replica works on what the store knows. Raises StoreUnavailable."""
+        for key in self._live.waiting():
+            if not self.knows(key.thread_id):
+                await self._refresh(key)
 
     async def close(self, grace_s: float) -> None:
         """Begin nothing new, let running turns finish for `grace_s`, then cancel them; what is cut off stays
         counted and is found again by whoever serves the session next."""
         self._closing = True
+        for thread_id, task in self._tasks.items():
+            if thread_id not in self._running:
+                task.cancel()
         tasks = set(self._tasks.values())
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=grace_s)
             for task in late:
                 task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
+        self._tasks.clear()
 
     def _wake(self, thread_id: str) -> None:
         if thread_id not in self._tasks and not self._closing:
             self._tasks[thread_id] = asyncio.create_task(self._drain(thread_id))
 
     async def _drain(self, thread_id: str) -> None:
-        """Until nothing waits. No await lies between the last look and the task's removal."""
+        """Until nothing waits. No await lies between the last look and the task's removal.
+
+        A slot is taken before an attempt is counted, so that waiting for one costs no try; none is held in a pause.
+        """
+        claim: Claim | None = None
+        again: Again | None = None
         try:
-            claim: Claim | None = None
             while not self._closing:
-                claim = claim or self._handed.pop(thread_id, None)
-                if claim is None and thread_id in self._hinted:
-                    self._hinted.discard(thread_id)
-                    claim = await self._claim(thread_id, refresh=True)
-                if claim is not None:
-                    claim = await self._turn(claim)
-                elif thread_id not in self._hinted and thread_id not in self._handed:
+                claim = self._later(claim, self._handed.pop(thread_id, None))
+                if claim is None and again is None and not self._must_look(thread_id):
                     return
+                async with self._slots:
+                    outcome = await self._turn(thread_id, claim, again)
+                claim, again = (None, outcome) if isinstance(outcome, Again) else (outcome, None)
+                if again:
+                    await self._clock.sleep(again.after_s)
         except Exception:
             log.exception("a session's worker stopped; its event stays counted and will be tried again")
+            self._hinted.discard(thread_id)
         finally:
+            self._tasks.pop(thread_id, None)
             self._handed.pop(thread_id, None)
-            del self._tasks[thread_id]
+            self._forget(thread_id)
 
-    async def _turn(self, claim: Claim) -> Claim | None:
-        async with self._slots:
-            outcome = await self._processor.process(claim)
-        if isinstance(outcome, Again):
-            await self._clock.sleep(outcome.after_s)
-            return await self._claim(claim.key.thread_id, refresh=outcome.refresh, key=claim.key)
-        return outcome
+    def _must_look(self, thread_id: str) -> bool:
+        return thread_id in self._hinted and thread_id not in self._expected
 
-    async def _claim(self, thread_id: str, *, refresh: bool, key: SessionKey | None = None) -> Claim | None:
-        """Count the next attempt, however long the store takes to come back.
+    def _later(self, claim: Claim | None, other: Claim | None) -> Claim | None:
+        """The one of the higher run: the other is fenced. It may be an accept's that came back late."""
+        if claim is None or other is None:
+            return claim or other
+        return claim if claim.run > other.run else other
 
-        Readers learn what the store knows before anything runs: an event whose commit's answer was lost may
-        have reached its end.
-        """
-        claim = await self._insist(lambda: self._sessions.claim(thread_id, replica=self._replica))
-        about = claim.key if claim else key
-        if refresh and about:
-            await self._insist(lambda: self._live.refresh(about))
-        return claim
+    def _forget(self, thread_id: str) -> None:
+        if not self.knows(thread_id):
+            self._newest.pop(thread_id, None)
 
-    async def _insist(self, call: Callable[[], Awaitable[T]]) -> T | None:
-        """Repeat a call until the store answers; None if it can never, or if this queue closes meanwhile."""
-        pause_s = self._retry_pause_s
-        while not self._closing:
+    async def _turn(self, thread_id: str, claim: Claim | None, again: Again | None) -> Claim | Again | None:
+        if self._closing:
+            return None
+        if claim is None:
+            self._hinted.discard(thread_id)
             try:
-                return await call()
-            except Refused:
-                return None
+                claim = await self._look(thread_id, again)
             except Unavailable as error:
                 log.warning("the store does not answer yet: %s", error)
-                await self._clock.sleep(pause_s)
-                pause_s = min(2.0, pause_s * 2)
-        return None
+                pause_s = min(MAX_PAUSE_S, 2 * again.after_s if again else 0.0)
+                return Again(max(self._retry_pause_s, pause_s), again.refresh if again else None)
+        if claim is None:
+            return None
+        self._newest[thread_id] = max(claim.run, self._newest.get(thread_id, 0))
+        self._running.add(thread_id)
+        try:
+            return await self._processor.process(claim)
+        finally:
+            self._running.discard(thread_id)
+
+    async def _look(self, thread_id: str, again: Again | None) -> Claim | None:
+        """Count the next attempt. Readers learn what the store knows: an event whose commit's answer was lost may
+        have reached its end, and others may have come from elsewhere."""
+        claim = await self._sessions.claim(thread_id, replica=self._replica)
+        claim = self._later(claim, self._handed.pop(thread_id, None))
+        if claim is None:
+            if again and again.refresh:
+                await self._refresh(again.refresh)
+        elif self._live.get(claim.key) and (again is None or again.refresh):
+            try:
+                await self._refresh(claim.key)
+            except Unavailable as error:
+                # The attempt is counted; what its claim says of the log is enough to begin with.
+                log.warning("readers wait for what else the store knows: %s", error)
+        return claim
+
+    async def _refresh(self, key: SessionKey) -> None:
+        try:
+            await self._live.refresh(key)
+        except Refused as error:
+            log.info("nothing to show any more: %s", error, extra={"session": str(key)})

@@ -41,13 +41,13 @@ class LiveSession:
 
     __slots__ = ("acked", "applied_seq", "attempt", "key", "log_floor", "log_index", "pending", "readers", "tail")
 
-    def __init__(self, key: SessionKey, *, log_index: int = 0, applied_seq: int = 0) -> None:
+    def __init__(self, key: SessionKey) -> None:
         self.key = key
-        self.log_index = log_index
+        self.log_index = 0
         self.log_floor = 0
         self.acked: int | None = None
-        """None: not read yet."""
-        self.applied_seq = applied_seq
+        """None: never read from the store, so others may wait than those in `pending`."""
+        self.applied_seq = 0
         self.tail: deque[LogEntry] = deque(maxlen=TAIL)
         self.pending: dict[int, Event] = {}
         self.attempt: LiveAttempt | None = None
@@ -68,14 +68,19 @@ class LiveSession:
 
     def merge(self, view: SessionView) -> None:
         """Take over whatever a snapshot knows and this process does not."""
-        self.applied_seq = max(self.applied_seq, view.applied_seq)
         self.log_floor = max(self.log_floor, view.log_floor)
         self.acked = max(self.acked or 0, view.acked)
-        if view.log_index > self.log_index:
-            self.tail.clear()
-            self.log_index = view.log_index
         waiting = {event.seq: event for event in view.pending} | self.pending
-        self.pending = {seq: waiting[seq] for seq in sorted(waiting) if seq > self.applied_seq}
+        self.pending = {seq: waiting[seq] for seq in sorted(waiting)}
+        self.catch_up(view.log_index, view.applied_seq)
+
+    def catch_up(self, log_index: int, applied_seq: int) -> None:
+        """The log reaches `log_index` and events up to `applied_seq` have ended, whoever ended them."""
+        if log_index > self.log_index:
+            self.tail.clear()
+            self.log_index = log_index
+        self.applied_seq = max(self.applied_seq, applied_seq)
+        self.pending = {seq: event for seq, event in self.pending.items() if seq > self.applied_seq}
         if self.attempt and self.attempt.event.seq <= self.applied_seq:
             self.attempt = None
         self.notify()
@@ -90,6 +95,7 @@ class LiveSession:
         self.notify()
 
     def begin(self, claim: Claim, reason: ResetReason) -> LiveAttempt:
+        self.catch_up(claim.log_index, claim.applied_seq)
         self.add(claim.event)
         self.attempt = LiveAttempt(claim, reason)
         self.notify()
@@ -98,7 +104,9 @@ class LiveSession:
     def end(self, event: Event, entries: Sequence[LogEntry]) -> None:
         """The event's finishing commit stands: log and live change in one step, so no reader sees both."""
         for entry in entries:
-            if entry.log_index == self.log_index + 1:
+            if entry.log_index > self.log_index:
+                if entry.log_index > self.log_index + 1:
+                    self.tail.clear()
                 self.log_index = entry.log_index
                 self.tail.append(entry)
         self.applied_seq = max(self.applied_seq, event.seq)
@@ -126,42 +134,48 @@ class LiveSessions:
     def get(self, key: SessionKey) -> LiveSession | None:
         return self._live.get(key)
 
+    def waiting(self) -> list[SessionKey]:
+        """Sessions known to have unfinished events."""
+        return [key for key, live in self._live.items() if live.pending]
+
     async def open(self, key: SessionKey) -> LiveSession:
-        """The live session, complete: read from the store unless it is live already.
+        """The live session, complete: read from the store unless somebody reads it already. The caller must
+        become its reader, or release it, before it awaits anything.
 
         Raises NotYourThread, ThreadDeleted, StoreUnavailable.
         """
         live = self._live.get(key)
-        if live is None:
-            await self.refresh(key)
-            live = self._live.setdefault(key, LiveSession(key))
-        return live
+        if live is None or live.acked is None:
+            live = await self._read(key)
+        return live or self._live.setdefault(key, LiveSession(key))
 
     async def refresh(self, key: SessionKey) -> None:
         """Bring a session up to date with the store; needed only when its last commit's fate is unknown or
         somebody else may have worked on it. Raises as `open`."""
+        if live := await self._read(key):
+            self.release(live)
+
+    async def _read(self, key: SessionKey) -> LiveSession | None:
         view = await self._sessions.view(key.thread_id)
         if view is None:
-            return
+            return self._live.get(key)
         if view.key != key:
             raise NotYourThread(key.thread_id)
-        self._live.setdefault(key, LiveSession(key, log_index=view.log_index)).merge(view)
+        live = self._live.setdefault(key, LiveSession(key))
+        live.merge(view)
+        return live
 
     def accepted(self, key: SessionKey, event: Event, claim: Claim | None) -> None:
-        """An accept of this process committed. A session that was idle is complete with this one event."""
+        """An accept of this process committed."""
         live = self._live.get(key)
-        if live is None and claim is not None:
-            live = self._live[key] = LiveSession(key, log_index=claim.log_index, applied_seq=claim.applied_seq)
+        if claim is not None:
+            live = live or self._live.setdefault(key, LiveSession(key))
+            live.catch_up(claim.log_index, claim.applied_seq)
         if live is not None:
             live.add(event)
 
     def begin(self, claim: Claim) -> LiveAttempt:
-        live = self._live.get(claim.key)
-        if live is None:
-            live = self._live[claim.key] = LiveSession(
-                claim.key, log_index=claim.log_index, applied_seq=claim.applied_seq
-            )
-        return live.begin(claim, _reason(claim))
+        return self._live.setdefault(claim.key, LiveSession(claim.key)).begin(claim, _reason(claim))
 
     def end(self, claim: Claim, entries: Sequence[LogEntry]) -> None:
         if live := self._live.get(claim.key):

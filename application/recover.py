@@ -29,6 +29,7 @@ class Recover:
             if not self._queue.knows(thread_id):
                 self._queue.hint(thread_id)
                 found += 1
+        await self._queue.catch_up()
         if found:
             log.info("taking up %d sessions with unfinished events", found)
         return found

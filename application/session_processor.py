@@ -24,12 +24,12 @@ from unbroken.domain.effects import (
     SkipEvent,
     dedupe_key,
 )
-from unbroken.domain.errors import AgentRaised, Fenced, TimedOut, TurnFailed, Unavailable, UnknownAgent
+from unbroken.domain.errors import AgentRaised, Fenced, Refused, TimedOut, TurnFailed, Unavailable
 from unbroken.domain.policy import Opening, RetryPolicy, opening, repeats
 from unbroken.domain.ports.agent import Agents
 from unbroken.domain.ports.clock import Clock
 from unbroken.domain.ports.unit_of_work import UnitOfWork
-from unbroken.domain.session import Claim
+from unbroken.domain.session import Claim, SessionKey
 from unbroken.domain.turn import Answer, Committed, TurnChange
 
 log = logging.getLogger(__name__)
@@ -42,8 +42,8 @@ class Again(Struct, frozen=True):
     """The event is not at its end: claim it anew after a pause."""
 
     after_s: float
-    refresh: bool = False
-    """The last commit's fate is unknown, or another owner may have worked: read the store first."""
+    refresh: SessionKey | None = None
+    """The last commit's fate is unknown, or another owner may have worked: tell readers what the store knows."""
 
 
 class SessionProcessor:
@@ -89,60 +89,78 @@ class SessionProcessor:
                     return await self._fail(claim, "poisoned", message)
                 case Opening.RUN:
                     return await self._run(claim)
-        except Fenced:
-            log.info("fenced out", extra=_about(claim))
-            self._live.abandon(claim)
-            return Again(0.0, refresh=True)
+        except Fenced as error:
+            log.info("fenced out: %s", error, extra=_about(claim))
         except Unavailable as error:
             log.warning("attempt lost: %s", error, extra=_about(claim))
-            self._live.abandon(claim)
-            return Again(self._retry.delay_s(claim.tries), refresh=True)
-        except asyncio.CancelledError:
+        except BaseException:
             self._live.abandon(claim)
             raise
+        self._live.abandon(claim)
+        # Fenced attempts pause like failed ones: a replica that is dead and does not know it must not spin.
+        return Again(self._retry.delay_s(claim.tries), claim.key)
 
     async def _run(self, claim: Claim) -> Claim | Again | None:
         attempt = RunningAttempt(claim, self._live.begin(claim), self._live, self._unit_of_work)
         try:
             answer = await self._answer(attempt)
             revised = not attempt.complete(answer.text)
-        except UnknownAgent as failure:
-            return await self._fail(claim, "model_failed", str(failure))
+            attempt.gate.close("finished")
+            return await self._finish(claim, answer.state, self._bodies(claim, answer, revised=revised), answer)
         except TurnFailed as failure:
             attempt.gate.close("failed")
             if repeats(failure, claim, self._retry):
                 return Again(self._retry.delay_s(claim.tries))
             return await self._fail(claim, failure.code, str(failure), retryable=failure.retryable)
-        attempt.gate.close("finished")
-        return await self._finish(claim, answer.state, self._bodies(claim, answer, revised=revised), answer)
+        except Refused as failure:
+            # No such agent, or an answer that no store can hold: another try would end the same way.
+            attempt.gate.close("failed")
+            return await self._fail(claim, "model_failed", str(failure))
 
     async def _answer(self, attempt: RunningAttempt) -> Answer:
-        """The agent's answer, within the time limit; the gate is closed whenever this raises."""
-        task = asyncio.ensure_future(self._agents.get(attempt.claim.key.agent_id).run(attempt))
-        attempt.on_failure(task.cancel)
+        """The agent's answer, within the time limit; the gate is closed whenever this raises.
+
+        An attempt that fails from outside, by its limit or by a superstep's commit, ends a second later at the
+        latest: what the agent does with its cancellation is its own affair.
+        """
+        agent = self._agents.get(attempt.claim.key.agent_id)
+        task = asyncio.ensure_future(agent.run(attempt))
+        failed = asyncio.Event()
+        attempt.on_failure(failed.set)
+        watch = asyncio.ensure_future(failed.wait())
         try:
-            done, _ = await asyncio.wait({task}, timeout=self._turn_limit_s)
-            if not done:
+            await asyncio.wait({task, watch}, timeout=self._turn_limit_s, return_when=asyncio.FIRST_COMPLETED)
+            if not task.done():
                 attempt.fail(TimedOut(f"the turn took longer than {self._turn_limit_s:g} s"))
-                done, _ = await asyncio.wait({task}, timeout=GRACE_S)
-                if not done:
-                    self._abandoned.add(task)
-                    task.add_done_callback(self._abandoned.discard)
+                await self._call_off(task)
         except asyncio.CancelledError:
             attempt.gate.close("cancelled")
-            task.cancel()
+            await self._call_off(task)
             raise
+        finally:
+            watch.cancel()
         if attempt.failure is not None:
-            if task.done() and not task.cancelled():
-                task.exception()
             raise attempt.failure
-        if task.cancelled():
+        try:
+            return task.result()
+        except asyncio.CancelledError as error:
             attempt.gate.close("failed")
-            raise AgentRaised("the agent cancelled its own turn")
-        if (error := task.exception()) is not None:
+            raise AgentRaised("the agent cancelled its own turn") from error
+        except BaseException:
             attempt.gate.close("failed")
-            raise error
-        return task.result()
+            raise
+
+    async def _call_off(self, task: asyncio.Task[Answer]) -> None:
+        """Cancel an agent's task and give it a moment; one that stays is counted until it ends."""
+        self._abandoned.add(task)
+        task.add_done_callback(self._ended)
+        task.cancel()
+        await asyncio.wait({task}, timeout=GRACE_S)
+
+    def _ended(self, task: asyncio.Task[Answer]) -> None:
+        self._abandoned.discard(task)
+        if not task.cancelled():
+            task.exception()  # nobody else takes it
 
     def _bodies(self, claim: Claim, answer: Answer, *, revised: bool) -> list[EffectBody]:
         age = self._clock.now() - claim.event.created_at
@@ -186,7 +204,7 @@ class SessionProcessor:
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            await asyncio.wait({task})
+            await asyncio.gather(task, return_exceptions=True)
             raise
 
     def _effects(self, claim: Claim, bodies: list[EffectBody], answer: Answer | None) -> list[NewEffect]:

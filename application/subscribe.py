@@ -59,8 +59,6 @@ class Subscribe:
         Raises NotYourThread, ThreadDeleted, StoreUnavailable.
         """
         live = await self._live.open(key)
-        if cursor is None and live.acked is None:
-            await self._live.refresh(key)
         start = (live.acked or 0) if cursor is None else cursor
         return Subscription(self._live, live, self._outbox, start, shown)
 
@@ -77,7 +75,9 @@ class Subscription:
         self._gap = _gap(live, cursor)
         self.cursor = live.log_index if cursor == TAIL_CURSOR else self._gap.cursor if self._gap else cursor
         """The last log index handed to the reader."""
-        self._user_seq = 0
+        self._users: set[int] = set()
+        """Of the events whose end was not handed out, those that were shown: accepts may come back out of order."""
+        self._ended_seq = 0
         self._shown = shown
         self._joining = True
         self._interrupted = False
@@ -105,11 +105,11 @@ class Subscription:
         while True:
             self._changed.clear()
             found: list[Delivery] = []
-            if self._gap:
-                found.append(self._gap)
-                self._gap = None
-            if self.cursor < self._live.tail_start:
+            if self.cursor < self._live.tail_start and not self._gap:
                 self._log(found, await self._stored())
+            if self._gap:
+                gap, self._gap = self._gap, None
+                return [gap]
             if self.cursor < self._live.log_index:
                 self._log(found, self._live.tail)
             if self.cursor == self._live.log_index:
@@ -122,10 +122,13 @@ class Subscription:
             await self._changed.wait()
 
     async def _stored(self) -> Sequence[LogEntry]:
+        """The log that memory does not hold; a gap, where it was removed while this reader was on its way to it."""
         entries = await self._outbox.read(self._live.key.thread_id, after=self.cursor, limit=PAGE)
-        if not entries:
-            self._gap = ShowGap(self._live.tail_start, "retained")
-            self.cursor = self._live.tail_start
+        following = entries[0].log_index if entries else self._live.tail_start + 1
+        if following > self.cursor + 1:
+            self.cursor = following - 1
+            self._gap = ShowGap(self.cursor, "retained")
+            return ()
         return entries
 
     def _log(self, found: list[Delivery], entries: Iterable[LogEntry]) -> None:
@@ -134,12 +137,14 @@ class Subscription:
                 self._user(found, entry.event)
                 found.append(ShowLogged(entry))
                 self.cursor = entry.log_index
+                if entry.event.seq > self._ended_seq:
+                    self._ended_seq = entry.event.seq
+                    self._users = {seq for seq in self._users if seq > self._ended_seq}
 
     def _user(self, found: list[Delivery], event: Event) -> None:
-        if event.seq > self._user_seq:
-            self._user_seq = event.seq
-            if event.from_user:
-                found.append(ShowUser(event))
+        if event.from_user and event.seq > self._ended_seq and event.seq not in self._users:
+            self._users.add(event.seq)
+            found.append(ShowUser(event))
 
     def _attempt(self, found: list[Delivery]) -> None:
         """The running attempt's news, about a frame's worth; frames of it go only to readers that were sent the

@@ -1,0 +1,180 @@
+"""Replicas over one store, everything real but the agent, the time, and the trouble on the way to the store."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from itertools import count
+
+from tests.application.faulty_store import Trouble
+from tests.application.scripted_agent import OneAgent, ScriptedAgent, heard_by
+from tests.application.virtual_time import VirtualClock
+from unbroken.adapters.in_process.wakeups import InProcessWakeups
+from unbroken.adapters.memory.store import MemoryStore
+from unbroken.application.accept_event import AcceptEvent
+from unbroken.application.acknowledge import Acknowledge
+from unbroken.application.effect_runner import EffectRunner
+from unbroken.application.event_queue import EventQueue
+from unbroken.application.fire_timers import FireTimers
+from unbroken.application.live_sessions import LiveSessions
+from unbroken.application.recover import Recover
+from unbroken.application.session_processor import SessionProcessor
+from unbroken.application.subscribe import Subscribe
+from unbroken.domain.effects import LogEntry, ReportFailure, SendMessage
+from unbroken.domain.errors import Unavailable
+from unbroken.domain.events import UserMessage
+from unbroken.domain.policy import RetryPolicy
+from unbroken.domain.ports.event_store import Receipt
+from unbroken.domain.session import SessionKey, SessionView
+
+KEY = SessionKey("ann", "demo", "t1")
+RETRY = RetryPolicy(max_tries=3, backoff_s=0.5, max_backoff_s=4.0)
+LEASE_S = 10.0
+
+
+class World:
+    def __init__(self, seed: int | None = None) -> None:
+        self.clock = VirtualClock()
+        self.trouble = Trouble(seed)
+        self.store = MemoryStore(self.clock, commit_gate=self.trouble)
+        self._ids = count(1)
+
+    def new_id(self) -> str:
+        return f"id-{next(self._ids):06}"
+
+    async def replica(self, name: str = "a", *, slots: int = 8, turn_limit_s: float = 60.0) -> Node:
+        joined = await self.store.replicas.join(name, lease_ttl_s=LEASE_S)
+        return Node(self, joined.id, slots=slots, turn_limit_s=turn_limit_s)
+
+    async def view(self, key: SessionKey = KEY) -> SessionView | None:
+        return await self.store.sessions.view(key.thread_id)
+
+    async def log(self, key: SessionKey = KEY) -> list[LogEntry]:
+        return list(await self.store.outbox.read(key.thread_id, after=0, limit=10_000))
+
+    async def ends(self, key: SessionKey = KEY) -> list[str]:
+        """How each event ended, in the order of the log: its text, or its failure's code."""
+        return [_told(entry) for entry in await self.log(key) if isinstance(entry.body, SendMessage | ReportFailure)]
+
+    async def check(self, key: SessionKey = KEY) -> None:
+        """Everything accepted has one visible end, in order, and the agent's state holds each answer once."""
+        view = await self.view(key)
+        assert view is not None
+        assert view.pending == (), f"never ended: {view.pending}"
+        entries = await self.log(key)
+        assert [entry.log_index for entry in entries] == list(range(1, len(entries) + 1))
+        ended = [entry for entry in entries if isinstance(entry.body, SendMessage | ReportFailure)]
+        effects = self.store.database.sessions[key.thread_id].effects.values()
+        unseen = {effect.event_seq for effect in effects if effect.type == "skip_event"}
+        assert [entry.event.seq for entry in ended] == [n for n in range(1, view.applied_seq + 1) if n not in unseen]
+        answered = [entry.event.id for entry in ended if isinstance(entry.body, SendMessage)]
+        assert await heard_by(self.store.checkpoints, key.thread_id) == answered
+
+
+def _told(entry: LogEntry) -> str:
+    body = entry.body
+    return body.text if isinstance(body, SendMessage) else body.code if isinstance(body, ReportFailure) else ""
+
+
+class Node:
+    """One replica, as the container wires it."""
+
+    def __init__(self, world: World, replica: int, *, slots: int, turn_limit_s: float) -> None:
+        store, clock = world.store, world.clock
+        self.world = world
+        self.id = replica
+        self.agent = ScriptedAgent(store.checkpoints)
+        agents = OneAgent(self.agent)
+        self.wakeups = InProcessWakeups()
+        self.live = LiveSessions(store.sessions)
+        self.effects = EffectRunner(
+            outbox=store.outbox,
+            timers=store.timers,
+            clock=clock,
+            replica=replica,
+            retry=RETRY,
+            interval_s=1.0,
+            claim_s=30.0,
+        )
+        self.processor = SessionProcessor(
+            agents=agents,
+            unit_of_work=store.unit_of_work,
+            live=self.live,
+            clock=clock,
+            new_id=world.new_id,
+            retry=RETRY,
+            turn_limit_s=turn_limit_s,
+            on_effects=self.effects.wake,
+        )
+        self.queue = EventQueue(
+            processor=self.processor,
+            sessions=store.sessions,
+            live=self.live,
+            clock=clock,
+            replica=replica,
+            concurrent_turns=slots,
+        )
+        self.wakeups.listen(self.queue.hint)
+        self.accept = AcceptEvent(
+            event_store=store.event_store,
+            agents=agents,
+            queue=self.queue,
+            live=self.live,
+            wakeups=self.wakeups,
+            new_id=world.new_id,
+            replica=replica,
+            queue_limit=20,
+        )
+        self.subscribe = Subscribe(self.live, store.outbox)
+        self.acknowledge = Acknowledge(outbox=store.outbox, live=self.live, clock=clock, interval_s=1.0)
+        self.recover = Recover(sessions=store.sessions, queue=self.queue, clock=clock, replica=replica, interval_s=1.0)
+        self.timers = FireTimers(timers=store.timers, accept=self.accept, clock=clock, interval_s=1.0)
+        self._loops: list[asyncio.Task[None]] = []
+
+    def poll(self) -> None:
+        """Start the loops of a serving replica, its heartbeat included."""
+        loops = (self.recover, self.effects, self.timers, self.acknowledge)
+        self._loops = [asyncio.create_task(loop.forever()) for loop in loops]
+        self._loops.append(asyncio.create_task(self._heartbeat()))
+
+    async def say(self, text: str, key: SessionKey = KEY, request_id: str = "") -> Receipt:
+        return await self.accept(key, request_id or f"request-{text}", UserMessage(text))
+
+    async def ended(self, key: SessionKey = KEY) -> None:
+        """Until everything that was accepted has its end, by itself; at most ten minutes."""
+
+        async def done() -> bool:
+            view = await self.world.view(key)
+            return view is not None and not view.pending and not len(self.queue)
+
+        await until(done)
+
+    async def stop(self, grace_s: float = 0.0) -> None:
+        """What a deploy does; with no grace, whatever runs is cut off."""
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        await self.queue.close(grace_s)
+        await self.world.store.replicas.leave(self.id)
+
+    async def _heartbeat(self) -> None:
+        while True:
+            await asyncio.sleep(LEASE_S / 3)
+            with suppress(Unavailable):
+                await self.world.store.replicas.renew(self.id, lease_ttl_s=LEASE_S)
+
+
+async def until(condition: Callable[[], bool | Awaitable[bool]], *, limit_s: float = 600.0) -> None:
+    """Let virtual time pass until `condition()` (or what it promises) is true."""
+    async with asyncio.timeout(limit_s):
+        while True:
+            found = condition()
+            if found if isinstance(found, bool) else await found:
+                return
+            await asyncio.sleep(0.01)
+
+
+def remembered(thing: object) -> int:
+    """How many entries an object's own collections hold: what must not grow with the sessions that came and went."""
+    return sum(len(held) for held in vars(thing).values() if isinstance(held, dict | set))
