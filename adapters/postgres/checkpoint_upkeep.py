@@ -110,11 +110,10 @@ class PostgresCheckpointUpkeep(CheckpointUpkeep):
                     " WHERE attrelid = $1::regclass AND attnum > 0 AND NOT attisdropped AND attname <> 'thread_id'",
                     table,
                 )
-                await connection.execute(
-                    f"INSERT INTO {table} (thread_id, {columns}) SELECT $2, {columns} FROM {table} WHERE thread_id = $1",
-                    source,
-                    target,
+                copy = (
+                    f"INSERT INTO {table} (thread_id, {columns}) SELECT $2, {columns} FROM {table} WHERE thread_id = $1"
                 )
+                await connection.execute(copy, source, target)
 
     async def prune(self, thread_ids: Sequence[str], *, keep_latest: bool) -> None:
         async with self._pool.transaction() as connection:
@@ -131,9 +130,7 @@ async def _delete(connection: PoolConnectionProxy, thread_id: str) -> None:
         await connection.execute(f"DELETE FROM {table} WHERE thread_id = $1", thread_id)
 
 
-async def _keep(
-    connection: PoolConnectionProxy, thread_id: str, choose: Callable[[_State], set[Place]]
-) -> None:
+async def _keep(connection: PoolConnectionProxy, thread_id: str, choose: Callable[[_State], set[Place]]) -> None:
     """Only the chosen checkpoints, with the blobs they name and the writes beside them.
 
     A head or base whose checkpoint goes falls back to the nearest ancestor that stays, else to "known to be empty".

@@ -30,7 +30,8 @@ LOAD: Final = f"{SELECT} WHERE c.thread_id = $1 AND c.checkpoint_ns = $2 AND c.c
 LOAD_HEAD: Final = f"""{SELECT}
 WHERE c.thread_id = $1 AND c.checkpoint_ns = $2 AND c.checkpoint_id = coalesce(
     (SELECT h.checkpoint_id FROM heads h WHERE h.thread_id = $1 AND h.checkpoint_ns = $2),
-    (SELECT max(latest.checkpoint_id) FROM checkpoints latest WHERE latest.thread_id = $1 AND latest.checkpoint_ns = $2))
+    (SELECT max(any_id.checkpoint_id) FROM checkpoints any_id
+     WHERE any_id.thread_id = $1 AND any_id.checkpoint_ns = $2))
 """
 
 SENDS: Final = """

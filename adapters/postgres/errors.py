@@ -1,10 +1,10 @@
 """The one place where errors of the driver and of the database become ours.
 
-    not sent, or surely rolled back        StoreUnavailable
-    sent, and the answer was lost          CommitUnknown for a write, StoreUnavailable for a read
-    raised by a stored function (UBnnn)    the error of the tree that it stands for
-    a value that the database cannot hold  InvalidValue
-    a constraint that cannot break         AssertionError: a defect of ours, nothing was written
+not sent, or surely rolled back        StoreUnavailable
+sent, and the answer was lost          CommitUnknown for a write, StoreUnavailable for a read
+raised by a stored function (UBnnn)    the error of the tree that it stands for
+a value that the database cannot hold  InvalidValue
+a constraint that cannot break         AssertionError: a defect of ours, nothing was written
 """
 
 from __future__ import annotations
@@ -85,7 +85,9 @@ def _from_server(error: asyncpg.PostgresError, writes: bool) -> Exception:
     if state.startswith(("21", "23")) or state == "P0004":
         return AssertionError(" ".join(str(error).split()))
     if state in UNFIT_SCHEMA:
-        return StoreUnavailable(f"the database's schema is not this version's, run `unbroken migrate`: {_message(error)}")
+        return StoreUnavailable(
+            f"the database's schema is not this version's, run `unbroken migrate`: {_message(error)}"
+        )
     return StoreUnavailable(f"the database refused, nothing was written: {_message(error)}")
 
 

@@ -47,5 +47,5 @@ class PostgresEventStore(EventStore):
         )
         if not row["claimed"]:
             return Receipt(event, duplicate, None)
-        claim = claim_of(row, key, event, owner=replica, epoch=row["epoch"], tries=1)
+        claim = claim_of(row, key, event, owner=replica, epoch=row["epoch"], taken_over=row["taken_over"])
         return Receipt(event, False, claim)

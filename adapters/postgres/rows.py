@@ -27,7 +27,7 @@ STATE_COLUMNS: Final = 21
 
 
 def encode_json(field: str, value: object) -> bytes:
-    """Raises InvalidValue, naming `field`, for what jsonb cannot hold: before it is sent, so that only this call fails."""
+    """Raises InvalidValue, naming `field`, for what jsonb cannot hold, before anything is sent."""
     try:
         encoded = msgspec.json.encode(value)
     except (TypeError, ValueError, msgspec.MsgspecError) as error:
@@ -52,7 +52,17 @@ def event_of(row: Row) -> Event:
     )
 
 
-def claim_of(row: Row, key: SessionKey, event: Event, *, owner: int, epoch: int, tries: int) -> Claim:
+def claim_of(
+    row: Row,
+    key: SessionKey,
+    event: Event,
+    *,
+    owner: int,
+    epoch: int,
+    tries: int = 1,
+    superseded: bool = False,
+    taken_over: bool = False,
+) -> Claim:
     return Claim(
         key=key,
         owner=owner,
@@ -64,6 +74,8 @@ def claim_of(row: Row, key: SessionKey, event: Event, *, owner: int, epoch: int,
         base_head=row["base"],
         head_event=row["head_event"],
         log_index=row["log_index"],
+        superseded=superseded,
+        taken_over=taken_over,
     )
 
 

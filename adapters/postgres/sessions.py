@@ -51,7 +51,16 @@ class PostgresSessions(Sessions):
         if not row["claimed"]:
             return None
         key = SessionKey(row["user_id"], row["agent_id"], thread_id)
-        return claim_of(row, key, event_of(row), owner=replica, epoch=row["epoch"], tries=row["tries"])
+        return claim_of(
+            row,
+            key,
+            event_of(row),
+            owner=replica,
+            epoch=row["epoch"],
+            tries=row["tries"],
+            superseded=row["superseded"],
+            taken_over=row["taken_over"],
+        )
 
     async def view(self, thread_id: str) -> SessionView | None:
         rows = await self._pool.read(VIEW, thread_id)

@@ -45,12 +45,12 @@ class PostgresUnitOfWork(UnitOfWork):
         # Read back as they were stored, so that nobody is shown what the store does not hold.
         logged = [body for effect, body in zip(change.effects, bodies, strict=True) if effect.logged]
         first = row["log_index"] - len(logged) + 1
-        entries = tuple(
-            LogEntry(index, claim.event, decode_logged(body)) for index, body in enumerate(logged, first)
-        )
+        entries = tuple(LogEntry(index, claim.event, decode_logged(body)) for index, body in enumerate(logged, first))
         if not row["next_counted"]:
             return Committed(entries)
-        following = claim_of(row, claim.key, event_of(row), owner=claim.owner, epoch=claim.epoch, tries=1)
+        following = claim_of(
+            row, claim.key, event_of(row), owner=claim.owner, epoch=claim.epoch, superseded=row["superseded"]
+        )
         return Committed(entries, following)
 
 

@@ -126,14 +126,10 @@ def _sessions() -> None:
         sa.Column("user_id", sa.Text, nullable=False),
         sa.Column("agent_id", sa.Text, nullable=False),
         sa.Column("owner", sa.BigInteger, comment="replicas.id: one boot of one replica"),
-        sa.Column(
-            "epoch", sa.BigInteger, nullable=False, comment="fencing token: grows whenever the owner changes"
-        ),
+        sa.Column("epoch", sa.BigInteger, nullable=False, comment="fencing token: grows whenever the owner changes"),
         sa.Column("applied_seq", sa.BigInteger, nullable=False, comment="the last event that reached its end"),
         sa.Column("run", sa.BigInteger, nullable=False, comment="attempts counted on this thread, ever"),
-        sa.Column(
-            "tries", sa.Integer, nullable=False, comment="attempts counted at applied_seq + 1; 0: nothing runs"
-        ),
+        sa.Column("tries", sa.Integer, nullable=False, comment="attempts counted at applied_seq + 1; 0: nothing runs"),
         sa.Column("head_event", sa.BigInteger, nullable=False, comment="the event whose run wrote the root head"),
         sa.Column("log_index", sa.BigInteger, nullable=False, comment="the log's end"),
         sa.Column(
@@ -162,9 +158,7 @@ def _sessions() -> None:
         "heads",
         sa.Column("thread_id", sa.Text, nullable=False),
         sa.Column("checkpoint_ns", sa.Text, nullable=False),
-        sa.Column(
-            "checkpoint_id", sa.Text, nullable=False, comment="empty: known to be nowhere; no row: never set"
-        ),
+        sa.Column("checkpoint_id", sa.Text, nullable=False, comment="empty: known to be nowhere; no row: never set"),
         sa.Column("base_id", sa.Text, nullable=False, comment="where a failed event takes the head back to"),
         sa.PrimaryKeyConstraint("thread_id", "checkpoint_ns"),
         postgresql_with=HOT,
@@ -209,9 +203,7 @@ def _effects() -> None:
         sa.Column("type", sa.Text, nullable=False),
         sa.Column("payload", JSONB, nullable=False),
         sa.Column("dedupe_key", sa.Text, nullable=False),
-        sa.Column(
-            "status", sa.Text, comment="null: it has a log_index, and its status follows from deliveries"
-        ),
+        sa.Column("status", sa.Text, comment="null: it has a log_index, and its status follows from deliveries"),
         sa.Column("attempt_count", sa.Integer, nullable=False, server_default=sa.text("0")),
         sa.Column("last_attempt_at", sa.DateTime(timezone=True)),
         sa.Column("next_attempt_at", sa.DateTime(timezone=True)),
@@ -231,9 +223,7 @@ def _effects() -> None:
         sa.UniqueConstraint("thread_id", "dedupe_key", name="effects_dedupe_key_key"),
         sa.UniqueConstraint("thread_id", "log_index", name="effects_log_index_key"),
         sa.CheckConstraint("(log_index IS NULL) = (status IS NOT NULL)", name="effects_status_or_log"),
-        sa.CheckConstraint(
-            "status IN ('pending', 'executing', 'completed', 'failed')", name="effects_status_word"
-        ),
+        sa.CheckConstraint("status IN ('pending', 'executing', 'completed', 'failed')", name="effects_status_word"),
     )
     op.create_index(
         "effects_unfinished",
@@ -244,12 +234,8 @@ def _effects() -> None:
     op.create_table(
         "deliveries",
         sa.Column("thread_id", sa.Text, primary_key=True),
-        sa.Column(
-            "sent", sa.BigInteger, nullable=False, comment="highest log_index ever written to a socket"
-        ),
-        sa.Column(
-            "acked", sa.BigInteger, nullable=False, comment="highest log_index any client has acknowledged"
-        ),
+        sa.Column("sent", sa.BigInteger, nullable=False, comment="highest log_index ever written to a socket"),
+        sa.Column("acked", sa.BigInteger, nullable=False, comment="highest log_index any client has acknowledged"),
         comment="marks of delivery: apart from sessions, so that acknowledging never waits for a turn",
         postgresql_with=HOT,
     )
