@@ -144,11 +144,16 @@ class Cluster:
 
         The server itself would refuse. The file is not removed, because its other lines are how the server
         notices orphans of the old one that still hold its shared memory; only the number is made a dead one.
+        The socket's lock file holds the same number and nothing else of use.
         """
+        if self.postmaster() is not None:
+            return
         file = self.path / "postmaster.pid"
-        if self.postmaster() is None and file.exists():
+        if file.exists():
             _, _, rest = file.read_text().partition("\n")
             file.write_text(f"{NO_PROCESS}\n{rest}")
+        for leftover in self.path.glob(".s.PGSQL.*"):
+            leftover.unlink()
 
     def _works_here(self, process: psutil.Process) -> bool:
         try:
