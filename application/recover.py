@@ -11,7 +11,8 @@ from unbroken.domain.ports.sessions import Sessions
 
 log = logging.getLogger(__name__)
 
-BATCH = 500
+BATCH = 10_000
+"""More than run here at once: the sessions that this replica works on are among the strays."""
 
 
 class Recover:
