@@ -52,6 +52,10 @@ async def chat(
                 screen.greet(thread_id)
                 return await _talk(client, lines, screen)
             return await _recite(client, lines, screen)
+    except asyncio.CancelledError:
+        if interactive:
+            print(file=sys.stderr)
+        raise
     except (ChatClosed, InvalidURI) as end:
         advice = getattr(end, "advice", "")
         print(f"unbroken: {end}{': ' + advice if advice else ''}", file=sys.stderr)

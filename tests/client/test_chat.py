@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import pty
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from typing import Self
+
+import pytest
+import pytest_asyncio
+
+from tests.client.scripted_server import ScriptedServer
+from unbroken.entrypoints.client.chat import chat
+
+pytestmark = pytest.mark.asyncio
+PROGRAM = "from unbroken.entrypoints.cli import main; main()"
+
+
+@pytest_asyncio.fixture
+async def server() -> AsyncIterator[ScriptedServer]:
+    async with ScriptedServer().serving() as server:
+        yield server
+
+
+def piped(text: str) -> int:
+    """The reading end of a pipe that holds `text` and ends."""
+    reading, writing = os.pipe()
+    os.write(writing, text.encode())
+    os.close(writing)
+    return reading
+
+
+async def answer(server: ScriptedServer, *texts: str) -> None:
+    for number, text in enumerate(texts, 1):
+        await server.until(lambda number=number: len(server.model.events) == number)  # type: ignore[misc]
+        await server.let(server.model.start, lambda text=text: server.model.say(text), server.model.finish)  # type: ignore[misc]
+
+
+async def test_lines_of_a_pipe_are_answered_one_after_another(
+    server: ScriptedServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answering = asyncio.create_task(answer(server, "one", "two\nlines", "three"))
+    assert await chat(server.url, stdin=piped("a\n\n  \nb\r\nc")) == 0
+    await answering
+    assert capsys.readouterr() == ("one\ntwo\nlines\nthree\n", "")
+    assert [event["content"] for event in server.model.events] == ["a", "b", "c"]
+
+
+async def test_a_failed_turn_is_said_and_makes_the_exit_code(
+    server: ScriptedServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def fail() -> None:
+        await server.until(lambda: server.model.waiting)
+        await server.let(server.model.start, server.model.fail)
+
+    failing = asyncio.create_task(fail())
+    assert await chat(server.url, stdin=piped("a\n")) == 1
+    await failing
+    assert capsys.readouterr().out == "✗ model_failed: it failed\n"
+
+
+async def test_only_the_answers_to_the_pipe_are_printed(
+    server: ScriptedServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answering = asyncio.create_task(answer(server, "one", "two"))
+    assert await chat(server.url, stdin=piped("a\n")) == 0
+    assert await chat(server.url, stdin=piped("b\n")) == 0
+    await answering
+    assert capsys.readouterr().out == "one\ntwo\n"
+
+
+async def test_a_server_that_does_not_want_us_is_one_line_with_advice(
+    server: ScriptedServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.hang_up.append((4404, "no agent named 'x' is served here"))
+    assert await chat(server.url, agent_id="x", stdin=piped("a\n")) == 1
+    said = capsys.readouterr().err
+    assert said == "unbroken: no agent named 'x' is served here (4404): Choose another agent.\n"
+
+
+async def test_a_lost_connection_is_said_and_so_is_the_next(
+    server: ScriptedServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    server.hang_up.append((1013, "too much to do"))
+    answering = asyncio.create_task(answer(server, "one"))
+    assert await chat(server.url, stdin=piped("a\n")) == 0
+    await answering
+    assert capsys.readouterr() == ("one\n", "· no connection (too much to do); trying again\n· connected again\n")
+
+
+async def test_words_of_a_model_do_not_steer_the_terminal(
+    server: ScriptedServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    answering = asyncio.create_task(answer(server, "a\x1b[2Jb\x9bc\rd"))
+    assert await chat(server.url, stdin=piped("a\n")) == 0
+    await answering
+    assert capsys.readouterr().out == "a\ufffd[2Jb\ufffdc\ufffdd\n"
+
+
+class Terminal:
+    """A program on a terminal of its own."""
+
+    def __init__(self, server: ScriptedServer) -> None:
+        self._ours, self._theirs = pty.openpty()
+        self._server = server
+        self.shown = ""
+        self._changed = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        command = [sys.executable, "-c", PROGRAM, "chat", "--url", self._server.url, "--thread", "t1"]
+        end = self._theirs
+        self.process = await asyncio.create_subprocess_exec(*command, stdin=end, stdout=end, stderr=end)
+        os.close(self._theirs)
+        asyncio.get_running_loop().add_reader(self._ours, self._read)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        asyncio.get_running_loop().remove_reader(self._ours)
+        if self.process.returncode is None:
+            self.process.kill()
+            await self.process.wait()
+        os.close(self._ours)
+
+    def type(self, keys: str) -> None:
+        os.write(self._ours, keys.encode())
+
+    async def until(self, holds: Callable[[str], bool]) -> None:
+        async with asyncio.timeout(20):
+            while not holds(self.shown):
+                self._changed.clear()
+                await self._changed.wait()
+
+    def _read(self) -> None:
+        try:
+            data = os.read(self._ours, 65_536)
+        except OSError:
+            asyncio.get_running_loop().remove_reader(self._ours)
+            return
+        self.shown += data.decode()
+        self._changed.set()
+
+
+async def test_a_terminal_shows_the_answer_as_it_comes_and_says_when_it_begins_again(server: ScriptedServer) -> None:
+    async with Terminal(server) as terminal:
+        await terminal.until(lambda shown: "you › " in shown)
+        terminal.type("hello\n")
+        await server.until(lambda: server.model.waiting)
+        await server.let(server.model.start, lambda: server.model.say("one "))
+        await terminal.until(lambda shown: "one " in shown)
+        await server.let(lambda: server.model.start("takeover"), lambda: server.model.say("uno"))
+        await terminal.until(lambda shown: "↻ the answer begins again" in shown and "uno" in shown)
+        await server.let(server.model.finish)
+        await terminal.until(lambda shown: shown.count("you › ") == 2)
+        terminal.type("\x04")
+        async with asyncio.timeout(10):
+            assert await terminal.process.wait() == 0
+
+
+async def test_ctrl_c_leaves_without_a_traceback(server: ScriptedServer) -> None:
+    async with Terminal(server) as terminal:
+        await terminal.until(lambda shown: "you › " in shown)
+        terminal.process.send_signal(signal.SIGINT)
+        async with asyncio.timeout(10):
+            assert await terminal.process.wait() == 130
+        assert "Traceback" not in terminal.shown
