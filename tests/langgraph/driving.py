@@ -22,7 +22,6 @@ from unbroken.domain.ports.agent import Attempt
 from unbroken.domain.session import Claim, SessionKey
 from unbroken.domain.turn import Answer, Gate, TurnChange
 
-
 Store = MemoryStore | PostgresStore
 
 
