@@ -13,7 +13,7 @@ import asyncio
 import json
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, TextIO
@@ -21,7 +21,7 @@ from typing import Any, TextIO
 from tests.end_to_end.client import Client
 
 
-async def record(order: list[dict[str, Any]], files: list[TextIO]) -> None:
+async def record(order: list[dict[str, Any]], files: Sequence[TextIO]) -> None:
     async with AsyncExitStack() as stack:
         for view, file in zip(order, files, strict=True):
             watcher = Client(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import uuid
 from collections.abc import Callable, Mapping
@@ -90,12 +91,20 @@ class Client:
         await self.send_raw(json.dumps(frame))
 
     async def send_raw(self, data: str | bytes) -> None:
-        try:
+        """Lost without a word if there is no socket; how the last one ended is in `closes`."""
+        with contextlib.suppress(ConnectionClosed):
             if self._socket is not None:
                 await self._socket.send(data)
-        except ConnectionClosed:
-            if not self._stays:
-                raise
+
+    async def send_raw_text(self, data: bytes) -> None:
+        """A text frame with any bytes in it, well-formed or not."""
+        assert self._socket is not None
+        await self._socket.send(data, text=True)
+
+    def write(self, data: bytes) -> None:
+        """Bytes on the wire, as no client library would send them."""
+        assert self._socket is not None
+        self._socket.transport.write(data)
 
     async def until(self, true: Callable[[Client], bool], *, patience_s: float = PATIENCE_S) -> None:
         """Wait until something is true of this client. Raises AssertionError after `patience_s`."""

@@ -126,6 +126,6 @@ class Server:
 
 
 def environment(**given: str) -> dict[str, str]:
-    """This process's, without settings of whoever runs the tests; the graphs import their model from `tests`."""
+    """This process's, without the settings of whoever runs the tests."""
     own = {key: value for key, value in os.environ.items() if not key.startswith("UNBROKEN_") and key != "DATABASE_URL"}
-    return own | {"PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"} | given
+    return own | {"PYTHONUNBUFFERED": "1"} | given

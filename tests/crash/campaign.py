@@ -1,0 +1,216 @@
+"""Pull every plug there is, again and again, while people talk.
+
+    python -m tests.crash.campaign                       20 kills, 20 cuts, 5 database restarts
+    python -m tests.crash.campaign --seed 7 --kills 3    the same faults at the same moments as last time
+
+One server serves a one-node agent and a three-node agent in both commit modes. In each round a thread of each says
+something, says something else while the first is being answered, and a fault strikes all of them. Two views of
+each thread are recorded by a process of its own: one through the same cut network, one beside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+from msgspec import Struct
+
+from tests.crash.faults import Fault, Kind, Plan
+from tests.crash.recordings import Recorder, Watch, log_of, shown_texts
+from tests.crash.verdict import broken_laws, nodes_run_again
+from tests.end_to_end.proxy import Proxy
+from tests.end_to_end.server import Server
+from tests.end_to_end.tables import StoredThread, read_thread
+from unbroken.adapters.postgres.embedded import EmbeddedPostgres
+from unbroken.entrypoints.client.backoff import Backoff
+from unbroken.entrypoints.client.connection import ChatClient
+
+AGENTS = ("one", "three", "turn")
+WORDS, PAUSE_S = 12, 0.03
+ANSWER_S = WORDS * PAUSE_S
+PATIENCE_S = 90.0
+PATIENT = {"UNBROKEN_MAX_TRIES": "50", "UNBROKEN_RETRY_BACKOFF_S": "0.1"}
+"""Chance may hit one message often; how a message is given up is tested elsewhere."""
+
+Tell = Callable[[str], None]
+
+
+class Outcome(Struct):
+    """What a campaign did and found."""
+
+    struck: Counter[Kind]
+    turns: int = 0
+    attempts: int = 0
+    cut_connections: int = 0
+    texts: int = 0
+    """Texts that were on a screen, each compared with what its attempt said."""
+    run_again: int = 0
+    """Nodes that ran again in turn mode, where they must."""
+    broken: list[str] = []
+    seconds: float = 0.0
+
+
+class Campaign:
+    def __init__(self, plan: Plan, directory: Path, tell: Tell) -> None:
+        self.plan = plan
+        self.outcome = Outcome(Counter())
+        self._tell = tell
+        self._directory = directory
+        self._node_log = directory / "nodes.jsonl"
+        self._threads = {agent: f"{agent}-{plan.seed}" for agent in AGENTS}
+        self._sent: dict[str, dict[str, str]] = {agent: {} for agent in AGENTS}
+
+    async def run(self) -> Outcome:
+        began = time.monotonic()
+        database = EmbeddedPostgres(self._directory / "database")
+        try:
+            url = await asyncio.to_thread(database.start)
+            server = Server(
+                self._directory,
+                database_url=url,
+                environment=PATIENT | {"UNBROKEN_TEST_NODE_LOG": str(self._node_log)},
+            )
+            with server:
+                threads, recorder = await self._talk(server, database)
+                assert server.stop() == 0, f"the server did not stop well: {server.said()[-3000:]}"
+        finally:
+            database.stop(immediate=True)
+        self._judge(threads, recorder)
+        self.outcome.seconds = time.monotonic() - began
+        return self.outcome
+
+    async def _talk(self, server: Server, database: EmbeddedPostgres) -> tuple[dict[str, StoredThread], Recorder]:
+        async with AsyncExitStack() as stack:
+            proxy = await stack.enter_async_context(Proxy(server.port))
+            through = f"ws://127.0.0.1:{proxy.port}"
+            recorder = Recorder(self._directory, list(self._watches(server.url, through)))
+            await asyncio.to_thread(recorder.start)
+            stack.push_async_callback(asyncio.to_thread, recorder.stop)
+            talkers = {}
+            for agent, thread in self._threads.items():
+                talker = ChatClient(through, thread, agent_id=agent, backoff=Backoff(cap_s=0.5))
+                talkers[agent] = await stack.enter_async_context(talker)
+            for number, fault in enumerate(self.plan.faults(), 1):
+                await self._round(number, fault, talkers, _Plugs(server, proxy, database, self.outcome))
+            threads = {agent: await read_thread(database.url, thread) for agent, thread in self._threads.items()}
+            await self._caught_up(threads, recorder)
+        return threads, recorder
+
+    def _watches(self, direct: str, through: str) -> list[Watch]:
+        return [
+            Watch(f"{agent}-{name}", url, thread, agent, acks)
+            for agent, thread in self._threads.items()
+            for name, url, acks in (("near", direct, False), ("far", through, True))
+        ]
+
+    async def _round(self, number: int, fault: Fault, talkers: dict[str, ChatClient], plugs: _Plugs) -> None:
+        self._tell(
+            f"{number:3} {fault.kind:7} at {fault.strikes_at * ANSWER_S:5.2f} s, "
+            f"second message at {fault.second_at * ANSWER_S:5.2f} s"
+        )
+        await asyncio.gather(
+            plugs.pull(fault),
+            *(self._conversation(number, fault, agent, talker) for agent, talker in talkers.items()),
+        )
+
+    async def _conversation(self, number: int, fault: Fault, agent: str, talker: ChatClient) -> None:
+        first = await self._say(agent, talker, f"{agent} {number} a")
+        await asyncio.sleep(fault.second_at * ANSWER_S)
+        second = await self._say(agent, talker, f"{agent} {number} b")
+        for request_id in (first, second):
+            await talker.ended(request_id, timeout=PATIENCE_S)
+
+    async def _say(self, agent: str, talker: ChatClient, name: str) -> str:
+        text = f"{name} words={WORDS} pause={PAUSE_S}"
+        request_id = await talker.send(text)
+        self._sent[agent][request_id] = text
+        return request_id
+
+    async def _caught_up(self, threads: dict[str, StoredThread], recorder: Recorder) -> None:
+        """Every view has the whole log; a bounded wait, for what never comes is found by the verdict."""
+        deadline = time.monotonic() + PATIENCE_S
+        while time.monotonic() < deadline:
+            views = [recorder.lines(f"{agent}-{name}") for agent in threads for name in ("near", "far")]
+            ends = [thread.log_index for thread in threads.values() for _ in ("near", "far")]
+            if all(len(log_of(lines)) >= end for lines, end in zip(views, ends, strict=True)):
+                return
+            await asyncio.sleep(0.1)
+
+    def _judge(self, threads: dict[str, StoredThread], recorder: Recorder) -> None:
+        for agent, thread in threads.items():
+            views = {name: recorder.lines(f"{agent}-{name}") for name in ("near", "far")}
+            self.outcome.broken += [f"{agent}: {law}" for law in broken_laws(thread, self._sent[agent], views)]
+            self.outcome.turns += len(thread.events)
+            self.outcome.attempts += thread.run
+            self.outcome.texts += sum(len(list(shown_texts(lines))) for lines in views.values())
+        superstep, turn = ([event.id for event in threads[agent].events] for agent in ("three", "turn"))
+        self.outcome.broken += nodes_run_again(self._node_log, superstep)
+        self.outcome.run_again = len(nodes_run_again(self._node_log, turn))
+        lost = self.plan.kills + 3 * self.plan.restarts
+        for agent, thread in threads.items():
+            if not len(thread.events) <= thread.run <= len(thread.events) + lost:
+                self.outcome.broken.append(f"{agent}: {thread.run} attempts at {len(thread.events)} events")
+
+
+class _Plugs(Struct):
+    server: Server
+    proxy: Proxy
+    database: EmbeddedPostgres
+    outcome: Outcome
+
+    async def pull(self, fault: Fault) -> None:
+        await asyncio.sleep(fault.strikes_at * ANSWER_S)
+        match fault.kind:
+            case "kill":
+                self.server.kill()
+                self.server.start()
+                await asyncio.to_thread(self.server.wait_ready)
+            case "cut":
+                self.outcome.cut_connections += self.proxy.cut()
+            case "restart":
+                await asyncio.to_thread(self.database.restart, immediate=True)
+        self.outcome.struck[fault.kind] += 1
+
+
+def summary(plan: Plan, outcome: Outcome) -> str:
+    struck = ", ".join(f"{count} {kind}s" for kind, count in sorted(outcome.struck.items()))
+    found = "nothing broken" if not outcome.broken else f"{len(outcome.broken)} laws broken"
+    return (
+        f"seed {plan.seed}: {struck} ({outcome.cut_connections} connections cut) in {outcome.seconds:.0f} s; "
+        f"{outcome.turns} messages, {outcome.attempts} attempts, {outcome.run_again} nodes run again in turn mode, "
+        f"{outcome.texts} shown texts compared: {found}"
+    )
+
+
+def tell(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=random.randrange(1_000_000))
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--cuts", type=int, default=20)
+    parser.add_argument("--restarts", type=int, default=5)
+    given = parser.parse_args()
+    plan = Plan(given.seed, given.kills, given.cuts, given.restarts)
+    directory = Path(tempfile.mkdtemp(prefix="unbroken-crash-"))
+    tell(f"seed {plan.seed}, everything recorded in {directory}")
+    outcome = asyncio.run(Campaign(plan, directory, tell).run())
+    for law in outcome.broken:
+        tell(law)
+    tell(summary(plan, outcome))
+    sys.exit(bool(outcome.broken))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,52 @@
+"""Real processes: one server with a database of its own for all tests that do it no harm."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from msgspec import Struct
+
+from tests.conftest import TEMPLATE, on_database
+from tests.end_to_end.server import Server
+
+
+class Serving(Struct):
+    server: Server
+    database_url: str
+
+    @property
+    def url(self) -> str:
+        return self.server.url
+
+
+@pytest.fixture(scope="session")
+def serving(open_folder: Path, shared_server: Callable[[int], str]) -> Iterator[Serving]:
+    admin_url = shared_server(18)
+    with psycopg.connect(admin_url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE end_to_end TEMPLATE {TEMPLATE}".encode())
+    database_url = on_database(admin_url, "end_to_end")
+    with Server(Path(tempfile.mkdtemp(prefix="serving-", dir=open_folder)), database_url=database_url) as server:
+        yield Serving(server, database_url)
+
+
+@pytest.fixture
+def thread(request: pytest.FixtureRequest) -> str:
+    """A thread of the test's own."""
+    return re.sub(r"[^A-Za-z0-9_.-]", ".", str(request.node.name))[:120]
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failed test shows what its servers said."""
+    report = yield
+    if report.failed:
+        for value in getattr(item, "funcargs", {}).values():
+            server = getattr(value, "server", value)
+            if isinstance(server, Server):
+                report.sections.append(("the server said", server.said()[-8000:]))
+    return report
