@@ -1,0 +1,133 @@
+"""Laws of the tables alone."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import pairwise
+
+from tests.checker.history import Effect, Event, Tables, Thread, Violation
+
+VISIBLE_ENDS = frozenset({"send_message", "report_failure", "report_cancelled"})
+SKIPPED = "skip_event"
+
+
+def stored_violations(tables: Tables, *, settled: bool) -> Iterator[Violation]:
+    """`settled`: the last fault is over and everything had time to end."""
+    for thread_id in tables.threads():
+        thread = tables.thread(thread_id)
+        yield from _numbering(thread)
+        yield from _requests(thread)
+        yield from _ends(thread, settled=settled)
+        yield from _order_of_log(thread)
+        yield from _questions(thread)
+        if thread_id in tables.state_messages:
+            yield from _state(thread, tables.state_messages[thread_id])
+
+
+def _numbering(thread: Thread) -> Iterator[Violation]:
+    yield from _gap_free(thread, "seq", [event.seq for event in thread.events], 0)
+    session = thread.session
+    if session is None:
+        yield Violation("I4", thread.thread_id, "events or effects without a session", (*thread.events[:3],))
+        return
+    indexes = [effect.log_index or 0 for effect in thread.logged()]
+    yield from _gap_free(thread, "log_index", indexes, session.log_floor)
+    end = indexes[-1] if indexes else session.log_floor
+    if session.log_index != end:
+        yield Violation("I3", thread.thread_id, f"the session says its log ends at {session.log_index}, not {end}")
+    if session.applied_seq > len(thread.events):
+        yield Violation("I4", thread.thread_id, f"applied_seq {session.applied_seq} of {len(thread.events)} events")
+
+
+def _gap_free(thread: Thread, what: str, numbers: Sequence[int], floor: int) -> Iterator[Violation]:
+    for before, number in pairwise([floor, *numbers]):
+        if number != before + 1:
+            fault = "is doubled" if number == before else f"follows {before}"
+            yield Violation("I3", thread.thread_id, f"{what} {number} {fault}")
+
+
+def _requests(thread: Thread) -> Iterator[Violation]:
+    for request_id, times in Counter(event.request_id for event in thread.events).items():
+        if times > 1:
+            rows = tuple(event for event in thread.events if event.request_id == request_id)
+            yield Violation("I2", thread.thread_id, f"request {request_id!r} became {times} events", rows)
+    for key, times in Counter(effect.dedupe_key for effect in thread.effects).items():
+        if times > 1:
+            effects = tuple(effect for effect in thread.effects if effect.dedupe_key == key)
+            yield Violation("I2", thread.thread_id, f"effect {key!r} exists {times} times", effects)
+
+
+def _ends(thread: Thread, *, settled: bool) -> Iterator[Violation]:
+    """I4: effects(e) exist ⇔ applied ≥ e. I1: and exactly one of them is the event's end."""
+    applied = thread.session.applied_seq if thread.session else 0
+    for event in thread.events:
+        effects = tuple(effect for effect in thread.effects if effect.event_seq == event.seq)
+        if event.seq > applied:
+            if effects:
+                yield Violation("I4", thread.thread_id, f"event {event.seq} is not applied and has effects", effects)
+            if settled:
+                yield Violation("I1", thread.thread_id, f"event {event.seq} never reached an end", (event,))
+        elif not effects:
+            yield Violation("I4", thread.thread_id, f"event {event.seq} is applied and has no effects", (event,))
+        else:
+            yield from _one_end(thread, event, effects)
+    known = {event.seq for event in thread.events}
+    for effect in thread.effects:
+        if effect.event_seq not in known:
+            yield Violation("I4", thread.thread_id, f"an effect of event {effect.event_seq}, which is not", (effect,))
+
+
+def _one_end(thread: Thread, event: Event, effects: tuple[Effect, ...]) -> Iterator[Violation]:
+    ends = [effect for effect in effects if effect.type in VISIBLE_ENDS and effect.log_index is not None]
+    if event.type == "timer_fired" and not ends and any(effect.type == SKIPPED for effect in effects):
+        return
+    if len(ends) != 1:
+        yield Violation("I1", thread.thread_id, f"event {event.seq} has {len(ends)} visible ends", (event, *effects))
+
+
+def _order_of_log(thread: Thread) -> Iterator[Violation]:
+    """I3: events apply in order. I6: and the attempts that ended them only grow."""
+    for before, after in pairwise(thread.logged()):
+        if (after.event_seq, after.ordinal) <= (before.event_seq, before.ordinal):
+            what = f"event {after.event_seq} stands in the log after event {before.event_seq}"
+            yield Violation("I3", thread.thread_id, what, (before, after))
+    attempts = [effect for effect in thread.logged() if "attempt" in effect.payload]
+    for before, after in pairwise(attempts):
+        if after.payload["attempt"] <= before.payload["attempt"]:
+            yield Violation("I6", thread.thread_id, "a later event ended in no later attempt", (before, after))
+    for effect in attempts:
+        if thread.session and effect.payload["attempt"] > thread.session.run:
+            what = f"attempt {effect.payload['attempt']} was never counted: run is {thread.session.run}"
+            yield Violation("I6", thread.thread_id, what, (effect,))
+
+
+def _questions(thread: Thread) -> Iterator[Violation]:
+    """Rule 5: questions follow a `waiting` final of their own event, and such a final is followed by some."""
+    for event in thread.events:
+        effects = [effect for effect in thread.logged() if effect.event_seq == event.seq]
+        asked = [effect for effect in effects if effect.type == "request_input"]
+        waits = bool(effects) and effects[0].type == "send_message" and bool(effects[0].payload.get("waiting"))
+        if waits != bool(asked):
+            what = f"event {event.seq}: waiting is {waits}, with {len(asked)} questions"
+            yield Violation("rule 5", thread.thread_id, what, tuple(effects))
+
+
+def _state(thread: Thread, messages: Sequence[str]) -> Iterator[Violation]:
+    """I4: the head contains each answered event once, and of the unfinished ones at most the one that wrote it."""
+    times = Counter(messages)
+    session = thread.session
+    applied, head_event = (session.applied_seq, session.head_event) if session else (0, 0)
+    answered = {effect.event_seq for effect in thread.effects if effect.type == "send_message"}
+    for event in thread.events:
+        found = times[event.id]
+        if event.type != "user_message":
+            continue
+        if event.seq <= applied and event.seq in answered and found != 1:
+            yield Violation(
+                "I4", thread.thread_id, f"the head holds answered event {event.seq} {found} times", (event,)
+            )
+        may_hold = 1 if event.seq == applied + 1 == head_event else 0
+        if event.seq > applied and found > may_hold:
+            what = f"the head holds unfinished event {event.seq} {found} times; head_event is {head_event}"
+            yield Violation("I4", thread.thread_id, what, (event,))
