@@ -106,7 +106,7 @@ def database(settings: Settings) -> Iterator[str | None]:
         yield settings.database_url
     else:
         click.echo(f"starting PostgreSQL in {settings.data_dir} …", err=True)
-        embedded = EmbeddedPostgres(settings.data_dir)
+        embedded = EmbeddedPostgres(settings.data_dir, port=settings.database_port)
         url = embedded.start()
         try:
             asyncio.run(migrate(url))

@@ -2,108 +2,156 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
+from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import AliasChoices, Field, ValidationError, field_validator
+from dotenv import dotenv_values
+from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from unbroken.domain.policy import CommitMode
 from unbroken.entrypoints.web.codec import Limits
 
-_SCHEMES = re.compile(r"^(postgres|postgresql|postgresql\+asyncpg)$")
+SCHEMES = ("postgresql", "postgres", "postgresql+asyncpg")
+EXAMPLE_URL = "postgresql://user:password@host:5432/name"
 
 
 class SettingsError(Exception):
-    """A setting has a value that it cannot have; one line that names it and says what would do."""
+    """Settings that cannot be; one line each, that names the variable and says what would do."""
 
 
 class Settings(BaseSettings):
     """Read once, at start-up. Durations are in seconds (`_s`), sizes in bytes (`_bytes`)."""
 
-    model_config = SettingsConfigDict(env_prefix="UNBROKEN_", env_file=None, extra="ignore", frozen=True)
+    model_config = SettingsConfigDict(
+        env_prefix="UNBROKEN_", env_file=None, env_ignore_empty=True, extra="ignore", frozen=True, allow_inf_nan=False
+    )
 
-    host: str = Field("127.0.0.1", description="Address to serve on; loopback only while `UNBROKEN_AUTH=none`")
-    port: int = Field(8000, ge=0, le=65535, description="TCP port of the page and the socket")
+    host: str = Field(default="127.0.0.1", description="Address to serve on; loopback only while `UNBROKEN_AUTH=none`")
+    port: int = Field(default=8000, ge=0, le=65535, description="TCP port of the page and the socket")
     database_url: str | None = Field(
-        None,
+        default=None,
         validation_alias=AliasChoices("database_url", "DATABASE_URL"),
         description="An external PostgreSQL, 15 to 18; absent: an embedded one in the data directory",
     )
-    data_dir: Path = Field(Path(".unbroken"), description="Where the embedded PostgreSQL keeps its data")
-    in_memory: bool = Field(False, description="No database at all: everything is forgotten at exit")
+    data_dir: Path = Field(default=Path(".unbroken"), description="Where the embedded PostgreSQL keeps its data")
+    database_port: int | None = Field(
+        default=None, ge=1, le=65535, description="TCP port of the embedded PostgreSQL on 127.0.0.1; absent: a free one"
+    )
+    in_memory: bool = Field(default=False, description="No database at all: everything is forgotten at exit")
     agents: Annotated[tuple[str, ...], NoDecode] = Field(
-        (),
+        default=(),
         description="Agents, comma-separated: `NAME=file.py:variable` or `NAME=module:variable`; the default first",
     )
     model: str | None = Field(
-        None,
+        default=None,
         description="`provider:model` for the bundled agent, e.g. `openai:gpt-4o-mini`; absent: a scripted demo",
     )
-    model_base_url: str | None = Field(None, description="Base URL of an OpenAI-compatible server")
+    model_base_url: str | None = Field(default=None, description="Base URL of an OpenAI-compatible server")
     commit: CommitMode = Field(
-        CommitMode.SUPERSTEP, description="When an agent's state is committed inside a turn: `superstep` or `turn`"
+        default=CommitMode.SUPERSTEP,
+        description="When an agent's state is committed inside a turn: `superstep` or `turn`",
     )
     agent_commit: Annotated[dict[str, CommitMode], NoDecode] = Field(
-        {}, description="Exceptions from it for single agents, comma-separated: `NAME=turn`"
+        default={}, description="Exceptions from it for single agents, comma-separated: `NAME=turn`"
     )
-    auth: Literal["none"] = Field("none", description="Who callers are: `none` believes whoever reaches loopback")
+    auth: Literal["none"] = Field(
+        default="none", description="Who callers are: `none` believes whoever reaches loopback"
+    )
 
-    max_tries: int = Field(5, ge=1, description="Tries at one message, crashes included, before it ends as `poisoned`")
-    retry_backoff_s: float = Field(0.5, gt=0, description="Pause before the second try at a message; doubles with each")
-    retry_max_backoff_s: float = Field(30.0, gt=0, description="Longest pause between two tries")
-    turn_limit_s: float = Field(600.0, gt=0, description="Longest time one attempt at an answer may take")
-    concurrent_turns: int = Field(1000, ge=1, description="Turns that run side by side in this process")
-    queue_limit: int = Field(100, ge=1, description="Unfinished messages one thread may have")
+    max_tries: int = Field(
+        default=5, ge=1, description="Tries at one message, crashes included, before it ends as `poisoned`"
+    )
+    retry_backoff_s: float = Field(
+        default=0.5, gt=0, description="Pause before the second try at a message; doubles with each"
+    )
+    retry_max_backoff_s: float = Field(default=30.0, gt=0, description="Longest pause between two tries")
+    turn_limit_s: float = Field(default=600.0, gt=0, description="Longest time one attempt at an answer may take")
+    concurrent_turns: int = Field(default=1000, ge=1, description="Turns that run side by side in this process")
+    queue_limit: int = Field(default=100, ge=1, description="Unfinished messages one thread may have")
 
-    lease_ttl_s: float = Field(10.0, gt=0, description="How long a silent replica counts as alive")
-    heartbeat_s: float = Field(3.0, gt=0, description="Pause between two renewals of the lease")
+    lease_ttl_s: float = Field(default=10.0, gt=0, description="How long a silent replica counts as alive")
+    heartbeat_s: float = Field(default=3.0, gt=0, description="Pause between two renewals of the lease")
     recovery_poll_s: float = Field(
-        1.0, gt=0, description="Pause between two looks for unfinished messages nobody works on"
+        default=1.0, gt=0, description="Pause between two looks for unfinished messages nobody works on"
     )
-    effect_poll_s: float = Field(1.0, gt=0, description="Pause between two looks for effects to execute")
-    effect_claim_s: float = Field(30.0, gt=0, description="How long one try at executing an effect may take")
-    timer_poll_s: float = Field(1.0, gt=0, description="Longest pause between two looks for due timers")
-    ack_flush_s: float = Field(1.0, gt=0, description="Pause between two writes of delivery marks")
-    drain_s: float = Field(5.0, ge=0, description="What running turns get to finish when the server stops")
-    reader_stall_s: float = Field(30.0, gt=0, description="A client that takes no byte for so long is closed with 1013")
+    effect_poll_s: float = Field(default=1.0, gt=0, description="Pause between two looks for effects to execute")
+    effect_claim_s: float = Field(default=30.0, gt=0, description="How long one try at executing an effect may take")
+    timer_poll_s: float = Field(default=1.0, gt=0, description="Longest pause between two looks for due timers")
+    ack_flush_s: float = Field(default=1.0, gt=0, description="Pause between two writes of delivery marks")
+    drain_s: float = Field(default=5.0, ge=0, description="What running turns get to finish when the server stops")
+    reader_stall_s: float = Field(
+        default=30.0, gt=0, description="A client that takes no byte for so long is closed with 1013"
+    )
 
-    max_frame_bytes: int = Field(1 << 20, ge=1024, description="Longest frame a client may send")
-    max_content_bytes: int = Field(256 << 10, ge=1, description="Longest message, in bytes of UTF-8")
-    frames_per_s: float = Field(50.0, gt=0, description="Frames a client may send a second, on average")
+    max_frame_bytes: int = Field(default=1 << 20, ge=1024, description="Longest frame a client may send")
+    max_content_bytes: int = Field(default=256 << 10, ge=1, description="Longest message, in bytes of UTF-8")
+    frames_per_s: float = Field(default=50.0, gt=0, description="Frames a client may send a second, on average")
 
-    pool_size: int = Field(10, ge=2, le=1000, description="Connections to the database")
-    replica_name: str = Field("", description="Stable name of this process among replicas; absent: `host:port`")
-    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="How much is logged")
-    log_format: Literal["text", "json"] = Field("text", description="How log lines look")
+    pool_size: int = Field(default=10, ge=2, le=1000, description="Connections to the database")
+    replica_name: str = Field(default="", description="Stable name of this process among replicas; absent: `host:port`")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="How much is logged")
+    log_format: Literal["text", "json"] = Field(default="text", description="How log lines look")
 
     @field_validator("agents", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            return tuple(part.strip() for part in value.split(",") if part.strip())
+        return _listed(value) if isinstance(value, str) else value
+
+    @field_validator("agents")
+    @classmethod
+    def _agents_are_named(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        names = [spec.partition("=")[0].strip() for spec in value]
+        for spec in value:
+            if not re.fullmatch(r"[^=:]+=.+:.+", spec):
+                raise ValueError(f"the agent {spec!r} must be NAME=file.py:variable or NAME=module:variable")
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two agents are named {name!r}")
         return value
 
     @field_validator("agent_commit", mode="before")
     @classmethod
     def _modes(cls, value: Any) -> Any:
-        if isinstance(value, str):
-            pairs = (part.partition("=") for part in value.split(",") if part.strip())
-            return {name.strip(): mode.strip() for name, _, mode in pairs}
-        return value
+        if not isinstance(value, str):
+            return value
+        pairs = [part.partition("=") for part in _listed(value)]
+        return {name.strip(): mode.strip() for name, _, mode in pairs}
 
     @field_validator("database_url")
     @classmethod
     def _postgres(cls, value: str | None) -> str | None:
+        """What the driver takes. The message never repeats the value, which may hold a password."""
         if not value:
             return None
-        parts = urlsplit(value)
-        if not _SCHEMES.match(parts.scheme):
-            raise ValueError("must begin with postgresql://, e.g. postgresql://user:password@host:5432/name")
+        try:
+            parts = urlsplit(value)
+            port_is_one = parts.port != 0
+        except ValueError:
+            raise ValueError(f"is not a URL; expected {EXAMPLE_URL}") from None
+        if parts.scheme not in SCHEMES or not value.startswith(f"{parts.scheme}://"):
+            raise ValueError(f"must begin with postgresql://, e.g. {EXAMPLE_URL}")
+        if not port_is_one:
+            raise ValueError(f"has a port that cannot be; expected {EXAMPLE_URL}")
         return "postgresql" + value[len(parts.scheme) :]
+
+    @model_validator(mode="after")
+    def _sizes_and_times_fit(self) -> Self:
+        if 2 * self.heartbeat_s > self.lease_ttl_s:
+            raise ValueError(
+                "UNBROKEN_HEARTBEAT_S: one late renewal would lose the lease; at most half UNBROKEN_LEASE_TTL_S"
+            )
+        if self.retry_backoff_s > self.retry_max_backoff_s:
+            raise ValueError("UNBROKEN_RETRY_BACKOFF_S: cannot be more than UNBROKEN_RETRY_MAX_BACKOFF_S")
+        if self.max_content_bytes >= self.max_frame_bytes:
+            raise ValueError("UNBROKEN_MAX_CONTENT_BYTES: must leave room in a frame of UNBROKEN_MAX_FRAME_BYTES")
+        return self
 
     @property
     def frame_limits(self) -> Limits:
@@ -111,27 +159,45 @@ class Settings(BaseSettings):
 
     @property
     def replica(self) -> str:
-        """This process's stable name among the replicas of one database."""
-        return self.replica_name or f"{socket.gethostname()}:{self.port}"
+        """This process's stable name among the replicas of one database. On a port that the system chooses it
+        cannot be stable, and must not be another such process's name: that would end it."""
+        return self.replica_name or f"{socket.gethostname()}:{self.port or f'pid-{os.getpid()}'}"
 
 
 def read_settings(**given: Any) -> Settings:
-    """The settings from the environment, those in `given` (None: not given) first. Raises SettingsError."""
+    """The settings: those in `given` (None: not given), else the environment's, else those of the file `.env` here.
+
+    What `.env` says joins the environment, because model providers read their keys from there.
+    Raises SettingsError: a value that cannot be, or a variable `UNBROKEN_…` that means nothing.
+    """
+    for name, value in dotenv_values(".env").items():
+        if value is not None:
+            os.environ.setdefault(name, value)
+    _refuse_unknown(os.environ)
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
-        first = error.errors()[0]
-        name = str(first["loc"][0]) if first["loc"] else "settings"
-        variable = name.upper() if name.lower() == "database_url" else f"UNBROKEN_{name.upper()}"
-        raise SettingsError(f"{variable}: {first['msg'].removeprefix('Value error, ')}") from None
+        raise SettingsError("\n".join(_line(part["loc"], part["msg"]) for part in error.errors())) from None
 
 
-def settings_table() -> str:
-    """The settings as a Markdown table: variable, default, meaning."""
-    lines = ["| variable | default | meaning |", "|---|---|---|"]
-    for name, field in Settings.model_fields.items():
-        variable = "DATABASE_URL" if name == "database_url" else f"UNBROKEN_{name.upper()}"
-        default = field.default.value if isinstance(field.default, CommitMode) else field.default
-        shown = "" if default in (None, "", (), {}) else f"`{default}`"
-        lines.append(f"| `{variable}` | {shown} | {field.description} |")
-    return "\n".join(lines)
+def variable_of(name: str) -> str:
+    """The environment variable of a setting."""
+    return "DATABASE_URL" if name.lower() == "database_url" else f"UNBROKEN_{name.upper()}"
+
+
+def _refuse_unknown(environment: Mapping[str, str]) -> None:
+    """A misspelt variable would otherwise be a setting that silently is not set."""
+    known = [variable_of(name) for name in Settings.model_fields]
+    for name in environment:
+        if name.startswith("UNBROKEN_") and not name.startswith("UNBROKEN_TEST_") and name not in known:
+            near = get_close_matches(name, known, 1)
+            raise SettingsError(f"{name}: there is no such setting" + (f"; did you mean {near[0]}?" if near else ""))
+
+
+def _line(place: tuple[int | str, ...], message: str) -> str:
+    message = message.removeprefix("Value error, ")
+    return f"{variable_of(str(place[0]))}: {message}" if place else message
+
+
+def _listed(value: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in value.split(",") if part.strip())
