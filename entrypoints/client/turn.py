@@ -147,6 +147,7 @@ class Turn:
             self.attempt = frame["attempt"]
             shown = ("origin", "waiting", "revised", "latencyMs", "tokenUsage")
             self.final = {key: frame[key] for key in shown if key in frame}
+            self._recall_tools(frame["content"])
 
     def close_question(self, interrupt_id: str, outcome: str) -> bool:
         for question in self.questions:
@@ -158,6 +159,22 @@ class Turn:
     def _ask(self, frame: Frame) -> None:
         if all(question["interruptId"] != frame["interruptId"] for question in self.questions):
             self.questions.append({"interruptId": frame["interruptId"], "value": frame["value"], "outcome": None})
+
+    def _recall_tools(self, messages: Sequence[Mapping[str, Any]]) -> None:
+        """What the committed messages say of tools: whoever was not there to see them is shown them all the same."""
+        known = {tool["toolCallId"]: tool for tool in self.tools}
+        results = {message["tool_call_id"]: message for message in messages if message["role"] == "tool"}
+        length = 0
+        for message in messages:
+            if message["role"] == "assistant" and (text := _text(message["content"])):
+                length += _units(text) + (2 if length else 0)
+            for call in message.get("tool_calls", []):
+                result = results.get(call["id"])
+                if call["id"] not in known:
+                    known[call["id"]] = {"toolCallId": call["id"], "name": call["name"], "offset": length}
+                failed = result is not None and result.get("status") == "error"
+                known[call["id"]] |= {"phase": "failed" if failed else "finished" if result else "started"}
+        self.tools = list(known.values())
 
     def _show(self, text: str) -> None:
         self._texts = [text] if text else []
@@ -182,6 +199,13 @@ def _follows(shown: Turn, turn: Turn) -> bool:
     if shown.ended:
         return False
     return turn.cursor is not None or (turn.seq is None and turn.own is None)
+
+
+def _text(content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    texts = (block if isinstance(block, str) else block.get("type") == "text" and block["text"] for block in content)
+    return "".join(text for text in texts if text)
 
 
 def _units(text: str) -> int:

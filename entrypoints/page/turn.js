@@ -108,6 +108,7 @@ export class Turn {
     if (frame.type === "final") {
       this.attempt = frame.attempt;
       this.final = pick(frame, ["origin", "waiting", "revised", "latencyMs", "tokenUsage"]);
+      this.#recallTools(frame.content);
     }
   }
 
@@ -115,6 +116,24 @@ export class Turn {
     const question = this.questions.find((one) => one.interruptId === interruptId && one.outcome === null);
     if (question) question.outcome = outcome;
     return question !== undefined;
+  }
+
+  // What the committed messages say of tools: whoever was not there to see them is shown them all the same.
+  #recallTools(messages) {
+    const known = new Map(this.tools.map((tool) => [tool.toolCallId, tool]));
+    const results = new Map(messages.filter(({ role }) => role === "tool").map((one) => [one.tool_call_id, one]));
+    let length = 0;
+    for (const message of messages) {
+      const text = message.role === "assistant" ? textOf(message.content) : "";
+      if (text) length += text.length + (length ? 2 : 0);
+      for (const call of message.tool_calls ?? []) {
+        const result = results.get(call.id);
+        const tool = known.get(call.id) ?? { toolCallId: call.id, name: call.name, offset: length };
+        const phase = !result ? "started" : result.status === "error" ? "failed" : "finished";
+        known.set(call.id, { ...tool, phase });
+      }
+    }
+    this.tools = [...known.values()];
   }
 
   #ask({ interruptId, value }) {
@@ -136,6 +155,11 @@ function follows(shown, turn) {
   if (shown.own !== null && !shown.accepted) return turn.own === null || turn.accepted;
   if (shown.ended) return false;
   return turn.cursor !== null || (turn.seq === null && turn.own === null);
+}
+
+export function textOf(content) {
+  if (typeof content === "string") return content;
+  return content.map((block) => (typeof block === "string" ? block : block.type === "text" ? block.text : "")).join("");
 }
 
 function pick(frame, names) {

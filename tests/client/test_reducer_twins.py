@@ -83,12 +83,28 @@ def frame(kind: str, **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict
 
 
 USER = frame("user", requestId=REQUESTS, seq=CURSORS, createdAt=st.just("2026-11-01T00:00:00Z"), content=TEXTS)
+CALLS = st.fixed_dictionaries({"id": INTERRUPTS, "name": TEXTS, "args": st.just({})})
+MESSAGES: st.SearchStrategy[dict[str, Any]] = (
+    st.fixed_dictionaries({"id": TEXTS, "role": st.just("assistant"), "content": TEXTS | st.just([])})
+    | st.fixed_dictionaries(
+        {"id": TEXTS, "role": st.just("assistant"), "content": TEXTS, "tool_calls": st.lists(CALLS, max_size=2)}
+    )
+    | st.fixed_dictionaries(
+        {
+            "id": TEXTS,
+            "role": st.just("tool"),
+            "content": TEXTS,
+            "tool_call_id": INTERRUPTS,
+            "status": st.sampled_from(["success", "error"]),
+        }
+    )
+)
 FINAL = frame(
     "final",
     cursor=CURSORS,
     requestId=REQUESTS,
     message=TEXTS,
-    content=st.just([]),
+    content=st.lists(MESSAGES, max_size=3),
     attempt=ATTEMPTS,
     latencyMs=st.just(5),
     origin=st.sampled_from(["user", "agent"]),
