@@ -61,8 +61,7 @@ class Thread:
 
 async def test_reads_see_what_was_staged_without_sharing_its_objects(store: Store) -> None:
     thread = Thread(store)
-    values = {"notes": ["one"]}
-    await thread.put(1, **values)
+    await thread.put(1, notes=["one"])
     found = await thread.saver.aget_tuple(at())
     assert found is not None
     assert found.checkpoint["channel_values"] == {"notes": ["one"]}
@@ -191,7 +190,7 @@ class Counting:
             self.asked.append((ns, checkpoint_id))
             return await load(thread_id, ns, checkpoint_id)
 
-        store.checkpoints.load = counted  # type: ignore[method-assign]
+        store.checkpoints.load = counted  # type: ignore[method-assign,assignment]
 
 
 async def test_a_new_thread_and_a_new_subgraph_call_ask_the_store_nothing(store: Store) -> None:
