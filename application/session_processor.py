@@ -37,6 +37,9 @@ log = logging.getLogger(__name__)
 GRACE_S = 1.0
 """What an agent gets to end itself after its time limit, before the durable end comes regardless."""
 
+PATIENCE_S = 30.0
+"""How long an answer that is complete waits for the store before its work is thrown away and tried anew."""
+
 
 class Again(Struct, frozen=True):
     """The event is not at its end: claim it anew after a pause."""
@@ -191,12 +194,27 @@ class SessionProcessor:
         reverts: bool = False,
     ) -> Claim | None:
         change = TurnChange(claim, state, True, tuple(self._effects(claim, bodies, answer)), reverts)
-        committed = await self._commit(change)
+        committed = await self._insist(change)
         self._live.end(claim, committed.entries)
         log.info("event finished", extra=_about(claim))
         if answer is not None and answer.effects:
             self._on_effects()
         return committed.next
+
+    async def _insist(self, change: TurnChange) -> Committed:
+        """Commit under the same claim until the store answers: trouble of the store is no reason to ask the model
+        again, nor to spend the message's tries. If an earlier try was applied after all, the fence says so."""
+        deadline = self._clock.monotonic() + PATIENCE_S
+        pause_s = 0.1
+        while True:
+            try:
+                return await self._commit(change)
+            except Unavailable as error:
+                if self._clock.monotonic() + pause_s > deadline:
+                    raise
+                log.warning("a finished event waits for the store: %s", error, extra=_about(change.claim))
+            await self._clock.sleep(pause_s)
+            pause_s = min(2.0, 2 * pause_s)
 
     async def _commit(self, change: TurnChange) -> Committed:
         """Once begun, a commit is waited for: whoever cancels must know how it ended."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 from unbroken.domain.errors import CommitUnknown, StoreUnavailable
@@ -35,9 +36,19 @@ class Trouble:
         """Every call is refused before anything is written."""
         self._random = random.Random(seed) if seed is not None else None
         self._orders: list[tuple[Stage, str, int, Callable[[], Exception] | Held]] = []
+        self._observing = False
         self.calls: list[str] = []
 
+    @contextmanager
+    def observing(self) -> Iterator[None]:
+        """The test itself reads: no trouble, and no turn of the loop, so nobody else can meet this."""
+        self._observing = True
+        yield
+        self._observing = False
+
     async def __call__(self, stage: Stage, operation: str) -> None:
+        if self._observing:
+            return
         if stage == "before":
             self.calls.append(operation)
         for _ in range(self._random.randrange(5) if self._random else 1):

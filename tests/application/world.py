@@ -48,10 +48,16 @@ class World:
         return Node(self, joined.id, slots=slots, turn_limit_s=turn_limit_s)
 
     async def view(self, key: SessionKey = KEY) -> SessionView | None:
-        return await self.store.sessions.view(key.thread_id)
+        with self.trouble.observing():
+            return await self.store.sessions.view(key.thread_id)
 
     async def log(self, key: SessionKey = KEY) -> list[LogEntry]:
-        return list(await self.store.outbox.read(key.thread_id, after=0, limit=10_000))
+        with self.trouble.observing():
+            return list(await self.store.outbox.read(key.thread_id, after=0, limit=10_000))
+
+    async def heard(self, key: SessionKey = KEY) -> list[str]:
+        with self.trouble.observing():
+            return await heard_by(self.store.checkpoints, key.thread_id)
 
     async def ends(self, key: SessionKey = KEY) -> list[str]:
         """How each event ended, in the order of the log: its text, or its failure's code."""
@@ -69,7 +75,7 @@ class World:
         unseen = {effect.event_seq for effect in effects if effect.type == "skip_event"}
         assert [entry.event.seq for entry in ended] == [n for n in range(1, view.applied_seq + 1) if n not in unseen]
         answered = [entry.event.id for entry in ended if isinstance(entry.body, SendMessage)]
-        assert await heard_by(self.store.checkpoints, key.thread_id) == answered
+        assert await self.heard(key) == answered
 
 
 def _told(entry: LogEntry) -> str:
@@ -167,12 +173,14 @@ class Node:
 
 async def until(condition: Callable[[], bool | Awaitable[bool]], *, limit_s: float = 600.0) -> None:
     """Let virtual time pass until `condition()` (or what it promises) is true."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
     async with asyncio.timeout(limit_s):
         while True:
             found = condition()
             if found if isinstance(found, bool) else await found:
                 return
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(0.01 if loop.time() - began < 10 else 5)
 
 
 def remembered(thing: object) -> int:
