@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from tests.client.replay import TRACES, do, load
 from unbroken.entrypoints.client.reducer import Conversation
+from unbroken.entrypoints.web.frames import CloseCode
 
 HERE = TRACES[0].parents[1]
 REQUESTS = st.sampled_from(["a", "b", "c"])
@@ -183,3 +184,15 @@ def test_both_reducers_show_the_same_after_every_step_of_every_trace(twin: Twin)
 def test_both_reducers_show_the_same_whatever_happens(twin: Twin, start: Any, steps: list[Any]) -> None:
     trace = {"start": start, "steps": steps}
     assert twin.views(trace) == views(trace)
+
+
+def test_the_page_comes_back_after_the_same_close_codes_as_every_client() -> None:
+    socket = HERE.parents[1] / "entrypoints" / "page" / "socket.js"
+    program = (
+        f"const m = await import({json.dumps(socket.as_uri())});"
+        "console.log(JSON.stringify([[...m.NOW], [...m.NEVER.keys()]]));"
+    )
+    ran = subprocess.run([node(), "--input-type=module", "-e", program], capture_output=True, text=True, check=True)
+    now, never = json.loads(ran.stdout)
+    assert set(never) == {int(code) for code in CloseCode if code.reconnects == "never"}
+    assert set(now) == {1006} | {int(code) for code in CloseCode if code.reconnects == "now"}

@@ -1,0 +1,166 @@
+// The page's connection: keeps a conversation true through lost sockets, restarts and refusals for now. No DOM.
+//
+// The twin of entrypoints/client/connection.py.
+
+const ACK_MS = 1_000;
+const RESEND_MS = 10_000;
+const FIRST_PAUSE_MS = 200;
+const LONGEST_PAUSE_MS = 5_000;
+const CALM_MS = 5_000;
+
+// Close codes after which to come back at once, or never; after any other, with backoff (docs/protocol.md).
+export const NOW = new Set([1006, 1012]);
+export const NEVER = new Map([
+  [1000, "The server ended the connection."],
+  [1007, "The server did not understand this page. Reload it."],
+  [1009, "A message was too large for the server. Reload the page to go on."],
+  [4400, "The address of this page is not understood by the server."],
+  [4401, "You are not signed in, or not any more. Sign in and reload the page."],
+  [4403, "This thread belongs to somebody else."],
+  [4404, "The server does not have this agent."],
+]);
+
+export class Connection {
+  #conversation;
+  #base;
+  #query;
+  #changed;
+  #socket = null;
+  #failures = 0;
+  #openedAt = 0;
+  #acked = 0;
+  #sentAt = 0;
+  #resendAt = null;
+  #timer = null;
+  #readingHistory = false;
+
+  // `base`: the server's address; `query`: threadId, agentId, userId; `changed` is called whenever anything shown may
+  // have changed.
+  constructor(conversation, base, query, changed) {
+    this.#conversation = conversation;
+    this.#base = base;
+    this.#query = query;
+    this.#changed = changed;
+    this.status = "connecting"; // connecting, connected, waiting or closed
+    this.why = ""; // in words
+    this.historyTrouble = "";
+    setInterval(() => this.#keepUp(), ACK_MS);
+    this.#connect();
+  }
+
+  send(frame) {
+    this.#sentAt = Date.now();
+    if (this.#socket?.readyState === WebSocket.OPEN) this.#socket.send(JSON.stringify(frame));
+    this.#changed();
+  }
+
+  // There is a reason to expect success: the network is back, or somebody looks.
+  hurry() {
+    if (this.status !== "waiting") return;
+    clearTimeout(this.#timer);
+    this.#connect();
+  }
+
+  // One page of what is missing, the newest first.
+  async readHistory() {
+    const { missing } = this.#conversation;
+    if (!missing || this.#readingHistory) return;
+    this.#readingHistory = true;
+    this.historyTrouble = "";
+    try {
+      const path = `api/threads/${encodeURIComponent(this.#query.threadId)}/messages`;
+      const url = this.#url(path, { before: missing.until + 1, limit: 50, userId: this.#query.userId });
+      const answer = await fetch(url);
+      if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
+      this.#conversation.history(await answer.json());
+    } catch (error) {
+      this.historyTrouble = `Earlier messages cannot be read: ${error.message}.`;
+    } finally {
+      this.#readingHistory = false;
+      this.#changed();
+    }
+  }
+
+  #url(path, query) {
+    const url = new URL(path, this.#base);
+    for (const [name, value] of Object.entries(query)) {
+      if (value !== undefined && value !== null) url.searchParams.set(name, value);
+    }
+    return url;
+  }
+
+  #connect() {
+    const url = this.#url("api/chat/ws", { ...this.#query, ...this.#conversation.resume() });
+    url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
+    this.#tell("connecting", "");
+    this.#openedAt = 0;
+    const socket = new WebSocket(url);
+    this.#socket = socket;
+    socket.onopen = () => this.#opened();
+    socket.onmessage = ({ data }) => this.#received(socket, JSON.parse(data));
+    socket.onclose = ({ code, reason }) => this.#closed(socket, code, reason);
+  }
+
+  #opened() {
+    this.#openedAt = Date.now();
+    this.#acked = this.#conversation.cursor ?? 0;
+    this.#conversation.connected();
+    this.#tell("connected", "");
+    this.#sendUnsent();
+  }
+
+  #received(socket, frame) {
+    if (socket !== this.#socket) return;
+    const conversation = this.#conversation;
+    const gap = conversation.missing;
+    conversation.apply(frame);
+    if (frame.type === "error" && frame.retryable && !("cursor" in frame)) this.#resendAt = Date.now() + ACK_MS;
+    if (conversation.missing && conversation.missing !== gap) this.readHistory();
+    this.#changed();
+    if (conversation.reconnect) this.#again(1006, "the view is made good");
+  }
+
+  #closed(socket, code, reason) {
+    if (socket !== this.#socket) return;
+    this.#again(code, reason || "the connection was lost");
+  }
+
+  #again(code, why) {
+    const socket = this.#socket;
+    this.#socket = null;
+    socket.close();
+    if (NEVER.has(code)) {
+      this.#tell("closed", [NEVER.get(code), why].join(" "));
+      return;
+    }
+    if (this.#openedAt && Date.now() - this.#openedAt >= CALM_MS) this.#failures = 0;
+    const atOnce = this.#failures === 0 && this.#openedAt && NOW.has(code);
+    const pause = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(this.#failures, 16));
+    this.#failures += 1;
+    this.#tell("waiting", why);
+    this.#timer = setTimeout(() => this.#connect(), atOnce ? 0 : pause * (1 - Math.random() / 2));
+  }
+
+  #sendUnsent() {
+    this.#resendAt = null;
+    for (const frame of this.#conversation.unsent()) this.send(frame);
+  }
+
+  // Acknowledge now and then, and send again what got no receipt.
+  #keepUp() {
+    if (this.status !== "connected") return;
+    const { cursor } = this.#conversation;
+    if (cursor !== null && cursor > this.#acked) {
+      this.#acked = cursor;
+      this.#socket.send(JSON.stringify({ type: "ack", cursor }));
+    }
+    const due = this.#resendAt !== null && Date.now() >= this.#resendAt;
+    if (due || Date.now() - this.#sentAt > RESEND_MS) this.#sendUnsent();
+  }
+
+  #tell(status, why) {
+    this.status = status;
+    this.why = why;
+    this.#changed();
+  }
+}
