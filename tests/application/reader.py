@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from unbroken.application.deliveries import Delivery, ShowGap, ShowLogged, ShowReset, ShowText, ShowTool, ShowUser
 from unbroken.application.subscribe import Shown, Subscription
@@ -59,9 +59,8 @@ class Reader:
             yield
         finally:
             task.cancel()
-            outcome = (await asyncio.gather(task, return_exceptions=True))[0]
-            if not isinstance(outcome, asyncio.CancelledError):
-                raise outcome
+            with suppress(asyncio.CancelledError):
+                await task
             await self.drain()
 
     def close(self) -> None:

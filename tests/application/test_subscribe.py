@@ -1,0 +1,384 @@
+"""What a reader is told, and when: log first, then live; never twice, never after the end, never another's."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from tests.application.puppet import SETTLE_S, Puppet
+from tests.application.reader import Reader
+from tests.application.scripted_agent import echo
+from tests.application.virtual_time import virtual
+from tests.application.world import KEY, Node, World, until
+from unbroken.application.deliveries import ShowGap, ShowLogged, ShowReset, ShowText, ShowTool, ShowUser
+from unbroken.application.subscribe import TAIL_CURSOR, TOO_FAR, Shown
+from unbroken.domain.errors import AgentRaised, NotYourThread, StoreUnavailable
+from unbroken.domain.live_stream import MAX_PART_UNITS
+from unbroken.domain.ports.agent import Attempt
+from unbroken.domain.session import SessionKey
+
+
+async def talked(node: Node, turns: int) -> None:
+    for number in range(turns):
+        await node.say(f"past {number}")
+        await node.ended()
+
+
+@virtual
+async def test_a_reader_that_keeps_up_gets_each_token_as_it_comes() -> None:
+    world = World()
+    node = await world.replica()
+    puppet = Puppet(node)
+    reader = Reader(await node.subscribe(KEY, cursor=0))
+    async with reader.following():
+        await node.say("hello")
+        await asyncio.sleep(SETTLE_S)
+        for word in ("one ", "two ", "three"):
+            await puppet.say(word)
+        await puppet.finish()
+    kinds = [type(item) for item in reader.seen]
+    assert kinds == [ShowUser, ShowReset, ShowText, ShowText, ShowText, ShowLogged]
+    reader.close()
+    assert len(node.live) == 0
+
+
+@virtual
+async def test_a_slow_reader_gets_one_larger_piece() -> None:
+    world = World()
+    node = await world.replica()
+    puppet = Puppet(node)
+    reader = Reader(await node.subscribe(KEY, cursor=0))
+    await node.say("hello")
+    for number in range(200):
+        await puppet.say(f"{number} ")
+    found = await reader.take()
+    assert [type(item) for item in found] == [ShowUser, ShowReset, ShowText]
+    assert reader.text == puppet.text
+    for _ in range(3):
+        await puppet.say("x" * MAX_PART_UNITS)
+    await reader.drain()
+    assert reader.text == puppet.text
+    assert all(len(item.part.text) <= MAX_PART_UNITS for item in reader.seen if isinstance(item, ShowText))
+    await puppet.finish()
+    reader.close()
+
+
+@virtual
+async def test_a_reader_that_lags_beyond_the_end_gets_only_the_end() -> None:
+    world = World()
+    node = await world.replica()
+    puppet = Puppet(node)
+    reader = Reader(await node.subscribe(KEY, cursor=0))
+    await node.say("hello")
+    await puppet.say("half ")
+    await reader.take()
+    await puppet.say("and the rest")
+    await puppet.finish()
+    await node.ended()
+    await reader.drain()
+    assert [type(item) for item in reader.seen] == [ShowUser, ShowReset, ShowText, ShowLogged]
+    assert reader.texts() == {"request-hello": "half "}
+    reader.close()
+
+
+@virtual
+async def test_nothing_of_the_next_event_comes_before_the_log_of_the_last() -> None:
+    world = World()
+    node = await world.replica()
+    puppet = Puppet(node)
+    reader = Reader(await node.subscribe(KEY, cursor=0))
+    for name in ("first", "second"):
+        await node.say(name)
+    await asyncio.sleep(SETTLE_S)
+    await puppet.finish()
+    await puppet.say("of the second")
+    await reader.drain()
+    kinds = [type(item) for item in reader.seen]
+    assert kinds == [ShowUser, ShowLogged, ShowUser, ShowReset, ShowText]
+    await puppet.finish()
+    reader.close()
+
+
+@virtual
+async def test_a_retry_resets_the_text_under_a_higher_attempt_and_then_ends() -> None:
+    world = World()
+    node = await world.replica()
+    puppet = Puppet(node)
+    reader = Reader(await node.subscribe(KEY, cursor=0))
+    async with reader.following():
+        await node.say("hello")
+        await puppet.say("half an ans")
+        await puppet.fail(retryable=True)
+        assert reader.text == "half an ans", "what was shown stays until the reset"
+        await asyncio.sleep(1)
+        await puppet.say("whole")
+        await puppet.finish()
+    resets = [(item.attempt, item.reason) for item in reader.seen if isinstance(item, ShowReset)]
+    assert resets == [(1, "started"), (2, "retry")]
+    assert reader.texts() == {"request-hello": "whole"}
+    reader.close()
+
+
+@virtual
+async def test_two_readers_see_the_same() -> None:
+    world = World()
+    node = await world.replica()
+    puppet = Puppet(node)
+    readers = [Reader(await node.subscribe(KEY, cursor=0)) for _ in range(2)]
+    async with readers[0].following(), readers[1].following():
+        await node.say("hello")
+        for word in ("one ", "two "):
+            await puppet.say(word)
+            await puppet.tool(word)
+        await puppet.finish()
+    assert readers[0].seen == readers[1].seen
+    for reader in readers:
+        reader.close()
+
+
+@virtual
+async def test_users_are_shown_on_every_connection_although_their_accepts_came_back_in_another_order() -> None:
+    world = World()
+    node = await world.replica()
+    puppet = Puppet(node)
+    await node.say("first")
+    reader = Reader(await node.subscribe(KEY, cursor=0))
+    held = world.trouble.hold("accept", "after")
+    second = asyncio.create_task(node.say("second"))
+    await held.reached.wait()
+    await node.say("third")
+    await reader.drain()
+    assert reader.users == ["request-first", "request-third"]
+    held.release()
+    await second
+    await reader.drain()
+    assert reader.users == ["request-first", "request-third", "request-second"]
+    late = Reader(await node.subscribe(KEY, cursor=0))
+    await late.drain()
+    assert late.users == ["request-first", "request-second", "request-third"]
+    async with reader.following(), late.following():
+        for _ in range(3):
+            await puppet.finish()
+    for each in (reader, late):
+        each.close()
+    assert len(node.live) == 0
+
+
+@virtual
+async def test_a_reader_sees_what_waits_although_its_accept_overtook_the_one_that_began_the_session() -> None:
+    world = World()
+    node = await world.replica()
+    held = world.trouble.hold("accept", "after")
+    first = asyncio.create_task(node.say("first"))
+    await held.reached.wait()
+    await node.say("second")
+    held.release()
+    await first
+    reader = Reader(await node.subscribe(KEY, cursor=0))
+    await reader.drain()
+    assert reader.users == ["request-first", "request-second"]
+    await node.ended()
+    reader.close()
+
+
+@virtual
+async def test_a_cursor_from_the_future_or_too_far_back_gets_a_gap_and_goes_on_from_there() -> None:
+    world = World()
+    node = await world.replica()
+
+    async def at_once(attempt: Attempt) -> str:
+        return "yes"
+
+    node.agent.script = at_once
+    for number in range(TOO_FAR + 1):
+        await node.say(str(number))
+        await until(lambda: not len(node.queue))
+    node.agent.script = echo
+    for cursor, reason in ((TOO_FAR + 2, "unknown_cursor"), (0, "too_far"), (-7, "retained")):
+        reader = Reader(await node.subscribe(KEY, cursor=cursor))
+        await reader.drain()
+        assert reader.seen == [ShowGap(TOO_FAR + 1, reason)]  # type: ignore[arg-type]
+        reader.close()
+    reader = Reader(await node.subscribe(KEY, cursor=1))
+    await reader.drain()
+    assert not reader.gaps
+    assert len(reader.log) == TOO_FAR
+    async with reader.following():
+        await node.say("more")
+        await node.ended()
+    assert reader.log[-1].log_index == TOO_FAR + 2
+    reader.close()
+
+
+@virtual
+async def test_a_log_cut_short_under_a_reader_is_announced_and_not_awaited_for_ever() -> None:
+    world = World()
+    node = await world.replica()
+    await talked(node, 70)
+    reader = Reader(await node.subscribe(KEY, cursor=0))
+    read = world.store.outbox.read
+
+    async def shortened(thread_id: str, *, after: int, limit: int):  # type: ignore[no-untyped-def]
+        return [entry for entry in await read(thread_id, after=after, limit=limit) if entry.log_index > 50]
+
+    world.store.outbox.read = shortened  # type: ignore[method-assign]
+    await reader.drain()
+    assert reader.gaps == [ShowGap(50, "retained")]
+    assert [entry.log_index for entry in reader.log] == list(range(51, 71))
+    reader.close()
+
+
+@virtual
+async def test_a_reader_without_a_cursor_begins_at_what_was_acknowledged() -> None:
+    world = World()
+    node = await world.replica()
+    await talked(node, 5)
+    first = await node.subscribe(KEY, cursor=0)
+    node.acknowledge.acked(KEY, 3)
+    await node.acknowledge.flush()
+    first.close()
+    reader = Reader(await node.subscribe(KEY, cursor=None))
+    await reader.drain()
+    assert [entry.log_index for entry in reader.log] == [4, 5]
+    reader.close()
+
+
+@virtual
+async def test_a_reader_of_the_tail_gets_only_what_comes() -> None:
+    world = World()
+    node = await world.replica()
+    await talked(node, 3)
+    reader = Reader(await node.subscribe(KEY, cursor=TAIL_CURSOR))
+    async with reader.following():
+        await node.say("now")
+        await node.ended()
+    assert [entry.log_index for entry in reader.log] == [4]
+    reader.close()
+
+
+@pytest.mark.parametrize("cursor", [None, 0])
+def test_a_reader_that_comes_while_the_last_turn_ends_is_not_left_behind(cursor: int | None) -> None:
+    @virtual
+    async def scenario() -> None:
+        world = World()
+        node = await world.replica()
+        await node.say("hello")
+        held = world.trouble.hold("view", "after")
+        coming = asyncio.create_task(node.subscribe(KEY, cursor=cursor))
+        await held.reached.wait()
+        await until(lambda: not len(node.queue))
+        held.release()
+        reader = Reader(await coming)
+        async with reader.following():
+            await node.say("again")
+            await node.ended()
+        assert reader.log == await world.log()
+        reader.close()
+        assert len(node.live) == 0
+
+    scenario()
+
+
+@virtual
+async def test_a_subscription_that_fails_leaves_nothing_behind() -> None:
+    world = World()
+    node = await world.replica()
+    await node.say("hello")
+    world.trouble.refuse("view")
+    with pytest.raises(StoreUnavailable):
+        await node.subscribe(KEY, cursor=None)
+    await node.ended()
+    assert len(node.live) == 0
+
+
+@virtual
+async def test_a_failed_read_of_the_log_loses_nothing() -> None:
+    world = World()
+    node = await world.replica()
+    await talked(node, 70)
+    reader = Reader(await node.subscribe(KEY, cursor=0))
+    world.trouble.refuse("read")
+    with pytest.raises(StoreUnavailable):
+        await reader.take()
+    await reader.drain()
+    assert reader.log == await world.log()
+    reader.close()
+
+
+@virtual
+async def test_a_stranger_gets_nothing_of_a_thread_that_came_to_be_somebody_else_s() -> None:
+    world = World()
+    node = await world.replica()
+    stranger = SessionKey("eve", "demo", KEY.thread_id)
+    reader = Reader(await node.subscribe(stranger, cursor=0))
+    async with reader.following():
+        await node.say("a secret")
+        await node.ended()
+        with pytest.raises(NotYourThread):
+            await node.say("let me in", stranger)
+        await node.recover.once()
+    assert reader.seen == []
+    with pytest.raises(NotYourThread):
+        await node.subscribe(stranger, cursor=0)
+    reader.close()
+    assert len(node.live) == 0
+
+
+@virtual
+async def test_a_thread_belongs_to_one_agent_too() -> None:
+    world = World()
+    node = await world.replica()
+    await talked(node, 1)
+    with pytest.raises(NotYourThread):
+        await node.subscribe(SessionKey("ann", "another", KEY.thread_id), cursor=0)
+
+
+@virtual
+async def test_interrupting_returns_at_once_and_once() -> None:
+    world = World()
+    node = await world.replica()
+    reader = await node.subscribe(KEY, cursor=0)
+    reader.interrupt()
+    assert await reader.next() == []
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(5):
+            await reader.next()
+    reader.close()
+
+
+@virtual
+async def test_a_failure_is_shown_as_the_durable_end() -> None:
+    world = World()
+    node = await world.replica()
+
+    async def fails(attempt: Attempt) -> str:
+        attempt.text("m", "half")
+        raise AgentRaised("no")
+
+    node.agent.script = fails
+    reader = Reader(await node.subscribe(KEY, cursor=0))
+    async with reader.following():
+        await node.say("hello")
+        await node.ended()
+    assert isinstance(reader.seen[-1], ShowLogged)
+    assert reader.cursor == 1
+    reader.close()
+
+
+@virtual
+async def test_tools_are_all_shown_again_to_whoever_reconnects() -> None:
+    world = World()
+    node = await world.replica()
+    puppet = Puppet(node)
+    await node.say("hello")
+    await puppet.tool("call-1")
+    await puppet.say("some text")
+    await puppet.tool("call-2")
+    reader = Reader(await node.subscribe(KEY, cursor=0, shown=Shown("request-hello", 1, 4)))
+    found = await reader.subscription.next()
+    assert [item.part.text for item in found if isinstance(item, ShowText)] == [" text"]
+    assert [item.part.tool_call_id for item in found if isinstance(item, ShowTool)] == ["call-1", "call-2"]
+    assert not any(isinstance(item, ShowReset) for item in found)
+    await puppet.finish()
+    reader.close()
