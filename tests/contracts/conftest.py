@@ -1,17 +1,70 @@
-"""The stores under contract: every law of this folder holds for each of them."""
+"""The stores under contract: every law of this folder holds for each of them.
+
+One database a PostgreSQL version, one pool and one event loop serve the whole folder; what a test leaves behind is
+deleted before the next.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import AsyncExitStack
 
+import psycopg
 import pytest
 import pytest_asyncio
 
-from tests.contracts.subjects import MemorySubject, Subject
+from tests.conftest import TEMPLATE, on_database
+from tests.contracts.subjects import MemorySubject, PostgresSubject, Subject, given_back
+from unbroken.adapters.postgres.store import open_postgres
+
+STORES = {"memory": None, "postgres-18": 18, "postgres-15": 15}
+DATABASE = "contracts"
 
 
-@pytest_asyncio.fixture(params=["memory"])
-async def store(request: pytest.FixtureRequest) -> AsyncIterator[Subject]:
-    subject = MemorySubject()
+@pytest.fixture(scope="session")
+def contracts_database(shared_server: Callable[[int], str]) -> Iterator[Callable[[int], str]]:
+    """The URL of this folder's database in a version of PostgreSQL."""
+    made: dict[int, str] = {}
+
+    def url(version: int) -> str:
+        if version not in made:
+            made[version] = shared_server(version)
+            with psycopg.connect(made[version], autocommit=True) as connection:
+                connection.execute(f"CREATE DATABASE {DATABASE} TEMPLATE {TEMPLATE}".encode())
+        return on_database(made[version], DATABASE)
+
+    yield url
+    for server in made.values():
+        with psycopg.connect(server, autocommit=True) as connection:
+            connection.execute(f"DROP DATABASE {DATABASE} WITH (FORCE)".encode())
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def opened(
+    contracts_database: Callable[[int], str],
+) -> AsyncIterator[Callable[[int], Awaitable[PostgresSubject]]]:
+    """A subject over one pool a version, opened when first asked for."""
+    subjects: dict[int, PostgresSubject] = {}
+    async with AsyncExitStack() as stack:
+
+        async def subject(version: int) -> PostgresSubject:
+            if version not in subjects:
+                url = contracts_database(version)
+                subjects[version] = PostgresSubject(await stack.enter_async_context(open_postgres(url)), url)
+            return subjects[version]
+
+        yield subject
+
+
+@pytest_asyncio.fixture(params=STORES, loop_scope="session")
+async def store(
+    request: pytest.FixtureRequest, opened: Callable[[int], Awaitable[PostgresSubject]]
+) -> AsyncIterator[Subject]:
+    version = STORES[request.param]
+    if version is None:
+        yield MemorySubject()
+        return
+    subject = await opened(version)
+    await subject.wipe()
     yield subject
-    assert subject.checked_out() == 0, "a connection was not given back"
+    await given_back(subject)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Literal, Protocol
 
+import asyncpg
 from msgspec.structs import replace
 
 from unbroken.adapters.in_process.clock import SystemClock
 from unbroken.adapters.memory.store import MemoryStore
 from unbroken.adapters.memory.transactions import Transaction, one_turn_of_the_loop
+from unbroken.adapters.postgres.store import PostgresStore
 from unbroken.domain.errors import StoreUnavailable
 from unbroken.domain.ports.checkpoint_upkeep import CheckpointUpkeep
 from unbroken.domain.ports.checkpoints import Checkpoints
@@ -42,6 +45,13 @@ class Subject(Protocol):
         """Connections that somebody holds."""
 
 
+async def given_back(subject: Subject) -> None:
+    """Wait until nobody holds a connection: what a cancelled caller had begun may still be under way."""
+    async with asyncio.timeout(10):
+        while subject.checked_out():  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
 class MemorySubject(MemoryStore):
     def __init__(self) -> None:
         super().__init__(SystemClock(), commit_gate=self._gate)
@@ -68,3 +78,52 @@ class MemorySubject(MemoryStore):
 
     def checked_out(self) -> int:
         return 0
+
+
+DISK_FULL_AT_COMMIT = """
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN RAISE EXCEPTION 'no space left' USING ERRCODE = 'disk_full'; END $$;
+CREATE CONSTRAINT TRIGGER refuse AFTER INSERT OR UPDATE ON sessions
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse();
+CREATE CONSTRAINT TRIGGER refuse AFTER INSERT OR UPDATE ON events
+    DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse();
+"""
+
+
+EMPTY = """
+DO $$ DECLARE t record; BEGIN
+    FOR t IN SELECT tablename FROM pg_tables
+             WHERE schemaname = 'public' AND tablename NOT IN ('alembic_version', 'checkpoint_migrations') LOOP
+        EXECUTE format('DELETE FROM %I', t.tablename);
+    END LOOP;
+END $$
+"""
+
+
+class PostgresSubject(PostgresStore):
+    def __init__(self, store: PostgresStore, url: str) -> None:
+        super().__init__(store.pool)
+        self._url = url
+
+    @asynccontextmanager
+    async def commits_fail(self) -> AsyncIterator[None]:
+        await self._say(DISK_FULL_AT_COMMIT)
+        yield
+        await self._say("DROP FUNCTION refuse CASCADE")
+
+    async def wipe(self) -> None:
+        """Delete every row but those that the migrations wrote."""
+        await self._say(EMPTY)
+
+    async def entomb(self, thread_id: str) -> None:
+        await self._say("UPDATE sessions SET deleted_at = now(), epoch = epoch + 1 WHERE thread_id = $1", thread_id)
+
+    def checked_out(self) -> int:
+        return self.pool.checked_out()
+
+    async def _say(self, statement: str, *arguments: str) -> None:
+        connection = await asyncpg.connect(self._url)
+        try:
+            await connection.execute(statement, *arguments)
+        finally:
+            await connection.close()

@@ -19,7 +19,7 @@ from unbroken.domain.errors import (
 from unbroken.domain.events import InputResponse, UserMessage
 from unbroken.domain.session import SessionKey
 
-pytestmark = pytest.mark.asyncio
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 @pytest.mark.parametrize("racers", [8, 20])

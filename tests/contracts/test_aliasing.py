@@ -12,7 +12,7 @@ from tests.contracts.subjects import Subject
 from unbroken.domain.effects import RequestInput, ScheduleTimer, SendMessage
 from unbroken.domain.events import InputResponse, TimerFired
 
-pytestmark = pytest.mark.asyncio
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 def vandalise(value: Any) -> None:

@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 
 from tests.contracts.conversation import PLENTY, Conversation, checkpoint_id, replica_of, said, state_at
-from tests.contracts.subjects import Subject
+from tests.contracts.subjects import Subject, given_back
 from unbroken.domain.effects import ScheduleTimer
 
-pytestmark = pytest.mark.asyncio
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 MOMENTS = [*range(12), 15, 20, 30, 50, 80]
 """Turns of the loop after which the caller is cancelled."""
@@ -79,7 +79,7 @@ async def test_a_cancelled_claim_counts_one_attempt_or_none(store: Subject, turn
 async def test_a_cancelled_put_is_stored_whole_or_not_at_all(store: Subject, turns: int) -> None:
     talk = await Conversation.begin(store)
     await cancelled_after(turns, store.checkpoints.put(talk.thread_id, state_at(1)))
-    await store.checkpoints.put(talk.thread_id, state_at(2, ns="behind"))
+    await given_back(store)
     stored = await store.checkpoints.history(talk.thread_id, "")
     assert await talk.head() == (checkpoint_id(1) if stored else None)
     assert [len(found.blobs) for found in stored] in ([], [1])

@@ -11,7 +11,7 @@ from unbroken.domain.checkpoints import CheckpointRow, StateChange, WriteRow
 from unbroken.domain.effects import ReportFailure
 from unbroken.domain.errors import InvalidValue
 
-pytestmark = pytest.mark.asyncio
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def chain(store: Subject, *numbers: int, ns: str = "", thread_id: str = "", run_id: str = "run") -> str:

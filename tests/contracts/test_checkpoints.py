@@ -13,7 +13,7 @@ from tests.contracts.subjects import Subject
 from unbroken.domain.checkpoints import BlobRow, CheckpointRow, StateChange, StoredCheckpoint, WriteRow
 from unbroken.domain.errors import InvalidValue
 
-pytestmark = pytest.mark.asyncio
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 def write(

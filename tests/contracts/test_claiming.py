@@ -12,7 +12,7 @@ from unbroken.domain.errors import Fenced
 from unbroken.domain.events import TimerFired, UserMessage
 from unbroken.domain.session import Claim, SessionKey
 
-pytestmark = pytest.mark.asyncio
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def abandoned(store: Subject) -> Conversation:

@@ -16,7 +16,7 @@ from unbroken.domain.errors import Fenced, InvalidValue, Unavailable
 from unbroken.domain.session import Claim
 from unbroken.domain.turn import TurnChange
 
-pytestmark = pytest.mark.asyncio
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def assert_untouched(talk: Conversation, claim: Claim) -> None:

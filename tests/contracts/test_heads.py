@@ -10,7 +10,7 @@ from unbroken.domain.checkpoints import StateChange
 from unbroken.domain.effects import ReportFailure
 from unbroken.domain.session import Claim
 
-pytestmark = pytest.mark.asyncio
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 FAILED = ReportFailure("model_failed", "no", 1)
 

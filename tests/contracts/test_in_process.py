@@ -16,7 +16,7 @@ from unbroken.domain.effects import SkipEvent
 from unbroken.domain.errors import CommitUnknown
 from unbroken.domain.ports.clock import Clock
 
-pytestmark = pytest.mark.asyncio
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 class StoppedClock(Clock):

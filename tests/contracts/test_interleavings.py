@@ -15,7 +15,7 @@ from unbroken.domain.errors import Fenced, TimerGone
 from unbroken.domain.events import TimerFired
 from unbroken.domain.session import Claim
 
-pytestmark = pytest.mark.asyncio
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 T = TypeVar("T")
 

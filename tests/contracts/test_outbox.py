@@ -12,7 +12,7 @@ from tests.contracts.conversation import PLENTY, Conversation, replica_of, said,
 from tests.contracts.subjects import Subject
 from unbroken.domain.effects import EffectClaim, ReportFailure, RequestInput, ScheduleTimer, SkipEvent
 
-pytestmark = pytest.mark.asyncio
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 def alarm(number: int) -> ScheduleTimer:

@@ -9,7 +9,7 @@ import pytest
 from tests.contracts.conversation import Conversation, replica_of, unique
 from tests.contracts.subjects import Subject
 
-pytestmark = pytest.mark.asyncio
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def test_each_join_is_a_new_boot_with_its_own_id(store: Subject) -> None:

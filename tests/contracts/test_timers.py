@@ -13,7 +13,7 @@ from unbroken.domain.events import InputResponse, NewEvent, TimerFired, UserMess
 from unbroken.domain.ports.event_store import Receipt
 from unbroken.domain.ports.timers import DueTimer
 
-pytestmark = pytest.mark.asyncio
+pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
 async def at_rest(store: Subject) -> Conversation:
