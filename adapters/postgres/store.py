@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Final
 
 from unbroken.adapters.postgres.checkpoint_upkeep import PostgresCheckpointUpkeep
 from unbroken.adapters.postgres.checkpoints import LOAD_HEAD, PUT, PostgresCheckpoints
@@ -22,6 +23,9 @@ from unbroken.domain.ports.replicas import Replicas
 from unbroken.domain.ports.sessions import Sessions
 from unbroken.domain.ports.timers import Timers
 from unbroken.domain.ports.unit_of_work import UnitOfWork
+
+WARMED: Final = (ACCEPT, CLAIM, COMMIT, PUT, VIEW, LOAD_HEAD)
+"""What a new connection learns before its first call has to wait for it."""
 
 
 class PostgresStore:
@@ -45,7 +49,7 @@ async def open_postgres(url: str, *, pool_size: int = 10) -> AsyncIterator[Postg
 
     Raises InvalidValue for a malformed URL, StoreUnavailable with one line if it cannot be used.
     """
-    pool = await open_pool(url, size=pool_size, statements=(ACCEPT, CLAIM, COMMIT, PUT, VIEW, LOAD_HEAD))
+    pool = await open_pool(url, size=pool_size, statements=WARMED)
     try:
         yield PostgresStore(pool)
     finally:
