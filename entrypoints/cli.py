@@ -95,3 +95,7 @@ def agents(**given: Any) -> None:
 def chat(url: str, thread_id: str | None, agent_id: str | None, user_id: str | None) -> None:
     """Talk to a running server in the terminal; reads lines from a pipe as well."""
     sys.exit(asyncio.run(converse(url, thread_id=thread_id, agent_id=agent_id, user_id=user_id)))
+
+
+if __name__ == "__main__":
+    main()
