@@ -188,8 +188,6 @@ SERVER_FRAMES: tuple[type[Frame], ...] = (
     ErrorFrame,
     GapFrame,
 )
-LEGACY_FRAMES: tuple[type[Frame], ...] = (TokenFrame, FinalFrame, ErrorFrame, CancelledFrame)
-"""All that a client sees which gives no `cursor` and never acknowledges (rule 10)."""
 
 
 class ErrorCode(StrEnum):
