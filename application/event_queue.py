@@ -128,8 +128,7 @@ class EventQueue:
         again: Again | None = None
         try:
             while not self._closing:
-                claim = self._later(claim, self._handed.pop(thread_id, None))
-                if claim is None and again is None and not self._must_look(thread_id):
+                if claim is None and again is None and not self._has_work(thread_id):
                     return
                 async with self._slots:
                     outcome = await self._turn(thread_id, claim, again)
@@ -144,8 +143,8 @@ class EventQueue:
             self._handed.pop(thread_id, None)
             self._forget(thread_id)
 
-    def _must_look(self, thread_id: str) -> bool:
-        return thread_id in self._hinted and thread_id not in self._expected
+    def _has_work(self, thread_id: str) -> bool:
+        return thread_id in self._handed or (thread_id in self._hinted and thread_id not in self._expected)
 
     def _later(self, claim: Claim | None, other: Claim | None) -> Claim | None:
         """The one of the higher run: the other is fenced. It may be an accept's that came back late."""
@@ -158,8 +157,7 @@ class EventQueue:
             self._newest.pop(thread_id, None)
 
     async def _turn(self, thread_id: str, claim: Claim | None, again: Again | None) -> Claim | Again | None:
-        if self._closing:
-            return None
+        claim = self._later(claim, self._handed.pop(thread_id, None))
         if claim is None:
             self._hinted.discard(thread_id)
             try:

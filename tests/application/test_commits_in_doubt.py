@@ -7,6 +7,7 @@ import random
 
 import pytest
 
+from tests.application.reader import Reader
 from tests.application.scripted_agent import echo
 from tests.application.virtual_time import virtual
 from tests.application.world import KEY, World, remembered, until
@@ -53,6 +54,22 @@ def test_an_accept_in_doubt_behind_a_running_turn_is_not_forgotten(applied: bool
         await world.check()
 
     scenario()
+
+
+@virtual
+async def test_readers_are_told_of_all_that_was_accepted_in_doubt_when_the_first_of_it_is_taken_up() -> None:
+    world = World()
+    node = await world.replica()
+    reader = Reader(await node.subscribe(KEY, cursor=0))
+    for name in ("first", "second"):
+        world.trouble.doubt("accept", applied=True)
+        with pytest.raises(CommitUnknown):
+            await node.say(name)
+    await until(lambda: node.agent.running == 1)
+    await reader.drain()
+    assert reader.users == ["request-first", "request-second"]
+    await node.ended()
+    reader.close()
 
 
 @both
@@ -159,6 +176,7 @@ async def test_an_accept_that_is_cut_off_is_found_without_a_poll() -> None:
     first = asyncio.create_task(node.say("first"))
     await held.reached.wait()
     await node.say("second")
+    await asyncio.sleep(1)
     first.cancel()
     await asyncio.gather(first, return_exceptions=True)
     await node.ended()

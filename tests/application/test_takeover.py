@@ -13,6 +13,7 @@ from tests.application.world import KEY, LEASE_S, World, remembered, until
 from unbroken.application.deliveries import ShowReset
 from unbroken.domain.effects import SendMessage
 from unbroken.domain.ports.agent import Attempt
+from unbroken.domain.session import SessionKey
 
 
 async def long(attempt: Attempt) -> str:
@@ -169,6 +170,26 @@ async def test_a_session_that_comes_back_after_somebody_else_served_it_is_follow
     assert reader.log == await world.log()
     assert reader.texts() == {"request-third": "re: third!", "request-first": "re: first!"}
     reader.close()
+
+
+@virtual
+async def test_a_claim_that_went_stale_while_it_waited_for_a_slot_gives_way_to_the_newer_one() -> None:
+    world = World()
+    here, there = await world.replica("a", slots=1), await world.replica("b")
+    here.agent.script = long
+    await here.say("busy", SessionKey("ann", "demo", "another"))
+    await here.say("first")
+    await asyncio.sleep(LEASE_S + 1)
+    there.poll()
+    await asyncio.sleep(5)
+    assert await world.ends() == ["re: first!"]
+    await there.stop()
+    here.poll()
+    await here.say("second")
+    await here.ended()
+    assert [(claim.event.seq, claim.tries) for claim in here.agent.runs if claim.key == KEY] == [(2, 1)]
+    await world.check()
+    await here.stop()
 
 
 @virtual
