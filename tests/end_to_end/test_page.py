@@ -132,6 +132,36 @@ def test_a_reload_in_mid_answer_loses_and_doubles_nothing(serving: Serving, page
     assert answered(page) == final
 
 
+def test_a_socket_cut_in_mid_answer_is_resumed_where_the_text_ends(serving: Serving, page: Page, thread: str) -> None:
+    sockets: list[WebSocketRoute] = []
+    heard: list[list[str]] = []
+
+    def route(socket: WebSocketRoute) -> None:
+        server = socket.connect_to_server()
+        types: list[str] = []
+
+        def pass_on(message: str | bytes) -> None:
+            types.append(json.loads(message)["type"])
+            socket.send(message)
+
+        server.on_message(pass_on)
+        sockets.append(socket)
+        heard.append(types)
+
+    page.route_web_socket(re.compile("/api/chat/ws"), route)
+    page.goto(address(serving.server, thread))
+    say(page, SLOW)
+    for cuts in (1, 2, 3):
+        before = begun(page, letters=cuts * 40)
+        sockets[-1].close(code=CloseCode.RESTARTING)
+        wait_until(page, lambda number=cuts: len(sockets) > number)  # type: ignore[misc]
+        assert begun(page, letters=len(before) + 1).startswith(before)
+    final = answered(page)
+    page.reload()
+    assert answered(page) == final
+    assert [types.count("reset") for types in heard] == [1, 0, 0, 0, 0]
+
+
 def test_two_tabs_show_the_same(serving: Serving, page: Page, thread: str) -> None:
     other = page.context.new_page()
     for tab in (page, other):
