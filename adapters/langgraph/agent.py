@@ -12,6 +12,7 @@ from unbroken.adapters.langgraph.failures import agent_raised
 from unbroken.adapters.langgraph.habits import Habits
 from unbroken.adapters.langgraph.inputs import input_of
 from unbroken.adapters.langgraph.parked import answer_to, waits_for_someone
+from unbroken.adapters.langgraph.recent_heads import AttemptHead, RecentHeads
 from unbroken.adapters.langgraph.turn_run import DanglingToolCalls, Graph, TurnRun
 from unbroken.domain.errors import UnbrokenError
 from unbroken.domain.events import InputResponse
@@ -33,32 +34,38 @@ class LangGraphAgent(Agent):
         self.commit = commit
         self._checkpoints = checkpoints
         self._habits = Habits()
+        self._heads = RecentHeads()
 
     async def run(self, attempt: Attempt) -> Answer:
+        head = AttemptHead(self._checkpoints, attempt.claim, self._heads.get(attempt.claim))
+        self._heads.drop(attempt.claim)  # until this attempt has come to an answer
         try:
-            run = await self._repaired(attempt)
+            run = await self._repaired(attempt, head)
             attempt.gate.check()
-            return await run.answer()
+            answer = await run.answer()
         except (UnbrokenError, asyncio.CancelledError):
             raise
         except Exception as error:
             attempt.gate.check()
             raise agent_raised(error) from error
+        if head.head is not None:
+            self._heads.put(attempt.claim, head.head)
+        return answer
 
-    async def _repaired(self, attempt: Attempt) -> TurnRun:
+    async def _repaired(self, attempt: Attempt, head: AttemptHead) -> TurnRun:
         """A message that follows unanswered tool calls (it came instead of the answer to a question) is found out
         before any node runs; the run then begins anew, with results for those calls."""
         try:
-            return await self._run(attempt, ())
+            return await self._run(attempt, head, ())
         except DanglingToolCalls as dangling:
-            return await self._run(attempt, dangling.repairs)
+            return await self._run(attempt, head, dangling.repairs)
 
-    async def _run(self, attempt: Attempt, repairs: Sequence[BaseMessage]) -> TurnRun:
+    async def _run(self, attempt: Attempt, head: AttemptHead, repairs: Sequence[BaseMessage]) -> TurnRun:
         claim = attempt.claim
         attempt.gate.check()
         if claim.head:
             raise_clock_above(claim.head)
-        run = TurnRun(self.graph, self._checkpoints, attempt, self._habits)
+        run = TurnRun(self.graph, head, attempt, self._habits)
         if claim.resumes:
             await run.resume(commits=self._commits)
         elif isinstance(claim.event.body, InputResponse):

@@ -16,11 +16,12 @@ from unbroken.adapters.langgraph.effects import effect_channels, node_effects
 from unbroken.adapters.langgraph.habits import Habits
 from unbroken.adapters.langgraph.messages import as_dict, mend, spoken, token_usage, unanswered_tool_calls
 from unbroken.adapters.langgraph.parked import questions_of, stands_still
+from unbroken.adapters.langgraph.recent_heads import AttemptHead
 from unbroken.adapters.langgraph.saver import StagingSaver
 from unbroken.adapters.langgraph.token_tap import TokenTap
+from unbroken.domain.checkpoints import StateChange
 from unbroken.domain.live_stream import join_messages
 from unbroken.domain.ports.agent import Attempt
-from unbroken.domain.ports.checkpoints import Checkpoints
 from unbroken.domain.turn import Answer
 
 Graph = CompiledStateGraph[Any, Any, Any, Any]
@@ -39,9 +40,10 @@ class DanglingToolCalls(Exception):
 
 
 class TurnRun:
-    def __init__(self, graph: Graph, checkpoints: Checkpoints, attempt: Attempt, habits: Habits) -> None:
+    def __init__(self, graph: Graph, checkpoints: AttemptHead, attempt: Attempt, habits: Habits) -> None:
         claim = attempt.claim
         self.attempt = attempt
+        self._head = checkpoints
         self.saver = StagingSaver(checkpoints, claim.key.thread_id, head=claim.head, gate=attempt.gate)
         self.graph: Graph = graph.copy(update={"checkpointer": self.saver})
         self.tap = TokenTap(attempt, habits)
@@ -87,7 +89,7 @@ class TurnRun:
                     self._check_history(item)
                     self._settle(item, previous)
                     if commits and self._divides(item, previous):
-                        await self.attempt.commit_superstep(self.saver.take())
+                        await self.attempt.commit_superstep(self._take())
                 previous = item
 
     @property
@@ -103,11 +105,16 @@ class TurnRun:
         return Answer(
             text=join_messages([spoken(message) for message in new]),
             content=[as_dict(message) for message in new],
-            state=self.saver.take(),
+            state=self._take(),
             questions=questions,
             effects=node_effects(collected),
             token_usage=token_usage(new),
         )
+
+    def _take(self) -> StateChange:
+        change = self.saver.take()
+        self._head.advance(change)
+        return change
 
     def _begin(self, item: Item, *, given: bool) -> None:
         """The first checkpoint: the head that a resume starts from, or the input before the graph has read it."""

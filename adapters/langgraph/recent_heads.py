@@ -1,0 +1,123 @@
+"""The last head of each session that ran here, so that its next turn need not read it back (design: "cached head").
+
+A checkpoint never changes, but writes may come to stand beside it. So a remembered head counts only while the claim
+names it under the epoch it was made in: until then nobody else can have written to the session.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import msgspec
+from langgraph.checkpoint.base import writes_sort_key
+
+from unbroken.domain.checkpoints import ROOT, StateChange, StoredCheckpoint
+from unbroken.domain.ports.checkpoints import Checkpoints
+from unbroken.domain.session import Claim
+
+MAX_BYTES: Final = 64 << 20
+
+
+class RecentHeads:
+    """Bounded by the size of what it holds, in bytes; the least recently used head goes first."""
+
+    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._heads: OrderedDict[str, tuple[int, StoredCheckpoint, int]] = OrderedDict()
+
+    def get(self, claim: Claim) -> StoredCheckpoint | None:
+        held = self._heads.get(claim.key.thread_id)
+        if held is None:
+            return None
+        epoch, head, _ = held
+        if epoch != claim.epoch or head.row.checkpoint_id != claim.head:
+            return None
+        self._heads.move_to_end(claim.key.thread_id)
+        return head
+
+    def put(self, claim: Claim, head: StoredCheckpoint) -> None:
+        """Remember what the commit under way will make the head; `get` finds out whether it did."""
+        self.drop(claim)
+        size = _size(head)
+        self._heads[claim.key.thread_id] = (claim.epoch, head, size)
+        self._bytes += size
+        while self._bytes > self._max_bytes:
+            self._bytes -= self._heads.popitem(last=False)[1][2]
+
+    def drop(self, claim: Claim) -> None:
+        held = self._heads.pop(claim.key.thread_id, None)
+        if held is not None:
+            self._bytes -= held[2]
+
+
+class AttemptHead(Checkpoints):
+    """Reads for one attempt: the root head from memory if it is known, everything else from the store.
+
+    Follows the head through the attempt's commits: a new checkpoint's blobs are its own and those of the head
+    before it, because a channel that did not change keeps its version.
+    """
+
+    def __init__(self, checkpoints: Checkpoints, claim: Claim, known: StoredCheckpoint | None) -> None:
+        self._checkpoints = checkpoints
+        self._thread_id = claim.key.thread_id
+        self._claimed = claim.head
+        self.head = known
+        """None: unknown, or empty."""
+        self._complete = known is not None or claim.head == ""
+
+    async def load(self, thread_id: str, checkpoint_ns: str, checkpoint_id: str | None) -> StoredCheckpoint | None:
+        if checkpoint_ns != ROOT:
+            return await self._checkpoints.load(thread_id, checkpoint_ns, checkpoint_id)
+        if self.head is not None and checkpoint_id == self.head.row.checkpoint_id:
+            return self.head
+        stored = await self._checkpoints.load(thread_id, checkpoint_ns, checkpoint_id)
+        if checkpoint_id == self._claimed and not self._complete:
+            self.head, self._complete = stored, True
+        return stored
+
+    def advance(self, change: StateChange) -> None:
+        """`change` is about to be committed."""
+        rows = [row for row in change.checkpoints if row.checkpoint_ns == ROOT]
+        writes = [write for write in change.writes if write.checkpoint_ns == ROOT]
+        if not rows and not writes:
+            return
+        if len(rows) != 1 or not self._complete or (ROOT, rows[0].checkpoint_id) not in change.heads:
+            self.head, self._complete = None, False
+            return
+        (row,) = rows
+        former = self.head.blobs if self.head is not None else ()
+        blobs = {(blob.channel, blob.version): blob for blob in (*former, *change.blobs) if blob.checkpoint_ns == ROOT}
+        versions: dict[str, Any] = msgspec.json.decode(row.checkpoint)["channel_versions"]
+        thread_blobs = (blobs.get((channel, str(version))) for channel, version in versions.items())
+        beside = [write for write in writes if write.checkpoint_id == row.checkpoint_id]
+        self.head = StoredCheckpoint(
+            thread_id=self._thread_id,
+            row=row,
+            blobs=tuple(blob for blob in thread_blobs if blob is not None),
+            writes=tuple(sorted(beside, key=lambda write: writes_sort_key(write.task_path, write.task_id, write.idx))),
+        )
+
+    async def history(
+        self,
+        thread_id: str | None,
+        checkpoint_ns: str | None,
+        *,
+        before: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        limit: int | None = None,
+    ) -> Sequence[StoredCheckpoint]:
+        return await self._checkpoints.history(thread_id, checkpoint_ns, before=before, metadata=metadata, limit=limit)
+
+    async def sends(self, thread_id: str, checkpoint_ns: str, checkpoint_id: str) -> Sequence[tuple[str, bytes]]:
+        return await self._checkpoints.sends(thread_id, checkpoint_ns, checkpoint_id)
+
+    async def put(self, thread_id: str, change: StateChange) -> None:
+        await self._checkpoints.put(thread_id, change)
+
+
+def _size(head: StoredCheckpoint) -> int:
+    blobs = sum(len(blob.blob or b"") for blob in head.blobs)
+    return len(head.row.checkpoint) + len(head.row.metadata) + blobs + sum(len(write.blob) for write in head.writes)
