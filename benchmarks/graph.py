@@ -1,7 +1,7 @@
 """The one graph that every server runs: a node that asks a model, a model that recites.
 
-`TOKENS`, `FIRST_S` and `GAP_S` in the environment: how many tokens a turn has, the pause before the first and
-between two of them.
+`TOKENS`, `FIRST_S` and `GAP_S` in the environment: how many tokens a turn has, and the pauses in seconds before the
+first and between two of them.
 """
 
 from __future__ import annotations
@@ -17,13 +17,17 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langgraph.graph import START, MessagesState, StateGraph
 
-TOKENS = int(os.environ.get("TOKENS", "64"))
-FIRST_S = float(os.environ.get("FIRST_S", "0"))
-GAP_S = float(os.environ.get("GAP_S", "0"))
-WORDS = [f"word{number} " for number in range(TOKENS)]
+
+def words(tokens: int) -> list[str]:
+    """What a turn of `tokens` tokens recites; each ends in the answer's only kind of space."""
+    return [f"word{number} " for number in range(tokens)]
 
 
 class RecitingModel(BaseChatModel):
+    tokens: int
+    first_s: float = 0.0
+    gap_s: float = 0.0
+
     @property
     def _llm_type(self) -> str:
         return "reciting"
@@ -35,7 +39,7 @@ class RecitingModel(BaseChatModel):
         run_manager: CallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> ChatResult:
-        return ChatResult(generations=[ChatGeneration(message=AIMessage("".join(WORDS)))])
+        return ChatResult(generations=[ChatGeneration(message=AIMessage("".join(words(self.tokens))))])
 
     async def _astream(
         self,
@@ -44,20 +48,26 @@ class RecitingModel(BaseChatModel):
         run_manager: AsyncCallbackManagerForLLMRun | None = None,
         **kwargs: Any,
     ) -> AsyncIterator[ChatGenerationChunk]:
-        if FIRST_S:
-            await asyncio.sleep(FIRST_S)
-        for word in WORDS:
+        pause_s = self.first_s
+        for word in words(self.tokens):
+            if pause_s:
+                await asyncio.sleep(pause_s)
             yield ChatGenerationChunk(message=AIMessageChunk(content=word))
-            if GAP_S:
-                await asyncio.sleep(GAP_S)
+            pause_s = self.gap_s
 
 
-MODEL = RecitingModel()
+def graph_of(model: RecitingModel) -> StateGraph[MessagesState, None, MessagesState, MessagesState]:
+    async def answer(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [await model.ainvoke(state["messages"])]}
+
+    return StateGraph(MessagesState).add_node("answer", answer).add_edge(START, "answer")
 
 
-async def answer(state: MessagesState) -> dict[str, Any]:
-    return {"messages": [await MODEL.ainvoke(state["messages"])]}
-
-
-builder = StateGraph(MessagesState).add_node("answer", answer).add_edge(START, "answer")
+builder = graph_of(
+    RecitingModel(
+        tokens=int(os.environ.get("TOKENS", "64")),
+        first_s=float(os.environ.get("FIRST_S", "0")),
+        gap_s=float(os.environ.get("GAP_S", "0")),
+    )
+)
 graph = builder.compile()

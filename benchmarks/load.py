@@ -1,7 +1,13 @@
 """The load: S sessions, each T turns one after another, in a process of its own.
 
-`python -m benchmarks.load URL SESSIONS TURNS direct|unbroken` waits for a line on stdin once it is connected, then runs
-and prints one JSON object: times in seconds, one entry a turn.
+`python -m benchmarks.load URL SESSIONS TURNS TOKENS direct|unbroken`, driven by lines on stdin:
+
+    → "connected"            every socket is open
+    ← any line, → figures    the turns are run; one JSON object, times in seconds
+    ← any line, exit         until then the sockets stay open, idle
+
+An answer that is not exactly what the model recites, a frame out of order or a turn that takes too long ends the
+process with an error: figures of a server that loses or doubles something are worth nothing.
 """
 
 from __future__ import annotations
@@ -11,29 +17,91 @@ import json
 import sys
 import time
 import uuid
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import uvloop
-from websockets.asyncio.client import connect
+from websockets.asyncio.client import ClientConnection, connect
+
+from benchmarks.graph import words
 
 CONNECTING_AT_ONCE = 50
+ACK_EVERY_S = 1.0
+TURN_LIMIT_S = 120.0
 
 
+class WrongAnswer(Exception):
+    """The server did not say what it must."""
+
+
+@dataclass
 class Figures:
-    def __init__(self) -> None:
-        self.first_token_s: list[float] = []
-        self.turn_s: list[float] = []
-        self.gaps_s: list[float] = []
-        self.frames = 0
-        self.bytes = 0
+    first_token_s: list[float] = field(default_factory=list)
+    """From sending the message to its first token; one a turn, like `turn_s`."""
+    turn_s: list[float] = field(default_factory=list)
+    gaps_s: list[float] = field(default_factory=list)
+    """Between tokens as they reach the client: tokens that share a frame are no time apart."""
+    frames: int = 0
+    bytes: int = 0
+    """Payload received, without the framing of WebSocket and TCP."""
+
+
+class Answer:
+    """One turn as a client sees it: takes frames until the final one, and holds them to what was asked."""
+
+    def __init__(self, request_id: str, expected: str, *, accepts: bool) -> None:
+        self.request_id = request_id
+        self._expected = expected
+        self._accepts = accepts
+        self._accepted = not accepts
+        self.text = ""
+        self.ended = False
+        self.cursor: int | None = None
+
+    def take(self, frame: dict[str, Any]) -> int:
+        """Returns how many tokens it brought. Raises WrongAnswer."""
+        kind = frame["type"]
+        if frame.get("requestId", self.request_id) != self.request_id:
+            raise WrongAnswer(f"a {kind} of another request: {frame}")
+        if not self._accepted and kind != "accepted":
+            raise WrongAnswer(f"a {kind} before the receipt: {frame}")
+        match kind:
+            case "accepted":
+                self._accepted = True
+            case "reset":
+                self.text = ""
+            case "token":
+                self._in_place(frame)
+                self.text += frame["value"]
+                return str(frame["value"]).count(" ")
+            case "final":
+                self._complete(frame)
+            case "user":
+                pass
+            case _:
+                raise WrongAnswer(f"an unexpected frame: {frame}")
+        return 0
+
+    def _in_place(self, frame: dict[str, Any]) -> None:
+        if self._accepts and frame["offset"] != len(self.text):
+            raise WrongAnswer(f"a token at {frame['offset']}, {len(self.text)} characters are shown")
+
+    def _complete(self, frame: dict[str, Any]) -> None:
+        if not self.text == frame["message"] == self._expected:
+            raise WrongAnswer(f"shown {self.text!r}, final {frame['message']!r}, expected {self._expected!r}")
+        self.ended = True
+        self.cursor = frame["cursor"] if self._accepts else None
 
 
 class Session:
-    def __init__(self, url: str, turns: int, acknowledges: bool, figures: Figures) -> None:
+    """One socket with a thread of its own. `accepts`: the server sends receipts and cursors, and wants them back."""
+
+    def __init__(self, url: str, turns: int, expected: str, figures: Figures, *, accepts: bool) -> None:
         self.thread = uuid.uuid4().hex
-        self._url = f"{url}?threadId={self.thread}" + ("&cursor=0" if acknowledges else "")
+        self._url = f"{url}?threadId={self.thread}" + ("&cursor=0" if accepts else "")
         self._turns = turns
-        self._acknowledges = acknowledges
+        self._expected = expected
+        self._accepts = accepts
         self._figures = figures
         self._acked_at = 0.0
 
@@ -44,56 +112,66 @@ class Session:
             connected.release()
             await go.wait()
             for number in range(self._turns):
-                await self._turn(socket, f"{self.thread}-{number}")
+                async with asyncio.timeout(TURN_LIMIT_S):
+                    await self._turn(socket, Answer(f"{self.thread}-{number}", self._expected, accepts=self._accepts))
+            connected.release()
+            await socket.wait_closed()
+            raise WrongAnswer("the server closed an idle socket")
 
-    async def _turn(self, socket: Any, request_id: str) -> None:
-        began = last = time.perf_counter()
-        first = True
-        await socket.send(json.dumps({"type": "message", "requestId": request_id, "content": "Recite, please."}))
-        while True:
-            data = await socket.recv()
+    async def _turn(self, socket: ClientConnection, answer: Answer) -> None:
+        figures = self._figures
+        began = now = last = time.perf_counter()
+        await socket.send(json.dumps({"type": "message", "requestId": answer.request_id, "content": "Recite, please."}))
+        while not answer.ended:
+            data = await socket.recv(decode=False)
             now = time.perf_counter()
-            self._figures.frames += 1
-            self._figures.bytes += len(data)
-            frame = json.loads(data)
-            match frame["type"]:
-                case "token" if first:
-                    first = False
-                    self._figures.first_token_s.append(now - began)
-                case "token":
-                    self._figures.gaps_s.append(now - last)
-                case "final":
-                    self._figures.turn_s.append(now - began)
-                    if first:
-                        self._figures.first_token_s.append(now - began)
-                    await self._ack(socket, frame, now)
-                    return
-                case "error":
-                    raise RuntimeError(f"the server answered {data!r}")
-            last = now
-
-    async def _ack(self, socket: Any, frame: dict[str, Any], now: float) -> None:
-        if self._acknowledges and now - self._acked_at > 1.0:
+            figures.frames += 1
+            figures.bytes += len(data)
+            shown = bool(answer.text)
+            tokens = answer.take(json.loads(data))
+            if tokens:
+                (figures.gaps_s if shown else figures.first_token_s).append(now - last)
+                figures.gaps_s += [0.0] * (tokens - 1)
+                last = now
+        figures.turn_s.append(now - began)
+        if answer.cursor is not None and now - self._acked_at > ACK_EVERY_S:
             self._acked_at = now
-            await socket.send(json.dumps({"type": "ack", "cursor": frame["cursor"]}))
+            await socket.send(json.dumps({"type": "ack", "cursor": answer.cursor}))
 
 
-async def main(url: str, sessions: int, turns: int, protocol: str) -> None:
+async def main(url: str, sessions: int, turns: int, tokens: int, *, accepts: bool) -> None:
     figures = Figures()
-    connecting, connected, go = asyncio.Semaphore(CONNECTING_AT_ONCE), asyncio.Semaphore(0), asyncio.Event()
+    connecting, ready, go = asyncio.Semaphore(CONNECTING_AT_ONCE), asyncio.Semaphore(0), asyncio.Event()
+    expected = "".join(words(tokens))
+    orders = await _orders()
     async with asyncio.TaskGroup() as group:
-        for _ in range(sessions):
-            session = Session(url, turns, protocol == "unbroken", figures)
-            group.create_task(session.run(connecting, connected, go))
-        for _ in range(sessions):
-            await connected.acquire()
+        running = [
+            group.create_task(Session(url, turns, expected, figures, accepts=accepts).run(connecting, ready, go))
+            for _ in range(sessions)
+        ]
+        await _all(ready, sessions)
         print("connected", flush=True)
-        await asyncio.to_thread(sys.stdin.readline)
+        await orders.readline()
         began = time.perf_counter()
         go.set()
-    took = time.perf_counter() - began
-    print(json.dumps({"took_s": took, **vars(figures)}), flush=True)
+        await _all(ready, sessions)
+        print(json.dumps({"took_s": time.perf_counter() - began, **asdict(figures)}), flush=True)
+        await orders.readline()
+        for task in running:
+            task.cancel()
+
+
+async def _orders() -> asyncio.StreamReader:
+    reader = asyncio.StreamReader()
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    return reader
+
+
+async def _all(ready: asyncio.Semaphore, sessions: int) -> None:
+    for _ in range(sessions):
+        await ready.acquire()
 
 
 if __name__ == "__main__":
-    uvloop.run(main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]))
+    address, how_many, each, long, protocol = sys.argv[1:]
+    uvloop.run(main(address, int(how_many), int(each), int(long), accepts=protocol == "unbroken"))

@@ -1,48 +1,76 @@
-"""What a run costs the machine: CPU of process trees, and PostgreSQL's own counters."""
+"""What a run costs the machine: CPU and memory of process trees, and PostgreSQL's own counters."""
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import asdict, dataclass
+from typing import Final
 
 import asyncpg
 import psutil
 
+SYNCS_IN_IO_SINCE: Final = 180000
+"""From PostgreSQL 18 on, pg_stat_io counts what pg_stat_wal counted before."""
+BACKENDS_GONE_S: Final = 20.0
+
+COUNTERS: Final = """
+SELECT (SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()) AS transactions,
+    wal_records, wal_fpi AS wal_full_pages, wal_bytes::bigint, {syncs} AS wal_syncs
+FROM pg_stat_wal
+"""
+SYNCS_IN_IO: Final = "(SELECT coalesce(sum(fsyncs), 0)::bigint FROM pg_stat_io WHERE object = 'wal')"
+OTHER_BACKENDS: Final = """
+SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
+"""
+
 
 @dataclass(frozen=True)
-class Costs:
-    server_cpu_s: float
-    postgres_cpu_s: float
+class Counters:
+    """PostgreSQL's since it began: of all databases together, but for the transactions."""
+
     transactions: int
-    wal_bytes: int
+    """Of the database asked."""
     wal_records: int
+    wal_full_pages: int
+    wal_bytes: int
     wal_syncs: int
 
-    def since(self, before: Costs) -> Costs:
+    def since(self, before: Counters) -> Counters:
         earlier = asdict(before)
-        return Costs(**{name: value - earlier[name] for name, value in asdict(self).items()})
+        return Counters(**{name: value - earlier[name] for name, value in asdict(self).items()})
+
+
+async def counters(connection: asyncpg.Connection) -> Counters:
+    """Exact, once every other client has left: a backend that commits often reports what it did at most once a
+    second, one that then falls idle ten seconds later, and each when it ends."""
+    async with asyncio.timeout(BACKENDS_GONE_S):
+        while await connection.fetchval(OTHER_BACKENDS):  # noqa: ASYNC110 - the database has no event for it
+            await asyncio.sleep(0.05)
+    await connection.execute("SELECT pg_stat_force_next_flush()")
+    version = await connection.fetchval("SELECT current_setting('server_version_num')::int")
+    syncs = SYNCS_IN_IO if version >= SYNCS_IN_IO_SINCE else "wal_sync"
+    row = await connection.fetchrow(COUNTERS.format(syncs=syncs))
+    assert row is not None
+    return Counters(**row)
 
 
 def cpu_s(pid: int) -> float:
-    """Of the process and its living descendants, in seconds."""
+    """Of the process, its living descendants and those of them that have ended, in seconds."""
     try:
         root = psutil.Process(pid)
-        times = [process.cpu_times() for process in (root, *root.children(recursive=True))]
+        tree = [root, *root.children(recursive=True)]
     except psutil.NoSuchProcess:
         return 0.0
-    return float(sum(each.user + each.system for each in times))
+    return sum(_spent_s(process) for process in tree)
 
 
-async def costs(database_url: str, server_pid: int, postgres_pid: int) -> Costs:
-    """Counters since the servers began. PostgreSQL 18: its WAL syncs are in `pg_stat_io`."""
-    connection = await asyncpg.connect(database_url)
+def _spent_s(process: psutil.Process) -> float:
     try:
-        await connection.execute("SELECT pg_stat_force_next_flush()")
-        transactions = await connection.fetchval("SELECT sum(xact_commit)::bigint FROM pg_stat_database")
-        wal = await connection.fetchrow("SELECT wal_bytes::bigint, wal_records FROM pg_stat_wal")
-        syncs = await connection.fetchval(
-            "SELECT coalesce(sum(fsyncs), 0)::bigint FROM pg_stat_io WHERE object = 'wal'"
-        )
-    finally:
-        await connection.close()
-    assert wal is not None
-    return Costs(cpu_s(server_pid), cpu_s(postgres_pid), transactions, wal["wal_bytes"], wal["wal_records"], syncs)
+        times = process.cpu_times()
+    except psutil.NoSuchProcess:  # its parent has it now, if it ended between two looks
+        return 0.0
+    return float(times.user + times.system + times.children_user + times.children_system)
+
+
+def resident_bytes(pid: int) -> int:
+    return int(psutil.Process(pid).memory_info().rss)

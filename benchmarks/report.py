@@ -2,66 +2,85 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from statistics import median
-from typing import Any, Self
+from typing import Self
 
-from benchmarks.measure import Costs
+from benchmarks.runs import Run, Setting
+from benchmarks.servers import KINDS
 
-BASELINE = "direct-memory"
+BASELINES = tuple(kind for kind in KINDS if kind != "unbroken")
 
 
-@dataclass
+@dataclass(frozen=True)
 class Measurement:
-    """One server, once. Times in milliseconds; costs a turn."""
+    """One server, once. Times in milliseconds; costs a turn, without what an idle run of equal length costs."""
 
     kind: str
+    round: int
+    shape: str
+    tokens: int
     sessions: int
     turns: int
-    tokens: int
-    shape: str
     turns_per_s: float
     first_token_p50: float
     first_token_p95: float
+    first_token_p99: float
     turn_p50: float
     turn_p95: float
     turn_p99: float
+    gap_p50: float
     gap_p99: float
     server_cpu: float
     postgres_cpu: float
     transactions: float
+    wal_records: float
+    wal_full_pages: float
     wal_bytes: float
     wal_syncs: float
     wire_bytes: float
+    frames: float
+    idle_transactions_per_s: float
+    ready_s: float
+    socket_kb: float
 
     @classmethod
-    def of(
-        cls, kind: str, sessions: int, turns: int, tokens: int, shape: str, figures: dict[str, Any], spent: Costs
-    ) -> Self:
-        count = sessions * turns
-        if len(figures["turn_s"]) != count:
-            raise RuntimeError(f"{kind}: {len(figures['turn_s'])} of {count} turns ended")
+    def of(cls, kind: str, number: int, setting: Setting, run: Run, idle: Run, idle_s: float) -> Self:
+        """`idle`: of a run of `idle_s` without turns. Raises RuntimeError if turns are missing."""
+        figures, count = run.figures, setting.sessions * setting.turns
+        if not len(figures["turn_s"]) == len(figures["first_token_s"]) == count:
+            raise RuntimeError(f"{kind}: {len(figures['turn_s'])} of {count} turns were measured")
+        counted = run.counted.since(idle.counted)
+        first, turn, gaps = (sorted(figures[name]) for name in ("first_token_s", "turn_s", "gaps_s"))
         return cls(
             kind=kind,
-            sessions=sessions,
-            turns=turns,
-            tokens=tokens,
-            shape=shape,
+            round=number,
+            shape=setting.shape,
+            tokens=setting.tokens,
+            sessions=setting.sessions,
+            turns=setting.turns,
             turns_per_s=count / figures["took_s"],
-            first_token_p50=quantile_ms(figures["first_token_s"], 0.5),
-            first_token_p95=quantile_ms(figures["first_token_s"], 0.95),
-            turn_p50=quantile_ms(figures["turn_s"], 0.5),
-            turn_p95=quantile_ms(figures["turn_s"], 0.95),
-            turn_p99=quantile_ms(figures["turn_s"], 0.99),
-            gap_p99=quantile_ms(figures["gaps_s"], 0.99),
-            server_cpu=spent.server_cpu_s / count * 1000,
-            postgres_cpu=spent.postgres_cpu_s / count * 1000,
-            transactions=spent.transactions / count,
-            wal_bytes=spent.wal_bytes / count,
-            wal_syncs=spent.wal_syncs / count,
+            first_token_p50=quantile_ms(first, 0.5),
+            first_token_p95=quantile_ms(first, 0.95),
+            first_token_p99=quantile_ms(first, 0.99),
+            turn_p50=quantile_ms(turn, 0.5),
+            turn_p95=quantile_ms(turn, 0.95),
+            turn_p99=quantile_ms(turn, 0.99),
+            gap_p50=quantile_ms(gaps, 0.5),
+            gap_p99=quantile_ms(gaps, 0.99),
+            server_cpu=(run.server_cpu_s - idle.server_cpu_s) / count * 1000,
+            postgres_cpu=(run.postgres_cpu_s - idle.postgres_cpu_s) / count * 1000,
+            transactions=counted.transactions / count,
+            wal_records=counted.wal_records / count,
+            wal_full_pages=counted.wal_full_pages / count,
+            wal_bytes=counted.wal_bytes / count,
+            wal_syncs=counted.wal_syncs / count,
             wire_bytes=figures["bytes"] / count,
+            frames=figures["frames"] / count,
+            idle_transactions_per_s=idle.counted.transactions / idle_s,
+            ready_s=run.ready_s,
+            socket_kb=run.socket_bytes / 1024,
         )
 
     @property
@@ -73,61 +92,96 @@ class Measurement:
             f"{self.kind:16} {self.shape}, {self.tokens} tokens, {self.sessions:4} sessions: "
             f"{self.turns_per_s:7.1f} turns/s, first token {self.first_token_p50:7.2f} ms, "
             f"turn {self.turn_p50:7.2f} ms, {self.server_cpu:5.2f} + {self.postgres_cpu:4.2f} ms of CPU, "
-            f"{self.transactions:4.2f} transactions"
+            f"{self.transactions:5.2f} transactions"
         )
 
 
-def quantile_ms(values: Sequence[float], share: float) -> float:
-    """By nearest rank. 0 of nothing."""
-    if not values:
-        return 0.0
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000
+def quantile_ms(ordered: Sequence[float], share: float) -> float:
+    """Of ascending seconds, by nearest rank. 0 of nothing."""
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))] * 1000 if ordered else 0.0
 
 
-COLUMNS: list[tuple[str, Callable[[Measurement], float], str]] = [
-    ("turns/s", lambda one: one.turns_per_s, "{:.0f}"),
-    ("first token p50 ms", lambda one: one.first_token_p50, "{:.2f}"),
-    ("p95", lambda one: one.first_token_p95, "{:.2f}"),
-    ("turn p50 ms", lambda one: one.turn_p50, "{:.2f}"),
-    ("p95", lambda one: one.turn_p95, "{:.2f}"),
-    ("p99", lambda one: one.turn_p99, "{:.2f}"),
-    ("gap p99 ms", lambda one: one.gap_p99, "{:.2f}"),
-    ("server CPU ms", lambda one: one.server_cpu, "{:.2f}"),
-    ("Postgres CPU ms", lambda one: one.postgres_cpu, "{:.2f}"),
-    ("transactions", lambda one: one.transactions, "{:.2f}"),
-    ("WAL syncs", lambda one: one.wal_syncs, "{:.2f}"),
-    ("WAL KB", lambda one: one.wal_bytes / 1024, "{:.1f}"),
-    ("wire KB", lambda one: one.wire_bytes / 1024, "{:.1f}"),
+COLUMNS: list[tuple[str, Callable[[Measurement], float], int, bool]] = [
+    # title, figure, decimals, whether its spread is shown
+    ("turns/s", lambda one: one.turns_per_s, 0, True),
+    ("first token p50 ms", lambda one: one.first_token_p50, 2, True),
+    ("p95", lambda one: one.first_token_p95, 2, False),
+    ("p99", lambda one: one.first_token_p99, 2, False),
+    ("turn p50 ms", lambda one: one.turn_p50, 2, True),
+    ("p95", lambda one: one.turn_p95, 2, False),
+    ("p99", lambda one: one.turn_p99, 2, False),
+    ("gap p50 ms", lambda one: one.gap_p50, 2, False),
+    ("p99", lambda one: one.gap_p99, 2, False),
+    ("server CPU ms", lambda one: one.server_cpu, 2, True),
+    ("Postgres CPU ms", lambda one: one.postgres_cpu, 2, True),
+    ("transactions", lambda one: one.transactions, 2, False),
+    ("WAL syncs", lambda one: one.wal_syncs, 2, False),
+    ("WAL records", lambda one: one.wal_records, 1, False),
+    ("WAL KB", lambda one: one.wal_bytes / 1024, 1, False),
+    ("wire KB", lambda one: one.wire_bytes / 1024, 1, False),
+    ("frames", lambda one: one.frames, 1, False),
+    ("socket KB", lambda one: one.socket_kb, 0, False),
+    ("ready s", lambda one: one.ready_s, 1, False),
 ]
 
 
-def table(measurements: Sequence[Measurement]) -> str:
-    """Markdown: per setting one row a server, medians over its rounds, and turns/s as a ratio to direct-memory's in
-    the same round (median, least to greatest). Costs are per turn."""
-    blocks = []
-    for setting, found in groupby(sorted(measurements, key=lambda one: one.setting), key=lambda one: one.setting):
+def by_setting(measurements: Sequence[Measurement]) -> Iterator[tuple[str, list[Measurement]]]:
+    """(title, measurements) in the order in which they were made."""
+    for setting in dict.fromkeys(one.setting for one in measurements):
         shape, tokens, sessions = setting
-        of_setting = list(found)
-        names = [name for name, _, _ in COLUMNS]
-        lines = [
-            f"**{sessions} sessions, {tokens} tokens, {shape}**",
-            "",
-            "| server | " + " | ".join(names) + f" | turns/s ÷ {BASELINE} |",
-            "|---" * (len(names) + 2) + "|",
-        ]
-        for kind in dict.fromkeys(one.kind for one in measurements):
-            rounds = [one for one in of_setting if one.kind == kind]
-            if rounds:
-                cells = [form.format(median(figure(one) for one in rounds)) for _, figure, form in COLUMNS]
-                lines.append(f"| {kind} | " + " | ".join(cells) + f" | {_ratio(rounds, of_setting)} |")
-        blocks.append("\n".join(lines))
+        yield f"{sessions} sessions, {tokens} tokens, {shape}", [one for one in measurements if one.setting == setting]
+
+
+def table(measurements: Sequence[Measurement]) -> str:
+    """Markdown: per setting one row a server, medians over its rounds (least to greatest), costs a turn; then the
+    ratios."""
+    blocks = []
+    for title, found in by_setting(measurements):
+        kinds = list(dict.fromkeys(one.kind for one in found))
+        lines = [f"**{title}**", "", _row("server", [title for title, _, _, _ in COLUMNS])]
+        lines.append("|---" * (len(COLUMNS) + 1) + "|")
+        for kind in kinds:
+            rounds = [one for one in found if one.kind == kind]
+            cells = [
+                spread([figure(one) for one in rounds], decimals, shown=shown) for _, figure, decimals, shown in COLUMNS
+            ]
+            lines.append(_row(kind, cells))
+        blocks.append("\n".join([*lines, "", *_ratio_rows(kinds, found)]))
     return "\n\n".join(blocks)
 
 
-def _ratio(rounds: Sequence[Measurement], of_setting: Sequence[Measurement]) -> str:
-    baseline = [one.turns_per_s for one in of_setting if one.kind == BASELINE]
-    ratios = [one.turns_per_s / base for one, base in zip(rounds, baseline, strict=False)]
-    if not ratios:
-        return ""
-    return f"{median(ratios):.2f} ({min(ratios):.2f}–{max(ratios):.2f})"
+RATIOS: list[tuple[str, Callable[[Measurement], float]]] = [
+    ("turns/s", lambda one: one.turns_per_s),
+    ("first token p50", lambda one: one.first_token_p50),
+    ("first token p95", lambda one: one.first_token_p95),
+]
+
+
+def _ratio_rows(kinds: Sequence[str], found: Sequence[Measurement]) -> list[str]:
+    baselines = [kind for kind in BASELINES if kind in kinds]
+    titles = [f"{title} ÷ {kind}'s" for title, _ in RATIOS for kind in baselines]
+    lines = [_row("server", titles), "|---" * (len(titles) + 1) + "|"]
+    for kind in kinds:
+        cells = [spread(ratios(found, kind, base, figure), 2) for _, figure in RATIOS for base in baselines]
+        lines.append(_row(kind, cells))
+    return lines if baselines else []
+
+
+def ratios(
+    found: Sequence[Measurement], kind: str, baseline: str, figure: Callable[[Measurement], float]
+) -> list[float]:
+    """One for each round in which both were measured: the machine's mood cancels out."""
+    bases = {one.round: figure(one) for one in found if one.kind == baseline}
+    return [figure(one) / bases[one.round] for one in found if one.kind == kind and bases.get(one.round)]
+
+
+def spread(values: Sequence[float], decimals: int, *, shown: bool = True) -> str:
+    """The median, and in brackets the least and the greatest."""
+    if not values:
+        return "–"
+    middle = f"{median(values):.{decimals}f}"
+    return f"{middle} ({min(values):.{decimals}f}–{max(values):.{decimals}f})" if shown and len(values) > 1 else middle
+
+
+def _row(name: str, cells: Sequence[str]) -> str:
+    return f"| {name} | " + " | ".join(cells) + " |"

@@ -7,14 +7,16 @@ import os
 import signal
 import socket
 import sys
+import time
 import urllib.request
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 KINDS = ("direct-memory", "direct-postgres", "direct-exit", "unbroken")
 READY_S = 60.0
+STOPPED_S = 15.0
 
 
 @dataclass(frozen=True)
@@ -22,15 +24,28 @@ class Server:
     kind: str
     pid: int
     url: str
+    ready_s: float
+    """From its start to its first answer over HTTP."""
 
     @property
     def protocol(self) -> str:
         return "unbroken" if self.kind == "unbroken" else "direct"
 
 
+def pin(cores: set[int]) -> None:
+    """Keep this process, and what it starts, to `cores`; where the system cannot, or they are none, do nothing."""
+    if cores and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cores)
+
+
 @asynccontextmanager
-async def server(kind: str, database_url: str, environment: dict[str, str], log: Path) -> AsyncIterator[Server]:
-    """Start one of KINDS on a free port, and stop it at the end. Raises RuntimeError with its log's path."""
+async def server(
+    kind: str, database_url: str, environment: Mapping[str, str], log: Path, cores: frozenset[int] = frozenset()
+) -> AsyncIterator[Server]:
+    """Start one of KINDS on a free port of loopback and on `cores`; at the end stop it, the hard way if need be.
+
+    Raises RuntimeError with its log's path.
+    """
     port = _free_port()
     command = [sys.executable, "-m"]
     if kind == "unbroken":
@@ -38,20 +53,17 @@ async def server(kind: str, database_url: str, environment: dict[str, str], log:
     else:
         command += ["benchmarks.direct", kind.removeprefix("direct-"), str(port)]
     given = os.environ | environment | {"DATABASE_URL": database_url, "UNBROKEN_LOG_LEVEL": "warning"}
+    began = time.perf_counter()
     with log.open("ab") as output:
-        process = await asyncio.create_subprocess_exec(*command, env=given, stdout=output, stderr=output)
+        process = await asyncio.create_subprocess_exec(
+            *command, env=given, stdout=output, stderr=output, preexec_fn=lambda: pin(set(cores))
+        )
     try:
         await _ready(process, port, log)
         path = "/api/chat/ws" if kind == "unbroken" else "/ws"
-        yield Server(kind, process.pid, f"ws://127.0.0.1:{port}{path}")
+        yield Server(kind, process.pid, f"ws://127.0.0.1:{port}{path}", time.perf_counter() - began)
     finally:
-        if process.returncode is None:
-            process.send_signal(signal.SIGTERM)
-            try:
-                await asyncio.wait_for(process.wait(), 15)
-            except TimeoutError:
-                process.kill()
-                await process.wait()
+        await _stop(process)
 
 
 async def _ready(process: asyncio.subprocess.Process, port: int, log: Path) -> None:
@@ -62,8 +74,18 @@ async def _ready(process: asyncio.subprocess.Process, port: int, log: Path) -> N
             await asyncio.to_thread(urllib.request.urlopen, f"http://127.0.0.1:{port}/", timeout=2)
             return
         except OSError:
-            await asyncio.sleep(0.1)
+            await asyncio.sleep(0.05)
     raise RuntimeError(f"a server did not start; its log is {log}")
+
+
+async def _stop(process: asyncio.subprocess.Process) -> None:
+    if process.returncode is None:
+        process.send_signal(signal.SIGTERM)
+        try:
+            await asyncio.wait_for(process.wait(), STOPPED_S)
+        except TimeoutError:
+            process.kill()
+            await process.wait()
 
 
 def _free_port() -> int:

@@ -1,0 +1,135 @@
+"""One run: a fresh server, the load against it, and what both of them found."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+
+from benchmarks.measure import Counters, counters, cpu_s, resident_bytes
+from benchmarks.servers import Server, server
+
+SETTLE_S = 1.2
+"""Delivery marks are written once a second: the last ones belong to the run."""
+LOAD_LIMIT_S = 600.0
+SHAPES = {"no delay": (0.0, 0.0), "streaming": (0.1, 0.01)}
+"""Pauses of the model in seconds: before the first token, and between two."""
+
+
+@dataclass(frozen=True)
+class Setting:
+    shape: str
+    tokens: int
+    sessions: int
+    turns: int
+    """Of each session."""
+
+    @property
+    def environment(self) -> dict[str, str]:
+        first_s, gap_s = SHAPES[self.shape]
+        return {"TOKENS": str(self.tokens), "FIRST_S": str(first_s), "GAP_S": str(gap_s)}
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where runs happen."""
+
+    database_urls: Mapping[str, str]
+    """A database for each kind of server, so that none meets another's rows or tables."""
+    postgres_pid: int
+    logs: Path
+    server_cores: frozenset[int]
+    """Empty: wherever the system likes."""
+
+
+@dataclass(frozen=True)
+class Run:
+    figures: dict[str, Any]
+    """What the load recorded; without turns, of an idle run."""
+    counted: Counters
+    """From before the server's start to after its end."""
+    server_cpu_s: float
+    postgres_cpu_s: float
+    ready_s: float
+    socket_bytes: float
+    """Memory that one idle connection added to the server."""
+
+
+class Load:
+    """The load's process, connected and waiting."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        self._process = process
+        self._orders = process.stdin
+        self._output = process.stdout
+
+    async def run(self) -> dict[str, Any]:
+        """Run the turns. Raises RuntimeError if one did not end as it must; stderr says how."""
+        self._orders.write(b"go\n")
+        figures: dict[str, Any] = json.loads(await self.said())
+        return figures
+
+    async def said(self) -> bytes:
+        async with asyncio.timeout(LOAD_LIMIT_S):
+            line = await self._output.readline()
+        if not line:
+            raise RuntimeError("the load ended early")
+        return line
+
+    async def end(self) -> None:
+        if self._process.returncode is None:
+            self._process.kill()
+        await self._process.wait()
+
+
+@asynccontextmanager
+async def connected(target: Server, setting: Setting) -> AsyncIterator[Load]:
+    numbers = [str(number) for number in (setting.sessions, setting.turns, setting.tokens)]
+    command = [sys.executable, "-m", "benchmarks.load", target.url, *numbers, target.protocol]
+    pipe = asyncio.subprocess.PIPE
+    load = Load(await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, limit=1 << 30))
+    try:
+        await load.said()
+        yield load
+    finally:
+        await load.end()
+
+
+async def run(kind: str, setting: Setting, place: Place, *, idle_s: float | None = None) -> Run:
+    """Against a server of this kind; `idle_s`: only connect, and be idle for so long.
+
+    Raises RuntimeError if the server or the load failed.
+    """
+    url, log = place.database_urls[kind], place.logs / f"{kind}.log"
+    reader = await asyncpg.connect(url)
+    try:
+        before = await counters(reader)
+        async with server(kind, url, setting.environment, log, place.server_cores) as target:
+            lonely_bytes = resident_bytes(target.pid)
+            async with connected(target, setting) as load:
+                await asyncio.sleep(SETTLE_S)
+                socket_bytes = (resident_bytes(target.pid) - lonely_bytes) / setting.sessions
+                server_cpu_s, postgres_cpu_s = cpu_s(target.pid), cpu_s(place.postgres_pid)
+                if idle_s is None:
+                    figures = await load.run()
+                else:
+                    await asyncio.sleep(idle_s)
+                    figures = {}
+                await asyncio.sleep(SETTLE_S)
+                server_cpu_s = cpu_s(target.pid) - server_cpu_s
+                postgres_cpu_s = cpu_s(place.postgres_pid) - postgres_cpu_s
+        counted = (await counters(reader)).since(before)
+    except RuntimeError as error:
+        raise RuntimeError(f"{kind}, {setting}: {error}; the server's log is {log}") from None
+    finally:
+        await reader.close()
+    return Run(figures, counted, server_cpu_s, postgres_cpu_s, target.ready_s, socket_bytes)
