@@ -118,8 +118,7 @@ def _check(frame: ClientFrame, limits: Limits) -> None:
         _check_content(frame.content, limits.content)
     elif isinstance(frame, RespondFrame):
         _check_text(frame.interrupt_id, "interruptId")
-        _check_value(frame.value, "value")
-        _check_length(_ENCODER.encode(frame.value), limits.content, "value")
+        _check_value(frame.value, limits.content, "value")
 
 
 def _check_content(content: Content, limit: int) -> None:
@@ -128,6 +127,7 @@ def _check_content(content: Content, limit: int) -> None:
         if not content.strip():
             raise BadFrame(ErrorCode.EMPTY, "content is empty", path="content")
         return
+    _check_value(content, limit, "content")
     for index, block in enumerate(content):
         kind = block.get("type")
         if not isinstance(kind, str):
@@ -135,8 +135,6 @@ def _check_content(content: Content, limit: int) -> None:
             raise BadFrame(ErrorCode.BAD_FRAME, message, path=f"content[{index}].type")
         if kind == "text" and not isinstance(block.get("text"), str):
             raise BadFrame(ErrorCode.BAD_FRAME, "a text block needs its `text`, a text", path=f"content[{index}].text")
-    _check_value(content, "content")
-    _check_length(_ENCODER.encode(content), limit, "content")
     if all(block["type"] == "text" and not block["text"].strip() for block in content):
         raise BadFrame(ErrorCode.EMPTY, "content is empty", path="content")
 
@@ -153,8 +151,13 @@ def _check_text(text: str, path: str) -> bytes:
     return text.encode()
 
 
-def _check_value(value: Any, path: str) -> None:
-    """No U+0000 and no deep nesting, found without recursion; numbers and surrogates the decoder has refused."""
+def _check_value(value: Any, limit: int, path: str) -> None:
+    """Its length before anything that is slow; then no U+0000 and no deep nesting, found without recursion. Numbers
+    and surrogates the decoder has refused."""
+    try:
+        _check_length(_ENCODER.encode(value), limit, path)
+    except RecursionError:
+        _refuse_depth(path)
     level = [value]
     for _ in range(MAX_DEPTH):
         following: list[Any] = []
@@ -169,7 +172,11 @@ def _check_value(value: Any, path: str) -> None:
         if not following:
             return
         level = following
-    raise BadFrame(ErrorCode.BAD_FRAME, f"{path} is nested deeper than {MAX_DEPTH}", path=path)
+    _refuse_depth(path)
+
+
+def _refuse_depth(path: str) -> NoReturn:
+    raise BadFrame(ErrorCode.BAD_FRAME, f"{path} is nested deeper than {MAX_DEPTH}", path=path) from None
 
 
 def _explain(frame: str, error: Exception) -> NoReturn:
