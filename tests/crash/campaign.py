@@ -23,20 +23,21 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from tests.checker.check import violations
+from tests.checker.history import Tables
+from tests.checker.sources import tables_of_postgres
 from tests.crash.faults import Fault, Kind, Plan
 from tests.crash.recordings import Recorder, Watch, log_of, shown_texts
+from tests.crash.talkers import PATIENCE_S, ProductTalker, StrangerTalker, Talker
 from tests.crash.verdict import broken_laws, nodes_run_again
 from tests.end_to_end.proxy import Proxy
 from tests.end_to_end.server import Server
 from tests.end_to_end.tables import StoredThread, read_thread
 from unbroken.adapters.postgres.embedded import EmbeddedPostgres
-from unbroken.entrypoints.client.backoff import Backoff
-from unbroken.entrypoints.client.connection import ChatClient
 
 AGENTS = ("one", "three", "turn")
 WORDS, PAUSE_S = 12, 0.03
 ANSWER_S = WORDS * PAUSE_S
-PATIENCE_S = 90.0
 PATIENT = {"UNBROKEN_MAX_TRIES": "50", "UNBROKEN_RETRY_BACKOFF_S": "0.1"}
 """Chance may hit one message often; how a message is given up is tested elsewhere."""
 
@@ -66,6 +67,7 @@ class Campaign:
         self._directory = directory
         self._node_log = directory / "nodes.jsonl"
         self._threads = {agent: f"{agent}-{plan.seed}" for agent in AGENTS}
+        self._talkers: dict[str, Talker] = {}
         self._sent: dict[str, dict[str, str]] = {agent: {} for agent in AGENTS}
 
     async def run(self) -> Outcome:
@@ -80,10 +82,11 @@ class Campaign:
             )
             with server:
                 threads, recorder = await self._talk(server, database)
+                tables = await tables_of_postgres(database.url)
                 assert server.stop() == 0, f"the server did not stop well: {server.said()[-3000:]}"
         finally:
             database.stop(immediate=True)
-        self._judge(threads, recorder)
+        self._judge(threads, tables, recorder)
         self.outcome.seconds = time.monotonic() - began
         return self.outcome
 
@@ -94,12 +97,11 @@ class Campaign:
             recorder = Recorder(self._directory, list(self._watches(server.url, through)))
             await asyncio.to_thread(recorder.start)
             stack.push_async_callback(asyncio.to_thread, recorder.stop)
-            talkers = {}
             for agent, thread in self._threads.items():
-                talker = ChatClient(through, thread, agent_id=agent, backoff=Backoff(cap_s=0.5))
-                talkers[agent] = await stack.enter_async_context(talker)
+                self._talkers[agent] = await stack.enter_async_context(self._talker(through, agent, thread))
+            plugs = _Plugs(server, proxy, database, self.outcome)
             for number, fault in enumerate(self.plan.faults(), 1):
-                await self._round(number, fault, talkers, _Plugs(server, proxy, database, self.outcome))
+                await self._round(number, fault, plugs)
             threads = {agent: await read_thread(database.url, thread) for agent, thread in self._threads.items()}
             await self._caught_up(threads, recorder)
         return threads, recorder
@@ -111,26 +113,29 @@ class Campaign:
             for name, url, acks in (("near", direct, False), ("far", through, True))
         ]
 
-    async def _round(self, number: int, fault: Fault, talkers: dict[str, ChatClient], plugs: _Plugs) -> None:
+    def _talker(self, url: str, agent: str, thread: str) -> Talker:
+        if agent == "one":
+            return ProductTalker(url, thread, agent)
+        return StrangerTalker(url, thread, agent, self._directory / f"{agent}-talker.jsonl")
+
+    async def _round(self, number: int, fault: Fault, plugs: _Plugs) -> None:
+        began = time.monotonic()
+        await asyncio.gather(plugs.pull(fault), *(self._conversation(number, fault, agent) for agent in AGENTS))
         self._tell(
-            f"{number:3} {fault.kind:7} at {fault.strikes_at * ANSWER_S:5.2f} s, "
-            f"second message at {fault.second_at * ANSWER_S:5.2f} s"
-        )
-        await asyncio.gather(
-            plugs.pull(fault),
-            *(self._conversation(number, fault, agent, talker) for agent, talker in talkers.items()),
+            f"{number:3} {fault.kind:7} at {fault.strikes_at * ANSWER_S:.2f} s, second message at "
+            f"{fault.second_at * ANSWER_S:.2f} s, all answered at {time.monotonic() - began:.2f} s"
         )
 
-    async def _conversation(self, number: int, fault: Fault, agent: str, talker: ChatClient) -> None:
-        first = await self._say(agent, talker, f"{agent} {number} a")
+    async def _conversation(self, number: int, fault: Fault, agent: str) -> None:
+        first = await self._say(agent, f"{number} a")
         await asyncio.sleep(fault.second_at * ANSWER_S)
-        second = await self._say(agent, talker, f"{agent} {number} b")
+        second = await self._say(agent, f"{number} b")
         for request_id in (first, second):
-            await talker.ended(request_id, timeout=PATIENCE_S)
+            await self._talkers[agent].ended(request_id)
 
-    async def _say(self, agent: str, talker: ChatClient, name: str) -> str:
-        text = f"{name} words={WORDS} pause={PAUSE_S}"
-        request_id = await talker.send(text)
+    async def _say(self, agent: str, name: str) -> str:
+        text = f"{agent} {name} words={WORDS} pause={PAUSE_S}"
+        request_id = await self._talkers[agent].say(text)
         self._sent[agent][request_id] = text
         return request_id
 
@@ -144,20 +149,25 @@ class Campaign:
                 return
             await asyncio.sleep(0.1)
 
-    def _judge(self, threads: dict[str, StoredThread], recorder: Recorder) -> None:
+    def _judge(self, threads: dict[str, StoredThread], tables: Tables, recorder: Recorder) -> None:
+        found = self.outcome.broken
+        lost = self.plan.kills + 3 * self.plan.restarts
         for agent, thread in threads.items():
             views = {name: recorder.lines(f"{agent}-{name}") for name in ("near", "far")}
-            self.outcome.broken += [f"{agent}: {law}" for law in broken_laws(thread, self._sent[agent], views)]
+            laws = [*broken_laws(thread, self._sent[agent], views), *self._talkers[agent].broken_laws(thread)]
+            if not len(thread.events) <= thread.run <= len(thread.events) + lost:
+                laws.append(f"I14: {thread.run} attempts at {len(thread.events)} events")
+            found += [f"{agent}: {law}" for law in laws]
             self.outcome.turns += len(thread.events)
             self.outcome.attempts += thread.run
             self.outcome.texts += sum(len(list(shown_texts(lines))) for lines in views.values())
         superstep, turn = ([event.id for event in threads[agent].events] for agent in ("three", "turn"))
-        self.outcome.broken += nodes_run_again(self._node_log, superstep)
+        found += nodes_run_again(self._node_log, superstep)
         self.outcome.run_again = len(nodes_run_again(self._node_log, turn))
-        lost = self.plan.kills + 3 * self.plan.restarts
-        for agent, thread in threads.items():
-            if not len(thread.events) <= thread.run <= len(thread.events) + lost:
-                self.outcome.broken.append(f"{agent}: {thread.run} attempts at {len(thread.events)} events")
+        watched = [f"{agent}-{name}" for agent in threads for name in ("near", "far")]
+        sockets = [socket for name in watched for socket in recorder.sockets(name)]
+        sockets += [socket for talker in self._talkers.values() for socket in talker.sockets()]
+        found += [str(violation) for violation in violations(sockets, tables, watched_to_the_end=watched)]
 
 
 class _Plugs(Struct):

@@ -28,7 +28,9 @@ class Plan(Struct, frozen=True):
 
     def faults(self) -> list[Fault]:
         random = Random(self.seed)
-        counts: dict[Kind, int] = {"kill": self.kills, "cut": self.cuts, "restart": self.restarts}
-        kinds = [kind for kind, count in counts.items() for _ in range(count)]
+        kinds = [kind for kind, count in self.counts().items() for _ in range(count)]
         random.shuffle(kinds)
         return [Fault(kind, random.uniform(0.0, 1.8), random.uniform(0.0, 0.8)) for kind in kinds]
+
+    def counts(self) -> dict[Kind, int]:
+        return {"kill": self.kills, "cut": self.cuts, "restart": self.restarts}

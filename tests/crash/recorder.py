@@ -30,7 +30,7 @@ async def record(order: list[dict[str, Any]], files: Sequence[TextIO]) -> None:
                 agent=view["agent"],
                 acks=view["acks"],
                 stays=True,
-                record=_writer(file),
+                record=writer_to(file),
             )
             await stack.enter_async_context(watcher)
         sys.stdout.write("recording\n")
@@ -38,7 +38,7 @@ async def record(order: list[dict[str, Any]], files: Sequence[TextIO]) -> None:
         await asyncio.to_thread(sys.stdin.read)
 
 
-def _writer(file: TextIO) -> Callable[[dict[str, Any]], None]:
+def writer_to(file: TextIO) -> Callable[[dict[str, Any]], None]:
     def write(line: dict[str, Any]) -> None:
         file.write(json.dumps({"at": time.time()} | line, ensure_ascii=False) + "\n")
 

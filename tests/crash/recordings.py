@@ -11,6 +11,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from tests.checker.history import Socket, read_trace
 from tests.end_to_end.server import ROOT, environment
 from tests.end_to_end.view import Frame, View
 
@@ -55,6 +56,10 @@ class Recorder:
             finally:
                 self._process.kill()
             assert self._process.returncode == 0, "the recorder failed"
+
+    def sockets(self, name: str) -> list[Socket]:
+        """The same as the checker reads it."""
+        return read_trace(self._files[name])
 
     def lines(self, name: str) -> list[dict[str, Any]]:
         """What one view wrote so far; a line half written is left for later."""

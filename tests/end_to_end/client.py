@@ -54,7 +54,10 @@ class Client:
         self._acks = acks and cursor is not None
         self._record = record
         self._said: dict[str, Frame] = {}
+        self._ever: set[str] = set()
         self._here: set[str] = set()
+        """Requests that were sent before any other socket over this one: their receipts come first on it."""
+        self._resending: set[asyncio.Task[None]] = set()
         self._socket: ClientConnection | None = None
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -74,8 +77,10 @@ class Client:
         if self._socket is not None:
             await self._socket.close()
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            tasks = [self._task, *self._resending]
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def say(self, content: Any, request_id: str | None = None) -> str:
         """Send a message; returns its request id. Without a socket it is sent at the next one, if we stay."""
@@ -86,8 +91,12 @@ class Client:
         return request_id
 
     async def send(self, frame: Mapping[str, Any]) -> None:
-        if "requestId" in frame:
-            self._here.add(frame["requestId"])
+        if self._socket is not None:
+            request_id = frame.get("requestId", "")
+            if request_id not in self._ever:
+                self._ever.add(request_id)
+                self._here.add(request_id)
+            self._record({"kind": "sent", "frame": frame})
         await self.send_raw(json.dumps(frame))
 
     async def send_raw(self, data: str | bytes) -> None:
@@ -174,4 +183,13 @@ class Client:
             self._record({"kind": "frame", "frame": frame, "shown": self.view.shown.get(frame.get("requestId", ""))})
             self._news.set()
             if self._acks and frame["type"] in DURABLE and "cursor" in frame:
-                await socket.send(json.dumps({"type": "ack", "cursor": frame["cursor"]}))
+                await self.send({"type": "ack", "cursor": frame["cursor"]})
+            if frame["type"] == "error" and frame["retryable"] and "cursor" not in frame and self._stays:
+                again = asyncio.create_task(self._again(frame["requestId"]))
+                self._resending.add(again)
+                again.add_done_callback(self._resending.discard)
+
+    async def _again(self, request_id: str) -> None:
+        """Refused for now: the same request once more, in a while."""
+        await asyncio.sleep(4 * PAUSE_S)
+        await self.send(self._said[request_id])

@@ -30,8 +30,17 @@ def serving(open_folder: Path, shared_server: Callable[[int], str]) -> Iterator[
     with psycopg.connect(admin_url, autocommit=True) as connection:
         connection.execute(f"CREATE DATABASE end_to_end TEMPLATE {TEMPLATE}".encode())
     database_url = on_database(admin_url, "end_to_end")
-    with Server(Path(tempfile.mkdtemp(prefix="serving-", dir=open_folder)), database_url=database_url) as server:
+    folder = Path(tempfile.mkdtemp(prefix="serving-", dir=open_folder))
+    with Server(folder, database_url=database_url, environment={"UNBROKEN_RETRY_BACKOFF_S": "0.05"}) as server:
         yield Serving(server, database_url)
+
+
+@pytest.fixture
+def folder(open_folder: Path) -> Path:
+    """For one test's own server."""
+    path = Path(tempfile.mkdtemp(prefix="end-to-end-", dir=open_folder))
+    path.chmod(0o755)
+    return path
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,14 +14,7 @@ from tests.end_to_end.server import Server
 from tests.end_to_end.tables import read_thread
 from tests.graphs.speech import is_speech
 
-SHORT, LONG = "words=20 pause=0.02", "words=60 pause=0.05"
-
-
-@pytest.fixture
-def folder(open_folder: Path) -> Path:
-    path = Path(tempfile.mkdtemp(prefix="stopping-", dir=open_folder))
-    path.chmod(0o755)
-    return path
+SHORT, LONG = "words=20 pause=0.02", "words=40 pause=0.03"
 
 
 @pytest.fixture
@@ -68,7 +60,7 @@ async def test_what_outlasts_the_grace_is_answered_by_the_next_start_in_a_higher
         assert [answer["attempt"] for answer in answers] == [2, 3]
         assert is_speech([("human", LONG)], answers[0]["message"])
         reset = next(frame for frame in client.view.frames if frame["type"] == "reset" and frame["attempt"] == 2)
-        assert reset["reason"] in {"retry", "takeover"}
+        assert reset["reason"] in {"retry", "takeover", "resync"}, "depending on who comes first"
 
 
 @pytest.mark.asyncio

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import secrets
+import signal
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
@@ -25,7 +27,8 @@ class Outage(ConnectionError):
 
 
 class ScriptedModel(BaseChatModel):
-    """`fail=3` raises after three words; `weigh 7` calls the tool `weigh` first, if `tools` is set."""
+    """`fail=3` raises after three words, `die=3` takes the process along; `weigh 7` calls the tool `weigh` first, if
+    `tools` is set."""
 
     tools: bool = False
 
@@ -64,10 +67,12 @@ class ScriptedModel(BaseChatModel):
                 yield ChatGenerationChunk(message=piece)
             return
         pause_s = option(conversation, "pause", PAUSE_S)
-        fails_after = option(conversation, "fail", -1)
+        fails_after, dies_after = option(conversation, "fail", -1), option(conversation, "die", -1)
         for index, text in enumerate(speech(conversation, secrets.token_hex(2))):
             if index == fails_after:
                 raise Outage("the line went dead") if "outage" in conversation[-1][1] else ValueError("told to fail")
+            if index == dies_after:
+                os.kill(os.getpid(), signal.SIGKILL)
             yield ChatGenerationChunk(message=AIMessageChunk(content=text))
             await asyncio.sleep(pause_s)
 
