@@ -197,6 +197,22 @@ async def test_a_turn_that_outlives_its_limit_ends_although_its_agent_will_not()
 
 
 @virtual
+async def test_what_an_abandoned_task_comes_to_is_nobody_s_concern() -> None:
+    world = World()
+    node = await world.replica(turn_limit_s=5.0)
+
+    async def stubborn_and_broken(attempt: Attempt) -> str:
+        await stubborn(attempt)
+        raise ZeroDivisionError
+
+    node.agent.script = stubborn_and_broken
+    await node.say("hello")
+    await node.ended()
+    await until(lambda: node.processor.abandoned == 0, limit_s=4000)
+    assert await world.ends() == ["timed_out"]
+
+
+@virtual
 async def test_a_timed_out_turn_is_not_tried_again() -> None:
     world = World()
     node = await world.replica(turn_limit_s=5.0)

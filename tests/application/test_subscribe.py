@@ -13,7 +13,7 @@ from tests.application.virtual_time import virtual
 from tests.application.world import KEY, Node, World, until
 from unbroken.application.deliveries import ShowGap, ShowLogged, ShowReset, ShowText, ShowTool, ShowUser
 from unbroken.application.subscribe import TAIL_CURSOR, TOO_FAR, Shown
-from unbroken.domain.errors import AgentRaised, NotYourThread, StoreUnavailable
+from unbroken.domain.errors import AgentRaised, Fenced, NotYourThread, StoreUnavailable
 from unbroken.domain.live_stream import MAX_PART_UNITS
 from unbroken.domain.ports.agent import Attempt
 from unbroken.domain.session import SessionKey
@@ -118,6 +118,34 @@ async def test_a_retry_resets_the_text_under_a_higher_attempt_and_then_ends() ->
     assert resets == [(1, "started"), (2, "retry")]
     assert reader.texts() == {"request-hello": "whole"}
     reader.close()
+
+
+@pytest.mark.parametrize("loss", [StoreUnavailable("away"), Fenced("late"), ZeroDivisionError()])
+def test_the_text_of_a_lost_attempt_is_not_shown_to_whoever_comes_after_it(loss: Exception) -> None:
+    @virtual
+    async def scenario() -> None:
+        world = World()
+        node = await world.replica()
+
+        async def lost_once(attempt: Attempt) -> str:
+            if attempt.claim.tries == 1:
+                attempt.text("m", "half")
+                raise loss
+            return await echo(attempt)
+
+        node.agent.script = lost_once
+        await node.say("hello")
+        await asyncio.sleep(SETTLE_S)
+        reader = Reader(await node.subscribe(KEY, cursor=0))
+        await reader.drain()
+        assert [type(item) for item in reader.seen] == [ShowUser]
+        async with reader.following():
+            await node.recover.once()
+            await node.ended()
+        assert reader.texts() == {"request-hello": "re: hello!"}
+        reader.close()
+
+    scenario()
 
 
 @virtual

@@ -176,18 +176,20 @@ async def test_a_session_that_comes_back_after_somebody_else_served_it_is_follow
 async def test_a_claim_that_went_stale_while_it_waited_for_a_slot_gives_way_to_the_newer_one() -> None:
     world = World()
     here, there = await world.replica("a", slots=1), await world.replica("b")
-    here.agent.script = long
-    await here.say("busy", SessionKey("ann", "demo", "another"))
     await here.say("first")
+    await here.say("second")
+    await here.say("busy", SessionKey("ann", "demo", "another"))
+    await until(lambda: here.agent.running == 1)
+    here.agent.script = long
     await asyncio.sleep(LEASE_S + 1)
     there.poll()
     await asyncio.sleep(5)
-    assert await world.ends() == ["re: first!"]
+    assert await world.ends() == ["re: first!", "re: second!"]
     await there.stop()
     here.poll()
-    await here.say("second")
+    await here.say("third")
     await here.ended()
-    assert [(claim.event.seq, claim.tries) for claim in here.agent.runs if claim.key == KEY] == [(2, 1)]
+    assert [(claim.event.seq, claim.tries) for claim in here.agent.runs if claim.key == KEY] == [(1, 1), (3, 1)]
     await world.check()
     await here.stop()
 
