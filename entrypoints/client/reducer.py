@@ -59,8 +59,9 @@ class Conversation:
     # What the connection asks and says
 
     def connected(self) -> None:
-        """A socket was opened with the parameters of `resume`."""
+        """A socket was opened with the parameters of `resume`: the server names again whatever it still owes."""
         self.reconnect = None
+        self._doubt()
 
     def resume(self) -> dict[str, Any]:
         """The query parameters of the next connection: `cursor`, and where the running answer stands, if shown."""
@@ -219,12 +220,15 @@ class Conversation:
                 self._forget(turn)
                 if turn.own and not turn.ended:
                     self._say(turn.request_id, turn.said, turn.own)
-        for turn in self.turns:
-            turn.doubtful = turn.accepted and not turn.ended
+        self._doubt()
         if self.missing:
             after = self.missing["after"]
         self.missing = {"after": after, "until": frame["cursor"]} if frame["cursor"] > after else None
         self.cursor = frame["cursor"]
+
+    def _doubt(self) -> None:
+        for turn in self.turns:
+            turn.doubtful = turn.accepted and not turn.ended
 
     def _forget(self, turn: Turn) -> None:
         self.turns.remove(turn)

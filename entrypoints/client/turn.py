@@ -16,7 +16,7 @@ class Turn:
     unsent ──accepted──▶ queued ──attempt──▶ running ──▶ answered · cancelled · failed
        └──▶ refused         └──── cancelling ────┘
 
-    unknown: it may have ended among log entries that were not sent; until the server names it again.
+    unknown: the server has not named it since the socket was opened, or since a gap.
     """
 
     def __init__(self, request_id: str) -> None:
@@ -32,7 +32,7 @@ class Turn:
         self.accepted = False
         self.refused = False
         self.doubtful = False
-        """It may have ended among log entries that were not sent."""
+        """The server has not named it since the socket was opened, or since a gap."""
         self.cancel_wanted = False
         self.cancelling = False
         self.out_of_step = False

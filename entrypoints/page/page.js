@@ -85,11 +85,12 @@ function drawConnection() {
   const words = {
     connecting: "Connecting…",
     connected: "Connected",
-    waiting: navigator.onLine ? `No connection (${connection.why}); trying again…` : "You are offline",
+    waiting: navigator.onLine ? "No connection; trying again…" : "You are offline",
     closed: connection.why,
   };
   document.body.dataset.connection = connection.status;
   if ($("words").textContent !== words[connection.status]) $("words").textContent = words[connection.status];
+  $("connection").title = connection.why;
   $("content").disabled = connection.status === "closed";
 }
 

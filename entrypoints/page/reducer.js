@@ -42,8 +42,10 @@ export class Conversation {
 
   // What the connection asks and says.
 
+  // A socket was opened with the parameters of `resume`: the server names again whatever it still owes.
   connected() {
     this.reconnect = null;
+    this.#doubt();
   }
 
   // The query parameters of the next connection: `cursor`, and where the running answer stands, if shown.
@@ -224,10 +226,14 @@ export class Conversation {
         if (turn.own && !turn.ended) this.#say(turn.requestId, turn.said, turn.own);
       }
     }
-    for (const turn of this.turns) turn.doubtful = turn.accepted && !turn.ended;
+    this.#doubt();
     if (this.missing) after = this.missing.after;
     this.missing = frame.cursor > after ? { after, until: frame.cursor } : null;
     this.cursor = frame.cursor;
+  }
+
+  #doubt() {
+    for (const turn of this.turns) turn.doubtful = turn.accepted && !turn.ended;
   }
 
   #forget(turn) {

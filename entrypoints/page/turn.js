@@ -3,7 +3,7 @@
 //   unsent ──accepted──▶ queued ──attempt──▶ running ──▶ answered · cancelled · failed
 //      └──▶ refused         └──── cancelling ────┘
 //
-// unknown: it may have ended among log entries that were not sent; until the server names it again.
+// unknown: the server has not named it since the socket was opened, or since a gap.
 
 const ENDS = { final: "answered", cancelled: "cancelled", error: "failed" };
 
@@ -17,7 +17,7 @@ export class Turn {
     this.own = null; // the frame that we sent for it
     this.accepted = false;
     this.refused = false;
-    this.doubtful = false; // it may have ended among log entries that were not sent
+    this.doubtful = false; // the server has not named it since the socket was opened, or since a gap
     this.cancelWanted = false;
     this.cancelling = false;
     this.outOfStep = false; // its text must not be resumed, but begun again
