@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from langchain_core.messages import BaseMessage
 
-from unbroken.adapters.langgraph.checkpoint_ids import raise_clock_above
 from unbroken.adapters.langgraph.failures import agent_raised
 from unbroken.adapters.langgraph.habits import Habits
 from unbroken.adapters.langgraph.inputs import input_of
@@ -63,8 +62,6 @@ class LangGraphAgent(Agent):
     async def _run(self, attempt: Attempt, head: AttemptHead, repairs: Sequence[BaseMessage]) -> TurnRun:
         claim = attempt.claim
         attempt.gate.check()
-        if claim.head:
-            raise_clock_above(claim.head)
         run = TurnRun(self.graph, head, attempt, self._habits)
         if claim.resumes:
             await run.resume(commits=self._commits)

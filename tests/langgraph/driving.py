@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 from uuid import uuid4
@@ -40,6 +41,7 @@ class ObservedAttempt(Attempt):
         self.chunks: list[tuple[str, str]] = []
         self.begun_with: list[tuple[str, str]] = []
         self.supersteps: list[StateChange] = []
+        self._thread = threading.get_ident()
 
     def begin_with(self, texts: Sequence[tuple[str, str]]) -> None:
         self.begun_with.extend(texts)
@@ -47,6 +49,7 @@ class ObservedAttempt(Attempt):
             self.stream.begin_with(message_id, text)
 
     def text(self, message_id: str, chunk: str) -> None:
+        assert threading.get_ident() == self._thread, "the live stream belongs to the event loop"
         if self.gate.open:
             self.chunks.append((message_id, chunk))
             self.stream.append(message_id, chunk)

@@ -15,7 +15,7 @@ from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGenerationChunk
 from langgraph.graph import END, START, MessagesState, StateGraph
 
-from tests.langgraph.driving import Chat, ObservedAttempt
+from tests.langgraph.driving import Chat, ObservedAttempt, Store
 from tests.langgraph.scripted import ScriptedModel, chain, echo, model_node
 from unbroken.adapters.langgraph.checkpoint_ids import ticks
 from unbroken.domain.errors import AgentRaised, Fenced
@@ -93,16 +93,19 @@ async def test_a_model_that_emits_broken_text_does_not_cost_the_answer(mode: Com
     assert (await chat.say("again")).text
 
 
-async def test_broken_text_in_a_primitive_channel_is_committable() -> None:
+@pytest.mark.parametrize(
+    ("topic", "stored"), [("a\x00b", "a\ufffdb"), ("a\ud800b", "a\ufffdb"), ("\\u0000", "\\u0000")]
+)
+async def test_broken_text_in_a_primitive_channel_is_committable(store: Store, topic: str, stored: str) -> None:
     class State(MessagesState):
         topic: str
 
     async def node(state: State) -> dict[str, Any]:
-        return {"messages": [AIMessage("ok")], "topic": "a\x00b\ud800"}
+        return {"messages": [AIMessage("ok")], "topic": topic}
 
-    chat = Chat(chain(("node", node), state=State))
+    chat = Chat(chain(("node", node), state=State), store=store)
     await chat.say("hi")
-    assert (await chat.values())["topic"] == "a\ufffdb\ufffd"
+    assert (await chat.values())["topic"] == stored
 
 
 async def test_a_server_that_gives_every_message_the_same_id_still_answers() -> None:

@@ -142,3 +142,33 @@ async def test_a_run_that_crashed_there_is_finished_before_the_next_message(
             "plan 4",
             "worked on 5",
         ]
+
+
+async def test_a_crash_while_finishing_their_run_does_not_take_it_for_the_message(
+    postgres: PostgresStore, database_url: str
+) -> None:
+    dies_in = ["work"]
+
+    def node(name: str) -> Any:
+        async def run(state: MessagesState) -> dict[str, Any]:
+            if dies_in == [name]:
+                dies_in.clear()
+                raise Crash
+            return {"messages": [AIMessage(f"{name} {len(state['messages'])}")]}
+
+        return run
+
+    def graph() -> Graph:
+        return chain(*[(name, node(name)) for name in ("plan", "work", "check", "report")])
+
+    async with official_saver(database_url) as official:
+        with pytest.raises(Crash):
+            await StockChat(graph(), official, "theirs").say("one", "event-0")
+        chat = Chat(graph(), store=postgres, thread_id="theirs")
+        dies_in.append("report")
+        with pytest.raises(Crash):
+            await chat.say("two")
+        await chat.run(await chat.reclaim())
+        spoken = [text for _, text in await chat.spoken()]
+        assert spoken[:6] == ["one", "plan 1", "work 2", "check 3", "report 4", "two"]
+        assert spoken[6:] == ["plan 6", "work 7", "check 8", "report 9"]

@@ -9,7 +9,8 @@ import pytest
 from langchain_core.runnables import RunnableConfig
 from langgraph.checkpoint.base import Checkpoint, empty_checkpoint
 from langgraph.checkpoint.base.id import uuid6
-from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME
+from langgraph.checkpoint.serde.types import ERROR, INTERRUPT, RESUME, TASKS
+from langgraph.types import Send
 
 from tests.langgraph.driving import Store
 from unbroken.adapters.langgraph.saver import StagingSaver
@@ -137,22 +138,43 @@ async def test_writes_beside_the_head_are_kept_and_come_back_in_order(store: Sto
     assert stored.pending_writes == expected
 
 
-async def test_special_writes_replace_and_others_stand(store: Store) -> None:
+@pytest.mark.parametrize("committed_between", [False, True])
+async def test_special_writes_replace_and_others_stand(store: Store, committed_between: bool) -> None:
     thread = Thread(store)
     head = await thread.put(1, notes=["one"])
     for round_ in ("first", "second"):
-        if round_ == "second":
-            await thread.commit()
         await thread.saver.aput_writes(at(head), [("notes", [round_])], "task")
         for channel in (ERROR, INTERRUPT, RESUME):
             await thread.saver.aput_writes(at(head), [(channel, round_)], "task")
-    for saver in (thread.saver, None):
-        if saver is None:
+        if committed_between and round_ == "first":
             await thread.commit()
-        found = await (saver or Thread(store, head=None).saver).aget_tuple(at())
-        assert found is not None
-        by_channel = {channel: value for _, channel, value in found.pending_writes or []}
-        assert by_channel == {"notes": ["first"], ERROR: "second", INTERRUPT: "second", RESUME: "second"}
+    expected = {"notes": ["first"], ERROR: "second", INTERRUPT: "second", RESUME: "second"}
+    assert await writes_by_channel(thread.saver) == expected
+    await thread.commit()
+    assert await writes_by_channel(Thread(store, head=None).saver) == expected
+
+
+async def writes_by_channel(saver: StagingSaver) -> dict[str, Any]:
+    found = await saver.aget_tuple(at())
+    assert found is not None
+    return {channel: value for _, channel, value in found.pending_writes or []}
+
+
+async def test_sends_of_an_old_format_are_found_beside_the_parent(store: Store) -> None:
+    """Written by LangGraph before format 4: the sends wait in the parent's writes, in task order."""
+    thread = Thread(store)
+    parent = await thread.put(1, notes=["parent"])
+    for task_id, path in (("b", "~1"), ("a", "~2")):
+        await thread.saver.aput_writes(at(parent), [(TASKS, Send("node", task_id)), ("notes", ["x"])], task_id, path)
+    await thread.commit()
+    old = checkpoint(2, notes=["old"])
+    old["v"] = 3
+    await thread.saver.aput(at(parent), old, {"source": "loop", "step": 1, "parents": {}}, old["channel_versions"])
+    await thread.commit()
+    found = await Thread(store, head=None).saver.aget_tuple(at())
+    assert found is not None
+    assert found.checkpoint["channel_values"] == {"notes": ["old"], TASKS: [Send("node", "b"), Send("node", "a")]}
+    assert found.checkpoint["channel_versions"][TASKS] == old["channel_versions"]["notes"]
 
 
 async def test_a_finished_subgraph_call_leaves_nothing(store: Store) -> None:
@@ -200,6 +222,16 @@ async def test_a_new_thread_and_a_new_subgraph_call_ask_the_store_nothing(store:
     await thread.put(1, notes=["root"])
     assert await thread.head("sub:task") is None
     assert counting.asked == []
+
+
+async def test_that_an_unknown_thread_is_empty_is_asked_once(store: Store) -> None:
+    counting = Counting(store)
+    thread = Thread(store, head=None)
+    assert await thread.head() is None
+    assert await thread.head() is None
+    assert counting.asked == [("", None)]
+    await thread.put(1, notes=["root"])
+    assert len((await thread.commit()).heads) == 1
 
 
 async def test_a_known_head_is_read_by_its_id_and_an_unknown_one_is_adopted_once(store: Store) -> None:

@@ -45,7 +45,7 @@ async def test_a_trailing_empty_chunk_under_another_id_does_not_begin_a_message(
 
 async def test_reasoning_is_not_streamed_and_not_part_of_the_answer() -> None:
     blocks: list[str | dict[Any, Any]] = [
-        {"type": "reasoning", "reasoning": "let me see"},
+        {"type": "reasoning", "reasoning": "let me see", "text": "let me see"},
         {"type": "text", "text": "four"},
     ]
     chat = Chat(chain(("answer", model_node(lambda _: AIMessage(blocks)))))
