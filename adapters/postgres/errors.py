@@ -60,11 +60,12 @@ def translated(error: Exception, *, writes: bool) -> Exception:
     return _lost(error, writes)
 
 
-def unreachable(error: Exception) -> StoreUnavailable:
-    """What to raise instead of `error`, which came before any statement was sent."""
+def unreachable(error: Exception, where: str = "") -> StoreUnavailable:
+    """What to raise instead of `error`, which came before any statement was sent. `where`: the server's address."""
+    database = f"the database at {where}" if where else "the database"
     if isinstance(error, TimeoutError):
-        return StoreUnavailable("no connection to the database within the time allowed")
-    return StoreUnavailable(f"cannot reach the database: {_message(error)}")
+        return StoreUnavailable(f"no connection to {database} within the time allowed")
+    return StoreUnavailable(f"cannot reach {database}: {_message(error)}")
 
 
 def may_pass(error: Exception) -> bool:

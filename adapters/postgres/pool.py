@@ -7,6 +7,7 @@ import logging
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
+from urllib.parse import parse_qsl, urlsplit
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
@@ -59,13 +60,22 @@ async def connect(url: str, *, timeout_s: float = CONNECT_TIMEOUT_S) -> asyncpg.
     try:
         return await asyncpg.connect(url, timeout=timeout_s, server_settings={"application_name": "unbroken"})
     except (*DRIVER_ERRORS, ValueError) as error:
-        raise _not_connected(error) from None
+        raise _not_connected(error, url) from None
 
 
-def _not_connected(error: Exception) -> Exception:
+def _not_connected(error: Exception, url: str) -> Exception:
     if isinstance(error, ValueError) and not isinstance(error, OSError):
         return InvalidValue("DATABASE_URL", " ".join(str(error).split()))
-    return unreachable(error)
+    return unreachable(error, _address(url))
+
+
+def _address(url: str) -> str:
+    """Host and port, without the user and the password; empty if the URL holds none to read."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    return parts.netloc.rpartition("@")[2] or dict(parse_qsl(parts.query)).get("host", "")
 
 
 class Pool:
@@ -178,7 +188,7 @@ async def open_pool(url: str, *, size: int, statements: Sequence[str] = ()) -> P
     except asyncpg.PostgresError as error:
         raise _opening(error) from error
     except (*DRIVER_ERRORS, ValueError) as error:
-        raise _not_connected(error) from None
+        raise _not_connected(error, url) from None
     return Pool(pool)
 
 
