@@ -104,9 +104,7 @@ class LiveSession:
     def end(self, event: Event, entries: Sequence[LogEntry]) -> None:
         """The event's finishing commit stands: log and live change in one step, so no reader sees both."""
         for entry in entries:
-            if entry.log_index > self.log_index:
-                if entry.log_index > self.log_index + 1:
-                    self.tail.clear()
+            if entry.log_index == self.log_index + 1:
                 self.log_index = entry.log_index
                 self.tail.append(entry)
         self.applied_seq = max(self.applied_seq, event.seq)
@@ -179,6 +177,7 @@ class LiveSessions:
 
     def end(self, claim: Claim, entries: Sequence[LogEntry]) -> None:
         if live := self._live.get(claim.key):
+            live.catch_up(claim.log_index, claim.applied_seq)
             live.end(claim.event, entries)
             self.release(live)
 

@@ -147,11 +147,11 @@ class Subscription:
             found.append(ShowUser(event))
 
     def _attempt(self, found: list[Delivery]) -> None:
-        """The running attempt's news, about a frame's worth; frames of it go only to readers that were sent the
-        log up to its start."""
+        """The running attempt's news, about a frame's worth. Only for readers that were sent the whole log, so up to
+        the attempt's start at least."""
         attempt = self._live.attempt
         joining, self._joining = self._joining, False
-        if attempt is None or attempt.log_index > self.cursor:
+        if attempt is None:
             return
         if self._run != attempt.run:
             self._enter(found, attempt, joining)

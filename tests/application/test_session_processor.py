@@ -6,9 +6,11 @@ import asyncio
 
 import pytest
 
+from tests.application.reader import Reader
 from tests.application.scripted_agent import OneAgent, asked, echo
 from tests.application.virtual_time import virtual
 from tests.application.world import KEY, World, remembered, until
+from unbroken.domain.checkpoints import StateChange
 from unbroken.domain.effects import ReportFailure, RequestInput, ScheduleTimer, SendMessage
 from unbroken.domain.errors import AgentRaised, AnswerTooLong, Fenced, UnknownAgent
 from unbroken.domain.live_stream import MAX_TOOL_STEPS, MAX_UNITS
@@ -65,6 +67,11 @@ async def test_questions_follow_their_answer_in_the_log() -> None:
     assert isinstance(answer, SendMessage)
     assert answer.waiting
     assert asked_for == [RequestInput("i1", "sure?"), RequestInput("i2", {"really": True})]
+    for cursor in range(4):
+        reader = Reader(await node.subscribe(KEY, cursor=cursor))
+        await reader.drain()
+        assert (len(reader.log), reader.users) == (3 - cursor, ["request-hello"] * (cursor < 3))
+        reader.close()
 
 
 @virtual
@@ -279,19 +286,23 @@ async def test_an_attempt_is_harmless_once_its_gate_is_closed() -> None:
         return await echo(attempt)
 
     node.agent.script = leaves_something_behind
-    reader = await node.subscribe(KEY, cursor=0)
+    reader = Reader(await node.subscribe(KEY, cursor=0))
+    held = world.trouble.hold("commit", "before")
     await node.say("hello")
-    await node.ended()
-    await reader.next()
+    await held.reached.wait()
     [attempt] = left
+    calls = len(world.trouble.calls)
     attempt.text("m", "a late thought")
     attempt.text_ends("m")
     attempt.tool("call", "search", "started")
     attempt.begin_with([("m", "later")])
     with pytest.raises(Fenced):
-        await attempt.commit_superstep(await node.agent.after(attempt.claim))
-    reader.interrupt()
-    assert await reader.next() == []
+        await attempt.commit_superstep(StateChange())
+    assert len(world.trouble.calls) == calls
+    await reader.drain()
+    assert (reader.text, reader.tools) == ("re: hello!", {})
+    held.release()
+    await node.ended()
     await world.check()
     reader.close()
 

@@ -96,6 +96,7 @@ async def test_nothing_of_the_next_event_comes_before_the_log_of_the_last() -> N
     await reader.drain()
     kinds = [type(item) for item in reader.seen]
     assert kinds == [ShowUser, ShowLogged, ShowUser, ShowReset, ShowText]
+    assert [item.reason for item in reader.seen if isinstance(item, ShowReset)] == ["started"]
     await puppet.finish()
     reader.close()
 
@@ -236,6 +237,32 @@ async def test_a_cursor_from_the_future_or_too_far_back_gets_a_gap_and_goes_on_f
         await node.say("more")
         await node.ended()
     assert reader.log[-1].log_index == TOO_FAR + 2
+    reader.close()
+
+
+@virtual
+async def test_a_long_log_comes_before_what_waits_and_what_is_being_said() -> None:
+    world = World()
+    node = await world.replica()
+
+    async def at_once(attempt: Attempt) -> str:
+        return "yes"
+
+    node.agent.script = at_once
+    for number in range(150):
+        await node.say(str(number))
+        await until(lambda: not len(node.queue))
+    puppet = Puppet(node)
+    await node.say("running")
+    await node.say("waiting")
+    await puppet.say("so")
+    reader = Reader(await node.subscribe(KEY, cursor=0))
+    await reader.drain()
+    kinds = [type(item) for item in reader.seen]
+    assert kinds == [ShowUser, ShowLogged] * 150 + [ShowUser, ShowUser, ShowReset, ShowText]
+    assert reader.log == await world.log()
+    for _ in range(2):
+        await puppet.finish()
     reader.close()
 
 
