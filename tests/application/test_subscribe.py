@@ -88,6 +88,7 @@ async def test_nothing_of_the_next_event_comes_before_the_log_of_the_last() -> N
     node = await world.replica()
     puppet = Puppet(node)
     reader = Reader(await node.subscribe(KEY, cursor=0))
+    await reader.drain()
     for name in ("first", "second"):
         await node.say(name)
     await asyncio.sleep(SETTLE_S)
