@@ -91,7 +91,7 @@ def _stored(thread_id: str, state: AgentState, row: CheckpointRow) -> StoredChec
 
 def _blobs(state: AgentState, row: CheckpointRow) -> Iterator[BlobRow]:
     """The channels' values at the versions that this checkpoint names."""
-    for channel, version in decode_json(row.checkpoint).get("channel_versions", {}).items():
+    for channel, version in sorted(decode_json(row.checkpoint).get("channel_versions", {}).items()):
         if (encoded := state.blobs.get((row.checkpoint_ns, channel, str(version)))) is not None:
             yield decode_blob(encoded)
 

@@ -67,7 +67,8 @@ def _moved(transaction: Transaction, session: Session, change: TurnChange) -> tu
     state = extended(state, change.state)
     if change.reverts:
         state = reverted(state)
-    if any(checkpoint_ns == ROOT for checkpoint_ns, _ in change.state.heads):
+        session = replace(session, head_event=min(session.head_event, session.applied_seq))
+    elif any(checkpoint_ns == ROOT for checkpoint_ns, _ in change.state.heads):
         session = replace(session, head_event=change.claim.event.seq)
     return session, at_rest(state) if change.finishes else state
 

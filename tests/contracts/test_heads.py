@@ -101,6 +101,7 @@ async def test_reverting_takes_back_the_heads_of_every_namespace(store: Subject)
     assert [await talk.head(ns) for ns in ("", "sub", "new")] == [checkpoint_id(1), checkpoint_id(2), None]
     claim = await talk.accepted()
     assert (claim.head, claim.base_head, claim.resumes) == (checkpoint_id(1), checkpoint_id(1), False)
+    assert claim.head_event < 2, "the event that was taken back still counts as the head's author"
 
 
 async def test_a_reverted_event_is_followed_by_the_next_on_the_old_head(store: Subject) -> None:
