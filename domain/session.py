@@ -37,7 +37,7 @@ class SessionKey(Struct, frozen=True, order=True):
                 raise InvalidValue(field, "must not be empty")
             if len(value) > MAX_ID_LENGTH:
                 raise InvalidValue(field, f"is {len(value)} characters long; the limit is {MAX_ID_LENGTH}")
-            if "\x00" in value or not value.isascii() and _ill_formed(value):
+            if "\x00" in value or (not value.isascii() and _ill_formed(value)):
                 raise InvalidValue(field, "holds U+0000 or half a surrogate pair")
 
     def __str__(self) -> str:
