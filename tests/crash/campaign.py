@@ -35,9 +35,10 @@ from tests.end_to_end.server import Server
 from tests.end_to_end.tables import StoredThread, read_thread
 from unbroken.adapters.postgres.embedded import EmbeddedPostgres
 
-AGENTS = ("one", "three", "turn")
-WORDS, PAUSE_S = 12, 0.03
-ANSWER_S = WORDS * PAUSE_S
+WORDS = {"one": 30, "three": 12, "turn": 12}
+"""Agent → words of each of its messages, so that the answers of all take about as long."""
+PAUSE_S = 0.03
+ANSWER_S = 30 * PAUSE_S
 PATIENT = {"UNBROKEN_MAX_TRIES": "50", "UNBROKEN_RETRY_BACKOFF_S": "0.1"}
 """Chance may hit one message often; how a message is given up is tested elsewhere."""
 
@@ -66,9 +67,9 @@ class Campaign:
         self._tell = tell
         self._directory = directory
         self._node_log = directory / "nodes.jsonl"
-        self._threads = {agent: f"{agent}-{plan.seed}" for agent in AGENTS}
+        self._threads = {agent: f"{agent}-{plan.seed}" for agent in WORDS}
         self._talkers: dict[str, Talker] = {}
-        self._sent: dict[str, dict[str, str]] = {agent: {} for agent in AGENTS}
+        self._sent: dict[str, dict[str, str]] = {agent: {} for agent in WORDS}
 
     async def run(self) -> Outcome:
         began = time.monotonic()
@@ -120,7 +121,7 @@ class Campaign:
 
     async def _round(self, number: int, fault: Fault, plugs: _Plugs) -> None:
         began = time.monotonic()
-        await asyncio.gather(plugs.pull(fault), *(self._conversation(number, fault, agent) for agent in AGENTS))
+        await asyncio.gather(plugs.pull(fault), *(self._conversation(number, fault, agent) for agent in WORDS))
         self._tell(
             f"{number:3} {fault.kind:7} at {fault.strikes_at * ANSWER_S:.2f} s, second message at "
             f"{fault.second_at * ANSWER_S:.2f} s, all answered at {time.monotonic() - began:.2f} s"
@@ -134,7 +135,7 @@ class Campaign:
             await self._talkers[agent].ended(request_id)
 
     async def _say(self, agent: str, name: str) -> str:
-        text = f"{agent} {name} words={WORDS} pause={PAUSE_S}"
+        text = f"{agent} {name} words={WORDS[agent]} pause={PAUSE_S}"
         request_id = await self._talkers[agent].say(text)
         self._sent[agent][request_id] = text
         return request_id

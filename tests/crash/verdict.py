@@ -61,9 +61,11 @@ def _seen(thread: StoredThread, lines: Lines) -> Iterator[str]:
     if [frame.get("message") for frame in log] != [effect.payload.get("text") for effect in thread.log]:
         yield "the log seen is not the log stored"
     conversations = _conversations(thread)
+    alien: dict[str, str] = {}
     for request_id, text in shown_texts(lines):
         if not _said(conversations[request_id], text, so_far=True):
-            yield f"{request_id}: no attempt ever said {text!r}"
+            alien.setdefault(request_id, text)
+    yield from (f"{request_id}: no attempt ever said {text!r}" for request_id, text in alien.items())
 
 
 def _conversations(thread: StoredThread) -> dict[str, list[Said]]:
