@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
@@ -18,8 +18,7 @@ async def store(request: pytest.FixtureRequest) -> AsyncIterator[Store]:
     if request.param == "memory":
         yield MemoryStore(SystemClock())
     else:
-        new_database: Callable[[int], str] = request.getfixturevalue("new_database")
-        async with open_postgres(new_database(18), pool_size=4) as postgres:
+        async with open_postgres(request.getfixturevalue("database_url"), pool_size=4) as postgres:
             yield postgres
 
 

@@ -115,6 +115,25 @@ async def test_a_server_that_gives_every_message_the_same_id_still_answers() -> 
     assert chat.seen.stream.text == answer.text == "you said two"
 
 
+async def test_a_plain_function_may_call_a_subgraph_that_remembers(store: Store) -> None:
+    """It reads and writes state from another thread, while the loop goes on."""
+
+    async def note(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [AIMessage("noted")]}
+
+    def note_plainly(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [AIMessage("noted")]}
+
+    memory = chain(("note", note_plainly), checkpointer=True)
+
+    def remember(state: MessagesState) -> dict[str, Any]:
+        kept = memory.invoke({"messages": [HumanMessage("again")]})
+        return {"messages": [AIMessage(f"{len(kept['messages'])} kept")]}
+
+    chat = Chat(chain(("remember", remember), ("note", note)), store=store)
+    assert [(await chat.say("go")).text for _ in range(3)] == [f"{2 * n} kept\n\nnoted" for n in (1, 2, 3)]
+
+
 def failing(error: Exception) -> Chat:
     async def node(state: MessagesState) -> dict[str, Any]:
         raise error

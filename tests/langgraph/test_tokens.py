@@ -7,6 +7,7 @@ from typing import Any, TypedDict
 import pytest
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.tools import tool
+from langgraph.func import task
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode
 
@@ -146,6 +147,21 @@ async def test_a_subgraphs_models_do_not_stream_but_its_messages_are_shown() -> 
     answer = await chat.say("hi")
     assert chat.seen.stream.text == answer.text == "inner thoughts\n\ninner words\n\nouter words"
     assert [chunk for _, chunk in chat.seen.chunks][:2] == ["inner thoughts", "inner words"]
+
+
+async def test_a_model_inside_a_task_of_a_root_node_streams() -> None:
+    @task
+    async def compose(messages: list[BaseMessage]) -> BaseMessage:
+        return await ScriptedModel(script=echo).ainvoke(messages)
+
+    async def answer(state: MessagesState) -> dict[str, Any]:
+        return {"messages": [await compose(list(state["messages"]))]}
+
+    chat = Chat(chain(("answer", answer)))
+    for text in ("one two", "three four"):
+        said = await chat.say(text)
+        assert [chunk for _, chunk in chat.seen.chunks] == ["you", " said", *[f" {word}" for word in text.split()]]
+        assert chat.seen.stream.text == said.text
 
 
 async def test_parallel_writers_do_not_mix_in_the_text() -> None:
