@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+import asyncio
+from collections.abc import Awaitable
+from typing import Any, TypeVar
 from uuid import uuid4
 
 from tests.contracts.subjects import Subject
@@ -13,6 +15,8 @@ from unbroken.domain.ports.event_store import Receipt
 from unbroken.domain.ports.replicas import Replica
 from unbroken.domain.session import Claim, SessionKey, SessionView
 from unbroken.domain.turn import Committed, TurnChange
+
+T = TypeVar("T")
 
 PLENTY = 1_000
 
@@ -48,6 +52,13 @@ def checkpoint_id(number: int) -> str:
 
 async def replica_of(store: Subject, name: str = "", *, lease_ttl_s: float = 60.0) -> Replica:
     return await store.replicas.join(name or unique("replica"), lease_ttl_s=lease_ttl_s)
+
+
+async def after_turns(turns: int, call: Awaitable[T]) -> T:
+    """Begin `call` a few turns of the loop later: it then meets the others at another place."""
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    return await call
 
 
 class Conversation:

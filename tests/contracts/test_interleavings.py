@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
-from typing import TypeVar
 
 import pytest
 
-from tests.contracts.conversation import PLENTY, Conversation, replica_of, said, state_at, unique
+from tests.contracts.conversation import PLENTY, Conversation, after_turns, replica_of, said, state_at, unique
 from tests.contracts.subjects import Subject
 from unbroken.domain.effects import ScheduleTimer
 from unbroken.domain.errors import Fenced, TimerGone
@@ -17,22 +15,13 @@ from unbroken.domain.session import Claim
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-T = TypeVar("T")
-
-
-async def after_turns(turns: int, call: Awaitable[T]) -> T:
-    """Begin `call` a few turns of the loop later: it then meets the others at another place."""
-    for _ in range(turns):
-        await asyncio.sleep(0)
-    return await call
-
 
 @pytest.mark.parametrize("same_replica", [True, False])
 @pytest.mark.parametrize("ahead", range(-6, 7))
 async def test_an_accept_that_meets_a_finish_is_seen_by_one_of_them_or_is_a_stray(
     store: Subject, ahead: int, same_replica: bool
 ) -> None:
-    for _ in range(8):
+    async def meet() -> None:
         talk = await Conversation.begin(store)
         replica = talk.replica if same_replica else await replica_of(store)
         claim = await talk.accepted()
@@ -47,6 +36,9 @@ async def test_an_accept_that_meets_a_finish_is_seen_by_one_of_them_or_is_a_stra
         assert [(claim.event.seq, claim.tries, claim.run) for claim in claims] == [(2, 1, 2)]
         assert (await talk.finish(claims[0])).next is None
         assert await talk.log() == [(1, "answer 1"), (2, "answer 2")]
+
+    for _ in range(2):
+        await asyncio.gather(*(meet() for _ in range(6)))
 
 
 @pytest.mark.parametrize("ahead", range(-4, 5))

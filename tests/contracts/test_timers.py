@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from tests.contracts.conversation import PLENTY, Conversation, unique
+from tests.contracts.conversation import PLENTY, Conversation, after_turns, unique
 from tests.contracts.subjects import Subject
 from unbroken.domain.errors import TimerGone
 from unbroken.domain.events import InputResponse, NewEvent, TimerFired, UserMessage
@@ -159,6 +159,23 @@ async def test_a_timer_that_never_was_cannot_fire(store: Subject) -> None:
     with pytest.raises(TimerGone):
         await talk.accept(fired(DueTimer(talk.key, "unknown", 1, None)))
     assert (await talk.accept()).event.seq == 2
+
+
+async def test_a_timer_set_while_the_user_speaks_never_fires(store: Subject) -> None:
+    talks = [await at_rest(store) for _ in range(8)]
+    for round_ in range(6):
+        seq = (await talks[0].view()).applied_seq
+        calls = [
+            call
+            for place, talk in enumerate(talks)
+            for call in (
+                schedule(talk, by=f"effect {round_}", after_event=seq),
+                after_turns(2 * place, talk.accepted(talk.new(UserMessage("hi")))),
+            )
+        ]
+        claims = [claim for claim in await asyncio.gather(*calls) if claim is not None]
+        assert [await due(talk) for talk in talks] == [[]] * len(talks)
+        await asyncio.gather(*(talk.finish(claim) for talk, claim in zip(talks, claims, strict=True)))
 
 
 async def test_of_racing_promotions_one_becomes_the_event(store: Subject) -> None:
