@@ -94,6 +94,22 @@ def test_marks_are_never_lowered_and_survive_a_store_that_fails(steps: list[tupl
 
 
 @virtual
+async def test_what_comes_while_a_flush_fails_is_not_overwritten_by_it() -> None:
+    world = World()
+    node = await watched(world)
+    node.acknowledge.sent(KEY, 1)
+    node.acknowledge.acked(KEY, 1)
+    world.trouble.refuse("mark")
+    flushing = asyncio.create_task(node.acknowledge.flush())
+    await asyncio.sleep(0)
+    node.acknowledge.sent(KEY, 3)
+    node.acknowledge.acked(KEY, 2)
+    await asyncio.gather(flushing, return_exceptions=True)
+    await node.acknowledge.flush()
+    assert marks(world) == (3, 2)
+
+
+@virtual
 async def test_the_loop_outlives_an_outage() -> None:
     world = World()
     node = await watched(world)

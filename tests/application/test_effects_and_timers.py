@@ -266,7 +266,7 @@ async def test_a_timer_that_cannot_fire_holds_up_no_other_and_hurries_nobody() -
     node = await world.replica()
     agents = node.accept._agents
     node.accept._agents = node.processor._agents = AnyAgent(node.agent)
-    stuck = [SessionKey("ann", "retired", f"stuck {n}") for n in range(150)]
+    stuck = [SessionKey("ann", "a former one", f"stuck {n}") for n in range(150)]
     await with_timers_due(world, node, [*stuck, KEY])
     node.accept._agents = node.processor._agents = agents
     calls = len(world.trouble.calls)

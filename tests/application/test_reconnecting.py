@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count
@@ -15,7 +16,7 @@ from tests.application.reader import Reader
 from tests.application.virtual_time import virtual
 from tests.application.world import KEY, Node, World
 from unbroken.application.deliveries import ShowReset, ShowText
-from unbroken.application.subscribe import Shown
+from unbroken.application.subscribe import PAGE, Shown
 from unbroken.domain.live_stream import cut, units
 
 CHUNKS = ["Grüße ", "👋", "", "from 𝔘𝔫", "broken\n", "…" * 40, "🏳️‍🌈!"]
@@ -108,20 +109,40 @@ async def test_what_a_client_showed_counts_only_for_the_attempt_that_runs_when_i
     reader.close()
 
 
-@virtual
-async def test_a_replay_is_not_longer_than_the_stream_has_parts() -> None:
-    world = World()
-    node = await world.replica()
+async def replaying(node: Node) -> tuple[Puppet, Reader]:
+    """An attempt of 300 tokens, and a client that shows none of it but knows the attempt."""
     puppet = Puppet(node)
     await node.say("hello")
     for number in range(300):
         await puppet.say(f"{number} ")
-    reader = Reader(
-        await node.subscribe(KEY, cursor=0, shown=Shown("request-hello", 1, 0)), Shown("request-hello", 1, 0)
-    )
-    await reader.drain()
-    assert reader.text == puppet.text
+    shown = Shown("request-hello", 1, 0)
+    return puppet, Reader(await node.subscribe(KEY, cursor=0, shown=shown), shown)
+
+
+@virtual
+async def test_a_replay_comes_in_pages_without_waiting_for_news_and_has_no_more_pieces_than_the_stream() -> None:
+    world = World()
+    node = await world.replica(turn_limit_s=600)
+    puppet, reader = await replaying(node)
+    async with asyncio.timeout(1):
+        while reader.text != puppet.text:
+            assert len(await reader.take()) <= PAGE
     assert sum(isinstance(item, ShowText) for item in reader.seen) <= 300
+    await puppet.finish()
+    reader.close()
+
+
+@virtual
+async def test_a_replay_is_broken_off_by_the_next_attempt() -> None:
+    world = World()
+    node = await world.replica(turn_limit_s=600)
+    puppet, reader = await replaying(node)
+    await reader.take()
+    await puppet.fail(retryable=True)
+    await asyncio.sleep(1)
+    await puppet.say("anew")
+    await reader.drain()
+    assert (reader.attempt, reader.text) == (2, "anew")
     await puppet.finish()
     reader.close()
 

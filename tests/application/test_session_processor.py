@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 
 import pytest
 
@@ -216,6 +217,7 @@ async def test_what_an_abandoned_task_comes_to_is_nobody_s_concern() -> None:
     await node.say("hello")
     await node.ended()
     await until(lambda: node.processor.abandoned == 0, limit_s=4000)
+    gc.collect()
     assert await world.ends() == ["timed_out"]
 
 
