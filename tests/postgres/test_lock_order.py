@@ -1,235 +1,227 @@
-"""Everybody at once on few sessions: 1,000 events, and no deadlock, gap, double or loss.
+"""Locks are taken in the order inbox → sessions → heads → timers → effects; and who must not wait does not.
 
-A deadlock would surface in one of the callers as StoreUnavailable, which nobody here forgives.
+Each test holds one row, lets a call run into it, and looks at what the call holds meanwhile.
 """
 
 from __future__ import annotations
 
 import asyncio
-import random
-from collections import Counter
-from collections.abc import AsyncIterator
-from itertools import count
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 
 import asyncpg
 import pytest
-import pytest_asyncio
 
-from tests.contracts.conversation import PLENTY, Conversation, owed, replica_of, said, state_at, unique
+from tests.contracts.conversation import PLENTY, Conversation, owed, replica_of, said, state_at
 from tests.contracts.subjects import PostgresSubject
-from unbroken.adapters.postgres.store import open_postgres
-from unbroken.domain.effects import EffectBody, ScheduleTimer, SkipEvent
-from unbroken.domain.errors import Fenced, TimerGone
-from unbroken.domain.events import NewEvent, TimerFired, UserMessage
-from unbroken.domain.ports.replicas import Replica
-from unbroken.domain.session import Claim, SessionKey
+from unbroken.domain.effects import ScheduleTimer
+from unbroken.domain.events import TimerFired
 from unbroken.domain.turn import TurnChange
 
-pytestmark = [pytest.mark.asyncio, pytest.mark.slow]
+pytestmark = pytest.mark.asyncio
 
-SESSIONS = 6
-ACCEPTORS = 8
-EVENTS = 1_000
-PAUSE_S = 0.005
-"""Between two looks of one poller: less, and the database does little else than answer them."""
+Call = Callable[[], Awaitable[object]]
+Prepare = Callable[[Conversation], Awaitable[Call]]
 
-
-class Crowd:
-    """Acceptors, owners that die, promoters, effect runners, pollers and tools, until all events are said."""
-
-    def __init__(self, store: PostgresSubject, seed: int) -> None:
-        self.store = store
-        self.rng = random.Random(seed)
-        self.keys = [SessionKey("ann", "demo", unique("thread")) for _ in range(SESSIONS)]
-        self.requests: dict[str, list[str]] = {key.thread_id: [] for key in self.keys}
-        self.saying = True
-        self.deaths = 0
-        self.late_writes_refused = 0
-        self.fired = 0
-        self.numbers = count(1)
-        self.runs: dict[str, int] = {}
-        self.ended: Counter[str] = Counter()
-        self.rests_until: dict[str, float] = {}
-
-    async def say(self, share: int) -> None:
-        replica = await replica_of(self.store, lease_ttl_s=0)
-        for _ in range(share):
-            key = await self.not_too_busy()
-            request_id = f"request-{next(self.numbers)}"
-            twins = 2 if self.rng.random() < 0.1 else 1
-            receipts = await asyncio.gather(
-                *(
-                    self.store.event_store.accept(
-                        key,
-                        NewEvent(unique("event"), request_id, UserMessage("hi")),
-                        replica=replica.id,
-                        queue_limit=PLENTY,
-                    )
-                    for _ in range(twins)
-                )
-            )
-            self.requests[key.thread_id].append(request_id)
-            assert len({receipt.event.id for receipt in receipts}) == 1
-            assert [receipt.duplicate for receipt in receipts].count(False) == 1
-            # Its lease is over and it forgets what it claimed: as if it had died before it began.
-
-    async def not_too_busy(self) -> SessionKey:
-        """Queues stay short, so that accepts meet finishing commits; and now and then a session gets a rest, or no
-        timer would ever come before the next message."""
-        now = asyncio.get_running_loop().time()
-        while True:
-            key = self.rng.choice(self.keys)
-            waiting = len(self.requests[key.thread_id]) - self.ended[key.thread_id]
-            if self.rng.random() < 0.05:
-                self.rests_until[key.thread_id] = now + 0.1
-            if waiting < 4 and self.rests_until.get(key.thread_id, 0) <= now:
-                return key
-            await asyncio.sleep(0.001)
-            now = asyncio.get_running_loop().time()
-
-    async def own(self, name: str) -> None:
-        replica = await replica_of(self.store, name)
-        while self.saying or await self.work_left():
-            await asyncio.sleep(PAUSE_S)
-            for thread_id in await self.store.sessions.strays(replica=replica.id, limit=PLENTY):
-                claim = await self.store.sessions.claim(thread_id, replica=replica.id)
-                if claim is not None and not await self.worked(claim):
-                    self.deaths += 1
-                    replica = await replica_of(self.store, name)
-                    await self.write_late(claim)
-                    break
-
-    async def work_left(self) -> bool:
-        views = [await self.store.sessions.view(key.thread_id) for key in self.keys]
-        return any(view is not None and view.pending for view in views)
-
-    async def worked(self, claim: Claim | None) -> bool:
-        """Follow a session until nothing waits; False: died in the middle."""
-        while claim is not None:
-            assert claim.run > self.runs.get(claim.key.thread_id, 0), "an attempt was counted twice"
-            self.runs[claim.key.thread_id] = claim.run
-            if self.rng.random() < 0.04:
-                return False
-            try:
-                if self.rng.random() < 0.3:
-                    number = next(self.numbers)
-                    await self.store.unit_of_work.commit(TurnChange(claim, state_at(number), False))
-                claim = await self.finish(claim)
-            except Fenced:
-                return True
-        return True
-
-    async def finish(self, claim: Claim) -> Claim | None:
-        bodies: list[EffectBody] = [said(claim.event.request_id, claim.run)]
-        if isinstance(claim.event.body, TimerFired):
-            bodies = [SkipEvent("only a timer")]
-        elif self.rng.random() < 0.3:
-            bodies.append(ScheduleTimer(0.0))
-        state = state_at(next(self.numbers))
-        committed = await self.store.unit_of_work.commit(TurnChange(claim, state, True, owed(claim, *bodies)))
-        self.ended[claim.key.thread_id] += 1
-        return committed.next
-
-    async def write_late(self, claim: Claim) -> None:
-        with pytest.raises(Fenced):
-            await self.finish(claim)
-        self.late_writes_refused += 1
-
-    async def run_effects(self) -> None:
-        replica = await replica_of(self.store)
-        while self.saying:
-            await asyncio.sleep(PAUSE_S)
-            for effect in await self.store.outbox.claim(replica=replica.id, limit=10, until_s=60):
-                await self.store.timers.schedule(
-                    effect.thread_id,
-                    "t",
-                    after_event=effect.event_seq,
-                    created_by=effect.dedupe_key,
-                    after_s=0,
-                    payload=None,
-                )
-                assert await self.store.outbox.complete(effect)
-
-    async def promote(self) -> None:
-        replica = await replica_of(self.store, lease_ttl_s=0)
-        while self.saying:
-            await asyncio.sleep(PAUSE_S)
-            for timer in await self.store.timers.due(limit=10):
-                request_id = f"timer:{timer.timer_id}:{timer.generation}"
-                body = TimerFired(timer.timer_id, timer.generation)
-                try:
-                    receipt = await self.store.event_store.accept(
-                        timer.key,
-                        NewEvent(unique("event"), request_id, body),
-                        replica=replica.id,
-                        queue_limit=PLENTY,
-                    )
-                except TimerGone:
-                    continue
-                if not receipt.duplicate:
-                    self.fired += 1
-                    self.requests[timer.key.thread_id].append(request_id)
-
-    async def meddle(self) -> None:
-        """Acknowledge, prune, and write state beside the turns."""
-        while self.saying:
-            threads = [key.thread_id for key in self.keys]
-            self.rng.shuffle(threads)
-            marks = dict.fromkeys(threads, self.rng.randint(0, 50))
-            await self.store.outbox.mark(marks, marks)
-            await self.store.checkpoint_upkeep.prune(threads[:2], keep_latest=True)
-            await self.store.checkpoints.put(threads[0], state_at(next(self.numbers), ns="tool"))
-            await asyncio.sleep(0.02)
-
-    async def play(self) -> None:
-        background = [
-            asyncio.create_task(role)
-            for role in (
-                *(self.own(f"owner-{n}") for n in range(4)),
-                *(self.run_effects() for _ in range(2)),
-                *(self.promote() for _ in range(2)),
-                *(self.meddle() for _ in range(2)),
-            )
-        ]
-        try:
-            await asyncio.gather(*(self.say(EVENTS // ACCEPTORS) for _ in range(ACCEPTORS)))
-        finally:
-            self.saying = False
-            await asyncio.gather(*background)
+ORDER = ("inbox", "sessions", "heads", "timers", "effects")
 
 
-@pytest_asyncio.fixture
-async def store(url: str) -> AsyncIterator[PostgresSubject]:
-    """Without waiting for the disk, which would only make the meetings rarer."""
+async def at_rest(talk: Conversation) -> None:
+    """A finished event, with a head, a pending timer and an effect."""
+    claim = await talk.accepted()
+    await talk.finish(claim, said("yes"), ScheduleTimer(60.0), state=state_at(1))
+    await talk.store.timers.schedule(talk.thread_id, "t", after_event=1, created_by="e1", after_s=0, payload=1)
+
+
+async def accept_on_idle(talk: Conversation) -> Call:
+    await at_rest(talk)
+    return talk.accept
+
+
+async def accept_on_busy(talk: Conversation) -> Call:
+    await at_rest(talk)
+    await talk.accept()
+    return talk.accept
+
+
+async def promotion(talk: Conversation) -> Call:
+    await at_rest(talk)
+    new = talk.new(TimerFired("t", 1))
+    return lambda: talk.accept(new)
+
+
+async def schedule(talk: Conversation) -> Call:
+    await at_rest(talk)
+    return lambda: talk.store.timers.schedule(talk.thread_id, "t", after_event=1, created_by="e2", after_s=9, payload=2)
+
+
+async def takeover(talk: Conversation) -> Call:
+    await at_rest(talk)
+    await talk.accept()
+    heir = await replica_of(talk.store, talk.replica.name)
+    return lambda: talk.claim(heir)
+
+
+async def finish(talk: Conversation) -> Call:
+    await at_rest(talk)
+    claim = await talk.accepted()
+    effects = owed(claim, said("yes"), ScheduleTimer(1.0))
+    return lambda: talk.store.unit_of_work.commit(TurnChange(claim, state_at(2), True, effects))
+
+
+async def put(talk: Conversation) -> Call:
+    await at_rest(talk)
+    return lambda: talk.store.checkpoints.put(talk.thread_id, state_at(3))
+
+
+async def prune(talk: Conversation) -> Call:
+    await at_rest(talk)
+    return lambda: talk.store.checkpoint_upkeep.prune([talk.thread_id], keep_latest=True)
+
+
+async def mark(talk: Conversation) -> Call:
+    await at_rest(talk)
+    return lambda: talk.store.outbox.mark({talk.thread_id: 1}, {talk.thread_id: 1})
+
+
+async def strays(talk: Conversation) -> Call:
+    """With an overtaken mark to take back."""
+    claim = await talk.accepted()
+    await talk.accept()
+    following = (await talk.finish(claim)).next
+    assert following is not None
+    await talk.finish(following)
+    return lambda: talk.store.sessions.strays(replica=talk.replica.id, limit=PLENTY)
+
+
+async def claim_effects(talk: Conversation) -> Call:
+    await at_rest(talk)
+    return lambda: talk.store.outbox.claim(replica=talk.replica.id, limit=PLENTY, until_s=9)
+
+
+async def view(talk: Conversation) -> Call:
+    await at_rest(talk)
+    return talk.view
+
+
+@asynccontextmanager
+async def held(url: str, table: str, thread_id: str) -> AsyncIterator[None]:
+    """Somebody's transaction has locked the thread's rows of a table."""
     connection = await asyncpg.connect(url)
-    await connection.execute(
-        f"ALTER DATABASE {await connection.fetchval('SELECT current_database()')} SET synchronous_commit = off"
-    )
-    await connection.close()
-    async with open_postgres(url, pool_size=16) as opened:
-        yield PostgresSubject(opened, url)
+    try:
+        async with connection.transaction():
+            rows = await connection.fetch(f"SELECT FROM {table} WHERE thread_id = $1 FOR UPDATE", thread_id)
+            assert rows, f"{table} holds nothing of the thread: the test would prove nothing"
+            yield
+    finally:
+        await connection.close()
 
 
-async def test_a_thousand_events_in_a_crowd_meet_without_deadlock_gap_double_or_loss(
+async def somebody_waits(sql: asyncpg.Connection) -> None:
+    async with asyncio.timeout(10):
+        while not await sql.fetchval(
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+        ):
+            await asyncio.sleep(0.01)
+
+
+async def is_free(sql: asyncpg.Connection, table: str, thread_id: str) -> bool:
+    try:
+        async with sql.transaction():
+            await sql.fetch(f"SELECT FROM {table} WHERE thread_id = $1 FOR UPDATE NOWAIT", thread_id)
+    except asyncpg.LockNotAvailableError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    ("prepare", "at"),
+    [
+        (accept_on_idle, "inbox"),
+        (accept_on_idle, "sessions"),
+        (accept_on_busy, "inbox"),
+        (promotion, "inbox"),
+        (promotion, "sessions"),
+        (schedule, "inbox"),
+        (takeover, "sessions"),
+        (finish, "sessions"),
+        (finish, "heads"),
+        (put, "sessions"),
+        (prune, "sessions"),
+    ],
+)
+async def test_whoever_waits_holds_nothing_that_comes_later(
+    url: str, store: PostgresSubject, sql: asyncpg.Connection, prepare: Prepare, at: str
+) -> None:
+    talk = await Conversation.begin(store)
+    call = await prepare(talk)
+    async with held(url, at, talk.thread_id):
+        waiting = asyncio.ensure_future(call())
+        await somebody_waits(sql)
+        taken = [table for table in ORDER[ORDER.index(at) + 1 :] if not await is_free(sql, table, talk.thread_id)]
+    await waiting
+    assert taken == []
+
+
+@pytest.mark.parametrize(
+    ("prepare", "at"),
+    [
+        (accept_on_busy, "sessions"),
+        (accept_on_busy, "effects"),
+        (accept_on_idle, "heads"),
+        (accept_on_idle, "deliveries"),
+        (finish, "inbox"),
+        (finish, "timers"),
+        (finish, "deliveries"),
+        (mark, "sessions"),
+        (mark, "inbox"),
+        (strays, "inbox"),
+        (strays, "sessions"),
+        (claim_effects, "effects"),
+        (claim_effects, "sessions"),
+        (schedule, "sessions"),
+        (view, "sessions"),
+        (view, "inbox"),
+    ],
+)
+async def test_who_must_not_wait_does_not(url: str, store: PostgresSubject, prepare: Prepare, at: str) -> None:
+    talk = await Conversation.begin(store)
+    await store.replicas.renew(talk.replica.id, lease_ttl_s=60)
+    call = await prepare(talk)
+    await store.outbox.mark({talk.thread_id: 1}, {})
+    async with held(url, at, talk.thread_id):
+        await asyncio.wait_for(call(), 5)
+
+
+async def test_the_poll_takes_back_overtaken_marks_and_no_others(
     store: PostgresSubject, sql: asyncpg.Connection
 ) -> None:
-    crowd = Crowd(store, seed=11)
-    async with asyncio.timeout(120):
-        await crowd.play()
-    assert min(crowd.deaths, crowd.late_writes_refused, crowd.fired) > 0, "the crowd was too tame to prove anything"
-    for key in crowd.keys:
-        talk = Conversation(store, Replica(0, "", 0), key)
-        await assert_told_once_in_order(talk, crowd.requests[key.thread_id])
-    assert await sql.fetchval("SELECT count(*) FROM effects WHERE status = 'executing'") == 0
+    overtaken, busy = [await Conversation.begin(store) for _ in range(2)]
+    claims = []
+    for talk in (overtaken, busy):
+        claims.append(await talk.accepted())
+        await talk.accept()
+    following = (await overtaken.finish(claims[0])).next
+    assert following is not None
+    await overtaken.finish(following)
+
+    async def marked() -> set[str]:
+        return {row[0] for row in await sql.fetch("SELECT thread_id FROM inbox WHERE waiting")}
+
+    assert await marked() == {overtaken.thread_id, busy.thread_id}
+    assert not await overtaken.is_stray_for(overtaken.replica)
+    assert await marked() == {busy.thread_id}
+    assert await busy.is_stray_for(busy.replica)
 
 
-async def assert_told_once_in_order(talk: Conversation, requests: list[str]) -> None:
-    view = await talk.view()
-    assert view.pending == ()
-    rows = await talk.store.outbox.read(talk.thread_id, after=0, limit=10 * EVENTS)
-    assert [row.log_index for row in rows] == list(range(1, len(rows) + 1))
-    seqs = [row.event.seq for row in rows]
-    assert seqs == sorted(set(seqs))
-    ended = Counter(row.event.request_id for row in rows)
-    assert ended == Counter(request for request in requests if not request.startswith("timer:"))
-    assert view.applied_seq == len(requests)
+async def test_a_poll_that_finds_nothing_writes_nothing(store: PostgresSubject, sql: asyncpg.Connection) -> None:
+    talk = await Conversation.begin(store)
+    await talk.finish(await talk.accepted())
+    for _ in range(10):  # the server's own chores write, too, now and then
+        before = await sql.fetchval("SELECT pg_current_xact_id()::text::bigint")
+        await store.sessions.strays(replica=talk.replica.id, limit=PLENTY)
+        await store.outbox.claim(replica=talk.replica.id, limit=PLENTY, until_s=9)
+        assert await talk.claim() is None
+        if await sql.fetchval("SELECT pg_current_xact_id()::text::bigint") == before + 1:
+            return
+    pytest.fail("a poll that finds nothing takes a transaction id each time")
