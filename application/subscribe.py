@@ -159,13 +159,11 @@ class Subscription:
         while self._replay:
             found.append(_show(attempt, self._replay.popleft()))
             if len(found) >= PAGE:
-                self._wake()
                 return
         while self._position < len(parts):
             part, self._position = _merged(parts, self._position)
             found.append(_show(attempt, part))
             if len(found) >= PAGE:
-                self._wake()
                 return
 
     def _enter(self, found: list[Delivery], attempt: LiveAttempt, joining: bool) -> None:

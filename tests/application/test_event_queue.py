@@ -145,7 +145,9 @@ async def test_a_repeated_request_runs_once() -> None:
     again = await node.say("hello", request_id="r1")
     assert [receipt.event.seq for receipt in (*receipts, again)] == [1] * 6
     assert sum(not receipt.duplicate for receipt in receipts) == 1
+    await asyncio.sleep(1)
     assert len(node.agent.runs) == 1
+    assert "claim" not in world.trouble.calls, "a repetition is no reason to look for work"
     assert len(node.queue) == 0
 
 

@@ -294,8 +294,8 @@ async def test_an_attempt_is_harmless_once_its_gate_is_closed() -> None:
     await held.reached.wait()
     [attempt] = left
     calls = len(world.trouble.calls)
-    attempt.text("m", "a late thought")
-    attempt.text_ends("m")
+    attempt.text(attempt.claim.event.id, "a late thought")
+    attempt.text_ends(attempt.claim.event.id)
     attempt.tool("call", "search", "started")
     attempt.begin_with([("m", "later")])
     with pytest.raises(Fenced):
