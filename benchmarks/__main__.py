@@ -97,7 +97,7 @@ async def main(options: argparse.Namespace, measurements: list[Measurement]) -> 
         urls = await databases(postgres.url, options.servers)
         logs = options.out / "logs"
         logs.mkdir(parents=True, exist_ok=True)
-        place = Place(urls, postgres.pid, logs, server_cores)
+        place = Place(postgres.url, urls, postgres.pid, logs, server_cores)
         for kind in options.servers:  # makes its tables, and compiles what Python has not compiled yet
             await run(kind, Setting("no delay", 8, 1, 1), place)
         for setting in settings(options):

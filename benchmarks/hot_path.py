@@ -49,17 +49,17 @@ async def accepts_and_finishes(way: Calls, prefix: str, threads: int, postgres_p
 
 
 async def main(rounds: int, threads: int, url: str, postgres_pid: int) -> None:
-    reader = await asyncpg.connect(url)
-    await reader.execute(SCHEMA)
     found: dict[str, list[tuple[Cost, Cost]]] = {name: [] for name in WAYS}
     async with AsyncExitStack() as stack:
+        reader = await asyncpg.connect(url)
+        stack.push_async_callback(reader.close)
+        await reader.execute(SCHEMA)
         ways = {name: await stack.enter_async_context(way(url)) for name, way in WAYS.items()}
         for number in range(rounds):
             for name, way in ways.items():
                 prefix = f"{name}-{number}"
                 found[name].append(await accepts_and_finishes(way, prefix, threads, postgres_pid))
                 await _all_there(reader, prefix, threads)
-    await reader.close()
     print(f"µs a call, median of {rounds} rounds of {threads} calls (least to greatest)\n")
     titles = [f"{what}: {cost}" for what in ("accept", "finish") for cost in ("our CPU", "PostgreSQL's", "wall")]
     print("| way | " + " | ".join(titles) + " |\n" + "|---" * 7 + "|")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from dataclasses import asdict, dataclass
 from typing import Final
 
@@ -14,7 +15,7 @@ SYNCS_IN_IO_SINCE: Final = 180000
 BACKENDS_GONE_S: Final = 20.0
 
 COUNTERS: Final = """
-SELECT (SELECT xact_commit FROM pg_stat_database WHERE datname = current_database()) AS transactions,
+SELECT (SELECT xact_commit FROM pg_stat_database WHERE datname = $1) AS transactions,
     wal_records, wal_fpi AS wal_full_pages, wal_bytes::bigint, {syncs} AS wal_syncs
 FROM pg_stat_wal
 """
@@ -29,7 +30,7 @@ class Counters:
     """PostgreSQL's since it began: of all databases together, but for the transactions."""
 
     transactions: int
-    """Of the database asked."""
+    """Of one database."""
     wal_records: int
     wal_full_pages: int
     wal_bytes: int
@@ -40,16 +41,18 @@ class Counters:
         return Counters(**{name: value - earlier[name] for name, value in asdict(self).items()})
 
 
-async def counters(connection: asyncpg.Connection) -> Counters:
-    """Exact, once every other client has left: a backend that commits often reports what it did at most once a
-    second, one that then falls idle ten seconds later, and each when it ends."""
-    async with asyncio.timeout(BACKENDS_GONE_S):
-        while await connection.fetchval(OTHER_BACKENDS):  # noqa: ASYNC110 - the database has no event for it
-            await asyncio.sleep(0.05)
-    await connection.execute("SELECT pg_stat_force_next_flush()")
+async def counters(connection: asyncpg.Connection, database: str) -> Counters:
+    """Waits until every other client has left, which makes them exact: a backend reports what it did at most once a
+    second, one that then falls idle ten seconds later, and each when it ends. `connection` is to another database
+    than the one asked about. Raises RuntimeError if one stays."""
+    deadline = time.monotonic() + BACKENDS_GONE_S
+    while others := await connection.fetchval(OTHER_BACKENDS):
+        if time.monotonic() > deadline:
+            raise RuntimeError(f"{others} other clients stay connected to PostgreSQL")
+        await asyncio.sleep(0.05)
     version = await connection.fetchval("SELECT current_setting('server_version_num')::int")
     syncs = SYNCS_IN_IO if version >= SYNCS_IN_IO_SINCE else "wal_sync"
-    row = await connection.fetchrow(COUNTERS.format(syncs=syncs))
+    row = await connection.fetchrow(COUNTERS.format(syncs=syncs), database)
     assert row is not None
     return Counters(**row)
 

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 
@@ -41,6 +42,8 @@ class Setting:
 class Place:
     """Where runs happen."""
 
+    reader_url: str
+    """A database that no server uses, to read PostgreSQL's counters from."""
     database_urls: Mapping[str, str]
     """A database for each kind of server, so that none meets another's rows or tables."""
     postgres_pid: int
@@ -79,8 +82,10 @@ class Load:
         return figures
 
     async def said(self) -> bytes:
-        async with asyncio.timeout(LOAD_LIMIT_S):
-            line = await self._output.readline()
+        try:
+            line = await asyncio.wait_for(self._output.readline(), LOAD_LIMIT_S)
+        except TimeoutError:
+            raise RuntimeError("the load took too long") from None
         if not line:
             raise RuntimeError("the load ended early")
         return line
@@ -110,9 +115,10 @@ async def run(kind: str, setting: Setting, place: Place, *, idle_s: float | None
     Raises RuntimeError if the server or the load failed.
     """
     url, log = place.database_urls[kind], place.logs / f"{kind}.log"
-    reader = await asyncpg.connect(url)
+    database = urlsplit(url).path.removeprefix("/")
+    reader = await asyncpg.connect(place.reader_url)
     try:
-        before = await counters(reader)
+        before = await counters(reader, database)
         async with server(kind, url, setting.environment, log, place.server_cores) as target:
             lonely_bytes = resident_bytes(target.pid)
             async with connected(target, setting) as load:
@@ -127,7 +133,7 @@ async def run(kind: str, setting: Setting, place: Place, *, idle_s: float | None
                 await asyncio.sleep(SETTLE_S)
                 server_cpu_s = cpu_s(target.pid) - server_cpu_s
                 postgres_cpu_s = cpu_s(place.postgres_pid) - postgres_cpu_s
-        counted = (await counters(reader)).since(before)
+        counted = (await counters(reader, database)).since(before)
     except RuntimeError as error:
         raise RuntimeError(f"{kind}, {setting}: {error}; the server's log is {log}") from None
     finally:

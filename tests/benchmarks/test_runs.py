@@ -1,0 +1,109 @@
+"""Real servers, a real load, a PostgreSQL that nobody else uses."""
+
+from __future__ import annotations
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+import asyncpg
+import pytest
+
+from benchmarks.measure import counters, cpu_s
+from benchmarks.report import Measurement
+from benchmarks.runs import Place, Run, Setting, run
+from tests.conftest import TEMPLATE, on_database
+from unbroken.adapters.postgres.embedded import EmbeddedPostgres
+
+pytestmark = pytest.mark.slow
+
+SETTING = Setting("no delay", tokens=8, sessions=2, turns=3)
+TURNS = 6
+FRAMES_OF_UNBROKEN = 5
+"""At least: accepted, user, reset, tokens, final."""
+
+
+def place(postgres: EmbeddedPostgres, folder: Path, kind: str) -> Place:
+    assert postgres.pid is not None
+    return Place(on_database(postgres.url, "postgres"), {kind: postgres.url}, postgres.pid, folder, frozenset())
+
+
+async def measured(kind: str, where: Place) -> tuple[Run, Measurement]:
+    found, idle = await run(kind, SETTING, where), await run(kind, SETTING, where, idle_s=0.5)
+    return found, Measurement.of(kind, 1, SETTING, found, idle, 0.5)
+
+
+@pytest.mark.asyncio
+async def test_a_direct_run_is_counted_to_the_frame_and_the_memory_saver_commits_nothing(
+    own_server: EmbeddedPostgres, tmp_path: Path
+) -> None:
+    found, measurement = await measured("direct-memory", place(own_server, tmp_path, "direct-memory"))
+    assert found.figures["frames"] == TURNS * (SETTING.tokens + 1)
+    assert len(found.figures["turn_s"]) == len(found.figures["first_token_s"]) == TURNS
+    assert len(found.figures["gaps_s"]) == TURNS * (SETTING.tokens - 1)
+    assert all(0 < first <= turn for first, turn in zip(*_times(found), strict=True))
+    assert measurement.transactions == 0
+
+
+@pytest.mark.asyncio
+async def test_ours_is_a_fourth_server_and_its_turns_commit(own_server: EmbeddedPostgres, tmp_path: Path) -> None:
+    found, measurement = await measured("unbroken", place(own_server, tmp_path, "unbroken"))
+    assert len(found.figures["turn_s"]) == TURNS
+    assert len(found.figures["gaps_s"]) == TURNS * (SETTING.tokens - 1)
+    assert TURNS * FRAMES_OF_UNBROKEN <= found.figures["frames"] <= TURNS * (SETTING.tokens + 4)
+    assert measurement.transactions >= 1.5  # two a turn; an idle run of half a second may take off one too many
+    assert measurement.wal_bytes > 0
+
+
+@pytest.mark.asyncio
+async def test_a_server_that_answers_with_other_words_fails_the_run(
+    own_server: EmbeddedPostgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Setting, "environment", {"TOKENS": "7"})
+    with pytest.raises(RuntimeError, match=r"direct-memory.*the load ended early"):
+        await run("direct-memory", SETTING, place(own_server, tmp_path, "direct-memory"))
+
+
+def test_cpu_is_that_of_a_whole_tree_the_dead_included() -> None:
+    burn = "import time\nwhile time.process_time() < 0.4: pass"
+    child = f"subprocess.run([sys.executable, '-c', {burn!r}])"
+    command = [sys.executable, "-c", f"import subprocess, sys\n{child}\nprint(flush=True)\nsys.stdin.read()"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as parent:
+        assert parent.stdout is not None
+        parent.stdout.readline()
+        assert 0.4 <= cpu_s(parent.pid) <= 2.0
+        parent.communicate()
+    assert cpu_s(parent.pid) == 0.0
+
+
+@pytest.mark.parametrize("own_server", [18, 15], indirect=True)
+@pytest.mark.asyncio
+async def test_each_commit_is_counted_once_and_each_sync_is_seen(own_server: EmbeddedPostgres) -> None:
+    reader = await asyncpg.connect(on_database(own_server.url, "postgres"))
+    database = own_server.url.partition("@/")[2].partition("?")[0]
+    assert database != TEMPLATE
+    await _commit(own_server.url, 0)
+    first = await counters(reader, database)
+    await _commit(own_server.url, 0)
+    second = await counters(reader, database)
+    await _commit(own_server.url, 25)
+    third = await counters(reader, database)
+    await reader.close()
+    nothing, something = second.since(first), third.since(second)
+    assert something.transactions - nothing.transactions == 25
+    assert something.wal_syncs - nothing.wal_syncs >= 25
+    assert something.wal_records - nothing.wal_records >= 25
+    assert something.wal_bytes > something.wal_records
+
+
+async def _commit(url: str, times: int) -> None:
+    connection = await asyncpg.connect(url)
+    await connection.execute("CREATE TABLE IF NOT EXISTS counted (number int)")
+    for number in range(times):
+        await asyncio.wait_for(connection.execute(f"INSERT INTO counted VALUES ({number})"), 5)
+    await connection.close()
+
+
+def _times(found: Run) -> tuple[list[float], list[float]]:
+    return sorted(found.figures["first_token_s"]), sorted(found.figures["turn_s"])
