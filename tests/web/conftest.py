@@ -12,7 +12,9 @@ from tests.end_to_end.server import Server
 
 @pytest.fixture(scope="session")
 def memory_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with Server(tmp_path_factory.mktemp("memory"), arguments=["--in-memory"]) as server:
+    with Server(
+        tmp_path_factory.mktemp("memory"), arguments=["--in-memory"], environment={"UNBROKEN_READER_STALL_S": "1"}
+    ) as server:
         yield server
 
 
