@@ -23,6 +23,7 @@ async def talked(node: Node, turns: int) -> None:
         await node.ended()
 
 
+@virtual
 async def test_a_cursor_from_the_future_or_too_far_back_gets_a_gap_and_goes_on_from_there() -> None:
     world = World()
     node = await world.replica()
@@ -51,6 +52,7 @@ async def test_a_cursor_from_the_future_or_too_far_back_gets_a_gap_and_goes_on_f
     reader.close()
 
 
+@virtual
 async def test_a_long_log_comes_before_what_waits_and_what_is_being_said() -> None:
     world = World()
     node = await world.replica()
@@ -76,6 +78,7 @@ async def test_a_long_log_comes_before_what_waits_and_what_is_being_said() -> No
     reader.close()
 
 
+@virtual
 async def test_a_log_cut_short_under_a_reader_is_announced_and_not_awaited_for_ever() -> None:
     world = World()
     node = await world.replica()
@@ -93,6 +96,7 @@ async def test_a_log_cut_short_under_a_reader_is_announced_and_not_awaited_for_e
     reader.close()
 
 
+@virtual
 async def test_a_reader_without_a_cursor_begins_at_what_was_acknowledged() -> None:
     world = World()
     node = await world.replica()
@@ -107,6 +111,7 @@ async def test_a_reader_without_a_cursor_begins_at_what_was_acknowledged() -> No
     reader.close()
 
 
+@virtual
 async def test_a_reader_of_the_tail_gets_only_what_comes() -> None:
     world = World()
     node = await world.replica()
@@ -119,6 +124,7 @@ async def test_a_reader_of_the_tail_gets_only_what_comes() -> None:
     reader.close()
 
 
+@pytest.mark.parametrize("cursor", [None, 0])
 def test_a_reader_that_comes_while_the_last_turn_ends_is_not_left_behind(cursor: int | None) -> None:
     @virtual
     async def scenario() -> None:
@@ -141,6 +147,7 @@ def test_a_reader_that_comes_while_the_last_turn_ends_is_not_left_behind(cursor:
     scenario()
 
 
+@virtual
 async def test_a_subscription_that_fails_leaves_nothing_behind() -> None:
     world = World()
     node = await world.replica()
@@ -152,6 +159,7 @@ async def test_a_subscription_that_fails_leaves_nothing_behind() -> None:
     assert len(node.live) == 0
 
 
+@virtual
 async def test_a_failed_read_of_the_log_loses_nothing() -> None:
     world = World()
     node = await world.replica()

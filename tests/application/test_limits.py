@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import gc
 
+import pytest
+
 from tests.application.scripted_agent import echo
 from tests.application.virtual_time import virtual
 from tests.application.world import KEY, World, remembered, until
@@ -25,6 +27,7 @@ async def stubborn(attempt: Attempt) -> str:
     return "late"
 
 
+@virtual
 async def test_a_turn_that_outlives_its_limit_ends_although_its_agent_will_not() -> None:
     world = World()
     node = await world.replica(turn_limit_s=5.0)
@@ -46,6 +49,7 @@ async def test_a_turn_that_outlives_its_limit_ends_although_its_agent_will_not()
     await world.check()
 
 
+@virtual
 async def test_what_an_abandoned_task_comes_to_is_nobody_s_concern() -> None:
     world = World()
     node = await world.replica(turn_limit_s=5.0)
@@ -62,6 +66,7 @@ async def test_what_an_abandoned_task_comes_to_is_nobody_s_concern() -> None:
     assert await world.ends() == ["timed_out"]
 
 
+@virtual
 async def test_a_timed_out_turn_is_not_tried_again() -> None:
     world = World()
     node = await world.replica(turn_limit_s=5.0)
@@ -80,6 +85,7 @@ async def test_a_timed_out_turn_is_not_tried_again() -> None:
     assert node.processor.abandoned == 0
 
 
+@pytest.mark.parametrize("way", ["one chunk", "many chunks", "tools", "never streamed"])
 def test_an_answer_that_outgrows_the_stream_ends_at_once(way: str) -> None:
     @virtual
     async def scenario() -> None:

@@ -169,10 +169,6 @@ async def test_an_event_that_kills_its_owner_each_time_becomes_a_dead_letter_and
 
 
 @virtual
-@virtual
-@virtual
-@pytest.mark.parametrize("way", ["one chunk", "many chunks", "tools", "never streamed"])
-@virtual
 async def test_an_attempt_is_harmless_once_its_gate_is_closed() -> None:
     world = World()
     node = await world.replica()

@@ -207,14 +207,6 @@ async def test_a_reader_sees_what_waits_although_its_accept_overtook_the_one_tha
 
 
 @virtual
-@virtual
-@virtual
-@virtual
-@virtual
-@pytest.mark.parametrize("cursor", [None, 0])
-@virtual
-@virtual
-@virtual
 async def test_a_stranger_gets_nothing_of_a_thread_that_came_to_be_somebody_else_s() -> None:
     world = World()
     node = await world.replica()
