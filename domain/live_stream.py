@@ -81,7 +81,7 @@ class LiveStream:
     streams, the chunks of others wait until it is closed.
     """
 
-    __slots__ = ("_high", "_open", "_seen", "_starts", "_tool_steps", "_waiting", "length", "parts")
+    __slots__ = ("_ended", "_held", "_high", "_open", "_seen", "_starts", "_tool_steps", "_waiting", "length", "parts")
 
     def __init__(self) -> None:
         self.parts: list[Part] = []
@@ -92,17 +92,25 @@ class LiveStream:
         self._high = ""
         self._seen: set[str] = set()
         self._waiting: dict[str, list[str]] = {}
+        self._ended: set[str] = set()
+        """Of those that wait: complete already."""
+        self._held = 0
+        """Units that wait."""
 
     @property
     def text(self) -> str:
         return "".join(part.text for part in self.parts if isinstance(part, TextPart))
 
     def append(self, message_id: str, chunk: str) -> None:
+        """Text of a message; what comes after its end is dropped. A message begins with its first text: some
+        providers send an empty chunk under an id that never says or ends anything, and it must not block others."""
+        if not chunk:
+            return
         if self._open is None and message_id not in self._seen:
             self._open = message_id
         if self._open != message_id:
-            if message_id not in self._seen:
-                self._waiting.setdefault(message_id, []).append(chunk)
+            if message_id not in self._seen and message_id not in self._ended:
+                self._hold(message_id, chunk)
             return
         if self._high:
             chunk, self._high = self._high + chunk, ""
@@ -112,17 +120,36 @@ class LiveStream:
 
     def close(self, message_id: str) -> None:
         """No more chunks of this message will come; the next one that waits takes its place."""
-        if self._open != message_id:
-            return
-        if self._high:
-            self._high, rest = "", self._high
-            self._write(message_id, rest)
-        self._seen.add(message_id)
-        self._open = None
-        if self._waiting:
-            following = next(iter(self._waiting))
-            for chunk in self._waiting.pop(following):
-                self.append(following, chunk)
+        if message_id in self._waiting:
+            self._ended.add(message_id)
+        while self._open == message_id:
+            if self._high:
+                self._high, rest = "", self._high
+                self._write(message_id, rest)
+            self._seen.add(message_id)
+            self._open = None
+            if not self._waiting:
+                return
+            message_id = self._release()
+            if message_id not in self._ended:
+                return
+            self._ended.discard(message_id)
+
+    def _hold(self, message_id: str, chunk: str) -> None:
+        self._held += units(chunk)
+        if self.length + self._held > MAX_UNITS:
+            raise AnswerTooLong(f"the answer is longer than {MAX_UNITS} UTF-16 units")
+        self._waiting.setdefault(message_id, []).append(chunk)
+
+    def _release(self) -> str:
+        """The message that has waited longest takes its place; its id."""
+        message_id = next(iter(self._waiting))
+        chunks = self._waiting.pop(message_id)
+        self._held -= sum(map(units, chunks))
+        self._open = message_id
+        for chunk in chunks:
+            self.append(message_id, chunk)
+        return message_id
 
     def begin_with(self, message_id: str, text: str) -> None:
         """Start with text that was committed before the attempt (a resume inside its event)."""
@@ -141,7 +168,8 @@ class LiveStream:
         self._tool_steps += 1
         if self._tool_steps > MAX_TOOL_STEPS:
             raise AnswerTooLong(f"the turn took more than {MAX_TOOL_STEPS} tool steps")
-        self._push(ToolPart(self.length, well_formed(tool_call_id), well_formed(name), phase, data))
+        shown = None if data is None else well_formed(data)
+        self._push(ToolPart(self.length, well_formed(tool_call_id), well_formed(name), phase, shown))
 
     def after(self, offset: int) -> list[Part]:
         """What a reader lacks that shows `offset` units: the rest of the text, then every tool step."""

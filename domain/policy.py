@@ -36,7 +36,8 @@ class RetryPolicy(Struct, frozen=True):
 
     def delay_s(self, tries: int) -> float:
         """Pause before try `tries + 1`: doubles, bounded."""
-        return float(min(self.max_backoff_s, self.backoff_s * 2 ** max(0, tries - 1)))
+        doublings = min(max(0, tries - 1), 60)  # beyond, a float overflows long after the bound is reached
+        return float(min(self.max_backoff_s, self.backoff_s * 2**doublings))
 
 
 def opening(claim: Claim, retry: RetryPolicy) -> Opening:

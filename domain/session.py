@@ -45,11 +45,14 @@ class SessionKey(Struct, frozen=True, order=True):
 
     @classmethod
     def parse(cls, text: str) -> SessionKey:
-        """The inverse of `str(key)`. Raises InvalidValue unless `text` has exactly three parts."""
+        """The inverse of `str(key)`. Raises InvalidValue unless `text` is how some key is written."""
         parts = text.split(":")
         if len(parts) != 3:
             raise InvalidValue("session_key", f"{text!r} is not userId:agentId:threadId")
-        return cls(*(unquote(part) for part in parts))
+        key = cls(*(unquote(part) for part in parts))
+        if str(key) != text:
+            raise InvalidValue("session_key", f"{text!r} is not how {key} is written")
+        return key
 
 
 def _ill_formed(value: str) -> bool:

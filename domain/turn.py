@@ -40,7 +40,11 @@ class Gate:
             callback()
 
     def on_close(self, callback: Callable[[], None]) -> None:
-        self._on_close.append(callback)
+        """Call `callback` when the gate closes; at once if it has."""
+        if self.open:
+            self._on_close.append(callback)
+        else:
+            callback()
 
     def check(self) -> None:
         """Raises Fenced if the gate is closed."""

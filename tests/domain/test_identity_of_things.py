@@ -1,0 +1,89 @@
+"""What makes two events or two effects the same: never the model's words, a clock or an id made anew (F2, I2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from unbroken.domain.effects import (
+    LOGGED,
+    EffectBody,
+    NewEffect,
+    ReportFailure,
+    RequestInput,
+    ScheduleTimer,
+    SendMessage,
+    SkipEvent,
+    dedupe_key,
+)
+from unbroken.domain.events import EventBody, InputResponse, NewEvent, TimerFired, UserMessage, body_hash
+
+event_ids = st.text(st.sampled_from("abc-0"), min_size=1, max_size=4)
+node_paths = st.text(st.sampled_from("n/0|:"), max_size=6)
+counts = st.integers(0, 12)
+kinds = st.sampled_from(["send_message", "schedule_timer"])
+places = st.tuples(event_ids, node_paths, counts, counts, kinds)
+values = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(places, places)
+@example(("e", "n", 12, 0, "schedule_timer"), ("e", "n1", 2, 0, "schedule_timer"))
+@example(("e", "n", 1, 23, "schedule_timer"), ("e", "n", 12, 3, "schedule_timer"))
+@example(("e", "n", 1, 1, "schedule_timer"), ("en", "", 1, 1, "schedule_timer"))
+def test_effects_of_different_places_never_share_a_dedupe_key(
+    one: tuple[str, str, int, int, str], two: tuple[str, str, int, int, str]
+) -> None:
+    assert (dedupe_key(*one) == dedupe_key(*two)) == (one == two)
+
+
+@given(values, values)
+def test_bodies_are_the_same_exactly_if_their_json_is(one: Any, two: Any) -> None:
+    same = msgspec.json.encode(one, order="deterministic") == msgspec.json.encode(two, order="deterministic")
+    assert (body_hash(InputResponse("q", one)) == body_hash(InputResponse("q", two))) == same
+
+
+@given(st.dictionaries(st.text(max_size=3), values, min_size=2, max_size=4))
+def test_the_order_of_keys_makes_no_difference(value: dict[str, Any]) -> None:
+    turned = dict(reversed(value.items()))
+    assert body_hash(InputResponse("q", value)) == body_hash(InputResponse("q", turned))
+
+
+@given(values)
+def test_a_body_is_the_same_after_a_database_has_held_it(value: Any) -> None:
+    body = InputResponse("q", value)
+    assert body_hash(msgspec.json.decode(msgspec.json.encode(body), type=EventBody)) == body_hash(body)
+
+
+def test_bodies_of_different_kinds_are_never_the_same() -> None:
+    bodies: list[EventBody] = [UserMessage("x"), InputResponse("x", "x"), TimerFired("x", 1), UserMessage(["x"])]  # type: ignore[list-item]
+    assert len({body_hash(body) for body in bodies}) == len(bodies)
+
+
+@pytest.mark.parametrize(
+    ("body", "from_user"), [(UserMessage("x"), True), (InputResponse("q", 1), True), (TimerFired("t", 1), False)]
+)
+def test_what_counts_as_said_by_a_user(body: EventBody, from_user: bool) -> None:
+    assert NewEvent("e", "r", body).from_user is from_user
+
+
+@pytest.mark.parametrize(
+    ("body", "logged"),
+    [
+        (SendMessage("x", [], 1, 1), True),
+        (RequestInput("q", 1), True),
+        (ReportFailure("code", "x", 1), True),
+        (ScheduleTimer(1.0), False),
+        (SkipEvent("x"), False),
+    ],
+)
+def test_what_clients_see_of_effects(body: EffectBody, logged: bool) -> None:
+    assert NewEffect("id", 0, body, "key").logged is logged
+    assert isinstance(body, LOGGED) is logged

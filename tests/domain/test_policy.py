@@ -1,0 +1,90 @@
+"""Decisions about a claim and about an attempt that failed (I14)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from unbroken.domain.errors import AgentRaised, AnswerTooLong, TimedOut, TurnFailed
+from unbroken.domain.events import Event, EventBody, InputResponse, TimerFired, UserMessage
+from unbroken.domain.policy import Opening, RetryPolicy, opening, repeats
+from unbroken.domain.session import Claim, SessionKey
+
+RETRY = RetryPolicy(max_tries=3, backoff_s=0.5, max_backoff_s=30.0)
+SAID = UserMessage("hi")
+FIRED = TimerFired("t", 1)
+
+
+def claim_of(
+    body: EventBody = SAID, *, tries: int = 1, superseded: bool = False, seq: int = 4, head_event: int = 3
+) -> Claim:
+    event = Event(seq, f"e{seq}", f"r{seq}", body, datetime(2026, 1, 1, tzinfo=UTC))
+    return Claim(
+        key=SessionKey("u", "a", "t"),
+        owner=1,
+        epoch=1,
+        event=event,
+        run=9,
+        tries=tries,
+        head=None,
+        base_head=None,
+        head_event=head_event,
+        log_index=0,
+        superseded=superseded,
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "tries", "superseded", "expected"),
+    [
+        (SAID, 1, False, Opening.RUN),
+        (SAID, 1, True, Opening.RUN),
+        (InputResponse("q", 1), 1, True, Opening.RUN),
+        (FIRED, 1, False, Opening.RUN),
+        (FIRED, 1, True, Opening.SKIP),
+        (FIRED, 2, True, Opening.RUN),
+        (SAID, 3, False, Opening.RUN),
+        (SAID, 4, False, Opening.POISONED),
+        (FIRED, 4, True, Opening.POISONED),
+    ],
+)
+def test_how_an_event_begins(body: EventBody, tries: int, superseded: bool, expected: Opening) -> None:
+    assert opening(claim_of(body, tries=tries, superseded=superseded), RETRY) is expected
+
+
+@pytest.mark.parametrize(
+    ("failure", "tries", "again"),
+    [
+        (AgentRaised("overloaded", retryable=True), 1, True),
+        (AgentRaised("overloaded", retryable=True), 2, True),
+        (AgentRaised("overloaded", retryable=True), 3, False),
+        (AgentRaised("broken"), 1, False),
+        (TimedOut("late", retryable=True), 1, False),
+        (AnswerTooLong("long", retryable=True), 1, False),
+    ],
+)
+def test_only_what_may_pass_is_tried_again_while_tries_are_left(failure: TurnFailed, tries: int, again: bool) -> None:
+    assert repeats(failure, claim_of(tries=tries), RETRY) is again
+
+
+@given(st.integers(1, 30))
+def test_a_retryable_failure_is_tried_exactly_as_often_as_the_policy_says(max_tries: int) -> None:
+    retry, tries = RetryPolicy(max_tries=max_tries), 1
+    while repeats(AgentRaised("again", retryable=True), claim_of(tries=tries), retry):
+        tries += 1
+    assert tries == max_tries
+    assert opening(claim_of(tries=tries), retry) is Opening.RUN
+
+
+@given(st.integers(0, 10**9))
+def test_pauses_double_from_the_first_and_never_pass_their_bound(tries: int) -> None:
+    assert RETRY.delay_s(tries) == (0.5 * 2 ** max(0, tries - 1) if tries < 7 else 30.0)
+
+
+@pytest.mark.parametrize(("head_event", "resumes"), [(0, False), (3, False), (4, True)])
+def test_an_event_is_resumed_only_on_a_head_that_it_wrote_itself(head_event: int, resumes: bool) -> None:
+    claim = claim_of(seq=4, head_event=head_event)
+    assert (claim.applied_seq, claim.resumes) == (3, resumes)
