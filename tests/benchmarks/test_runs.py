@@ -13,7 +13,7 @@ import pytest
 from benchmarks.measure import counters, cpu_s
 from benchmarks.report import Measurement
 from benchmarks.runs import Place, Run, Setting, run
-from tests.conftest import TEMPLATE, on_database
+from tests.conftest import on_database
 from unbroken.adapters.postgres.embedded import EmbeddedPostgres
 
 pytestmark = pytest.mark.slow
@@ -81,8 +81,7 @@ def test_cpu_is_that_of_a_whole_tree_the_dead_included() -> None:
 @pytest.mark.asyncio
 async def test_each_commit_is_counted_once_and_each_sync_is_seen(own_server: EmbeddedPostgres) -> None:
     reader = await asyncpg.connect(on_database(own_server.url, "postgres"))
-    database = own_server.url.partition("@/")[2].partition("?")[0]
-    assert database != TEMPLATE
+    database = _database(own_server)
     await _commit(own_server.url, 0)
     first = await counters(reader, database)
     await _commit(own_server.url, 0)
@@ -95,6 +94,39 @@ async def test_each_commit_is_counted_once_and_each_sync_is_seen(own_server: Emb
     assert something.wal_syncs - nothing.wal_syncs >= 25
     assert something.wal_records - nothing.wal_records >= 25
     assert something.wal_bytes > something.wal_records
+
+
+@pytest.mark.asyncio
+async def test_what_an_idle_client_has_not_reported_yet_is_waited_for(own_server: EmbeddedPostgres) -> None:
+    reader = await asyncpg.connect(on_database(own_server.url, "postgres"))
+    await _commit(own_server.url, 0)
+    before = await counters(reader, _database(own_server))
+    client = await asyncpg.connect(own_server.url)
+    for _ in range(25):
+        await client.execute("SELECT 1")
+    counting = asyncio.create_task(counters(reader, _database(own_server)))
+    done, _ = await asyncio.wait({counting}, timeout=0.3)
+    assert not done
+    await client.close()
+    assert (await counting).since(before).transactions >= 25
+    await reader.close()
+
+
+@pytest.mark.asyncio
+async def test_a_client_that_stays_fails_the_run_instead_of_its_figures(
+    own_server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("benchmarks.measure.BACKENDS_GONE_S", 0.1)
+    reader = await asyncpg.connect(on_database(own_server.url, "postgres"))
+    client = await asyncpg.connect(own_server.url)
+    with pytest.raises(RuntimeError, match="1 other clients"):
+        await counters(reader, _database(own_server))
+    await client.close()
+    await reader.close()
+
+
+def _database(postgres: EmbeddedPostgres) -> str:
+    return postgres.url.partition("@/")[2].partition("?")[0]
 
 
 async def _commit(url: str, times: int) -> None:
