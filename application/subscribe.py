@@ -176,7 +176,10 @@ class Subscription:
         same = shown is not None and (shown.request_id, shown.attempt) == (request_id, attempt.run)
         if shown and same and 0 <= shown.offset <= attempt.stream.length:
             self._position = len(attempt.stream.parts)
-            self._replay.extend(attempt.stream.after(shown.offset))
+            lacking, index = attempt.stream.after(shown.offset), 0
+            while index < len(lacking):
+                part, index = _merged(lacking, index)
+                self._replay.append(part)
             return
         late = joining and attempt.stream.parts
         found.append(ShowReset(request_id, attempt.run, "resync" if late else attempt.reason))

@@ -110,24 +110,26 @@ async def test_what_a_client_showed_counts_only_for_the_attempt_that_runs_when_i
 
 
 async def replaying(node: Node) -> tuple[Puppet, Reader]:
-    """An attempt of 300 tokens, and a client that shows none of it but knows the attempt."""
+    """An attempt of 300 tokens and tool steps, and a client that shows none of it but knows the attempt."""
     puppet = Puppet(node)
     await node.say("hello")
     for number in range(300):
         await puppet.say(f"{number} ")
+        await puppet.tool(f"call-{number}")
     shown = Shown("request-hello", 1, 0)
     return puppet, Reader(await node.subscribe(KEY, cursor=0, shown=shown), shown)
 
 
 @virtual
-async def test_a_replay_comes_in_pages_without_waiting_for_news_and_has_no_more_pieces_than_the_stream() -> None:
+async def test_a_replay_comes_in_pages_without_waiting_for_news_and_its_text_in_one_piece() -> None:
     world = World()
     node = await world.replica(turn_limit_s=600)
     puppet, reader = await replaying(node)
     async with asyncio.timeout(1):
-        while reader.text != puppet.text:
+        while sum(isinstance(item, ShowTool) for item in reader.seen) < 300:
             assert len(await reader.take()) <= PAGE
-    assert sum(isinstance(item, ShowText) for item in reader.seen) <= 300
+    assert reader.text == puppet.text
+    assert sum(isinstance(item, ShowText) for item in reader.seen) == 1
     await puppet.finish()
     reader.close()
 
