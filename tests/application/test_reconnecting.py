@@ -15,7 +15,7 @@ from tests.application.puppet import Puppet
 from tests.application.reader import Reader
 from tests.application.virtual_time import virtual
 from tests.application.world import KEY, Node, World
-from unbroken.application.deliveries import ShowReset, ShowText
+from unbroken.application.deliveries import ShowReset, ShowText, ShowTool
 from unbroken.application.subscribe import PAGE, Shown
 from unbroken.domain.live_stream import cut, units
 
