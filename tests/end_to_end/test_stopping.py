@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Iterator
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -30,19 +31,30 @@ async def restarted(server: Server) -> None:
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
-async def test_told_to_stop_it_says_1012_finishes_what_it_can_and_exits_with_0(
+async def test_told_to_stop_it_says_1012_finishes_what_runs_exits_with_0_and_takes_up_the_rest_later(
     server: Server, database_url: str, by: signal.Signals
 ) -> None:
-    async with Client(server.url, thread="t", agent="one") as client:
-        request = await client.say(SHORT)
-        await client.until(lambda c: bool(c.view.shown.get(request)))
-        code = await asyncio.to_thread(server.stop, by)
-        assert code == 0
-        assert (await client.ended())[0] == 1012
-    assert client.view.faults == []
-    stored = await read_thread(database_url, "t")
-    assert (stored.run, stored.applied_seq) == (1, 1), "the running turn ended within the grace"
-    assert "Traceback" not in server.said()
+    async with AsyncExitStack() as stack:
+        clients = [Client(server.url, thread=f"t{number}", agent="one", stays=True) for number in range(5)]
+        asked = {}
+        for client in clients:
+            await stack.enter_async_context(client)
+            asked[client] = await client.say(SHORT), await client.say("words=3")
+        for client, (running, waiting) in asked.items():
+            await client.until(lambda c, r=running, w=waiting: bool(c.view.shown.get(r)) and w in c.view.receipts)  # type: ignore[misc]
+        assert await asyncio.to_thread(server.stop, by) == 0
+        assert "Traceback" not in server.said()
+        for number, client in enumerate(clients):
+            await client.until(lambda c: bool(c.closes))
+            assert client.closes[0][0] == 1012
+            stored = await read_thread(database_url, f"t{number}")
+            assert stored.log[0].payload["attempt"] == 1, "the running turn ended within the grace"
+        await restarted(server)
+        for client, (running, waiting) in asked.items():
+            first, second = await client.answered(running, waiting)
+            assert client.view.faults == []
+            assert len(client.view.log) == 2
+            assert is_speech([("human", SHORT), ("ai", first["message"]), ("human", "words=3")], second["message"])
 
 
 @pytest.mark.asyncio
