@@ -1,10 +1,12 @@
 """The one place where errors of the driver and of the database become ours.
 
-not sent, or surely rolled back        StoreUnavailable
-sent, and the answer was lost          CommitUnknown for a write, StoreUnavailable for a read
-raised by a stored function (UBnnn)    the error of the tree that it stands for
-a value that the database cannot hold  InvalidValue
-a constraint that cannot break         AssertionError: a defect of ours, nothing was written
+    not sent, or surely rolled back        StoreUnavailable
+    sent, and the answer was lost          CommitUnknown for a write, StoreUnavailable for a read
+    raised by a stored function (UBnnn)    the error of the tree that it stands for
+    a value that the database cannot hold  InvalidValue
+    a constraint that cannot break         AssertionError: a defect of ours
+
+Whatever the server reports as an error was rolled back; only a connection that ends leaves a doubt.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ import logging
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Final
 
 import asyncpg
 
@@ -20,6 +21,9 @@ from unbroken.adapters.postgres.replicas import RENEW
 from unbroken.domain.errors import UnbrokenError
 
 log = logging.getLogger(__name__)
+
+ANSWER_TIMEOUT_S: Final = 3.0
+"""For connecting and for one renewal; also the longest that `stop` can take."""
 
 
 class Heartbeat:
@@ -64,9 +68,9 @@ class Heartbeat:
             while not self._stopping.is_set():
                 try:
                     if connection is None or connection.is_closed():
-                        connection = await connect(self._url, timeout_s=self._lease_ttl_s)
+                        connection = await connect(self._url, timeout_s=ANSWER_TIMEOUT_S)
                     renewed = await connection.fetchval(
-                        RENEW, self._replica, self._lease_ttl_s, timeout=self._lease_ttl_s
+                        RENEW, self._replica, self._lease_ttl_s, timeout=ANSWER_TIMEOUT_S
                     )
                     if not renewed:
                         self._lost()

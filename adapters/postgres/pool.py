@@ -123,7 +123,12 @@ class Pool:
         """Connections that somebody holds."""
         return self._pool.get_size() - self._pool.get_idle_size()
 
+    def connected(self) -> int:
+        """Connections that are open, as far as this process knows."""
+        return self._pool.get_size()
+
     async def close(self) -> None:
+        """What was sent is waited for; what is held after that is cut off."""
         if self._unfinished:
             await asyncio.wait(set(self._unfinished))
         try:

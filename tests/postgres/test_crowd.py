@@ -17,6 +17,7 @@ import pytest_asyncio
 
 from tests.contracts.conversation import PLENTY, Conversation, owed, replica_of, said, state_at, unique
 from tests.contracts.subjects import PostgresSubject
+from unbroken.adapters.postgres.pool import SERVER_SETTINGS
 from unbroken.adapters.postgres.store import open_postgres
 from unbroken.domain.effects import EffectBody, ScheduleTimer, SkipEvent
 from unbroken.domain.errors import Fenced, TimerGone
@@ -199,13 +200,9 @@ class Crowd:
 
 
 @pytest_asyncio.fixture
-async def store(url: str) -> AsyncIterator[PostgresSubject]:
+async def store(url: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[PostgresSubject]:
     """Without waiting for the disk, which would only make the meetings rarer."""
-    connection = await asyncpg.connect(url)
-    await connection.execute(
-        f"ALTER DATABASE {await connection.fetchval('SELECT current_database()')} SET synchronous_commit = off"
-    )
-    await connection.close()
+    monkeypatch.setitem(SERVER_SETTINGS, "synchronous_commit", "off")
     async with open_postgres(url, pool_size=16) as opened:
         yield PostgresSubject(opened, url)
 

@@ -14,6 +14,7 @@ import pytest
 
 from tests.contracts.conversation import PLENTY, Conversation, owed, replica_of, said, state_at
 from tests.contracts.subjects import PostgresSubject
+from tests.postgres.watching import somebody_waits_for_a_lock
 from unbroken.domain.effects import ScheduleTimer
 from unbroken.domain.events import TimerFired
 from unbroken.domain.turn import TurnChange
@@ -117,14 +118,6 @@ async def held(url: str, table: str, thread_id: str) -> AsyncIterator[None]:
         await connection.close()
 
 
-async def somebody_waits(sql: asyncpg.Connection) -> None:
-    async with asyncio.timeout(10):
-        while not await sql.fetchval(
-            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-        ):
-            await asyncio.sleep(0.01)
-
-
 async def is_free(sql: asyncpg.Connection, table: str, thread_id: str) -> bool:
     try:
         async with sql.transaction():
@@ -157,7 +150,7 @@ async def test_whoever_waits_holds_nothing_that_comes_later(
     call = await prepare(talk)
     async with held(url, at, talk.thread_id):
         waiting = asyncio.ensure_future(call())
-        await somebody_waits(sql)
+        await somebody_waits_for_a_lock(sql)
         taken = [table for table in ORDER[ORDER.index(at) + 1 :] if not await is_free(sql, table, talk.thread_id)]
     await waiting
     assert taken == []

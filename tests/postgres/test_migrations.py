@@ -34,6 +34,12 @@ UNION SELECT 'function ' || oid::regprocedure::text FROM pg_proc WHERE pronamesp
 """
 
 
+@pytest.fixture(params=[18, 15])
+def url(request: pytest.FixtureRequest, new_database: Callable[[int], str]) -> str:
+    """A migrated database for this test alone: it will not stay as it is."""
+    return new_database(request.param)
+
+
 @pytest_asyncio.fixture
 async def empty(url: str) -> AsyncIterator[str]:
     """The URL of a database with nothing in it."""

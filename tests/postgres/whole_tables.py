@@ -21,6 +21,8 @@ TABLES: Final = (
     "checkpoint_writes",
 )
 
+EMPTY: Final = ";".join(f"DELETE FROM {table}" for table in TABLES)
+
 Tables = dict[str, list[str]]
 
 
