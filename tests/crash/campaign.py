@@ -1,6 +1,7 @@
 """Pull every plug there is, again and again, while people talk.
 
-    python -m tests.crash.campaign                       20 kills, 20 cuts, 5 database restarts
+    python -m tests.crash.campaign                       20 kills, 20 cuts, 5 database restarts,
+                                                         5 times every connection to the database severed
     python -m tests.crash.campaign --seed 7 --kills 3    the same faults at the same moments as last time
 
 One server serves a one-node agent and a three-node agent in both commit modes. In each round a thread of each says
@@ -52,6 +53,7 @@ class Outcome(Struct):
     turns: int = 0
     attempts: int = 0
     cut_connections: int = 0
+    severed_connections: int = 0
     texts: int = 0
     """Texts that were on a screen, each compared with what its attempt said."""
     run_again: int = 0
@@ -75,23 +77,30 @@ class Campaign:
         began = time.monotonic()
         database = EmbeddedPostgres(self._directory / "database")
         try:
-            url = await asyncio.to_thread(database.start)
-            server = Server(
-                self._directory,
-                database_url=url,
-                environment=PATIENT | {"UNBROKEN_TEST_NODE_LOG": str(self._node_log)},
-            )
-            with server:
-                threads, recorder = await self._talk(server, database)
-                tables = await tables_of_postgres(database.url)
-                assert server.stop() == 0, f"the server did not stop well: {server.said()[-3000:]}"
+            await asyncio.to_thread(database.start)
+            async with Proxy(database.port) as wire:
+                server = Server(
+                    self._directory,
+                    database_url=database.tcp_url.replace(f":{database.port}/", f":{wire.port}/"),
+                    environment=PATIENT | {"UNBROKEN_TEST_NODE_LOG": str(self._node_log)},
+                )
+                try:
+                    server.start()
+                    await asyncio.to_thread(server.wait_ready)
+                    threads, recorder = await self._talk(server, database, wire)
+                    tables = await tables_of_postgres(database.url)
+                finally:
+                    code = await asyncio.to_thread(server.stop)
+                assert code == 0, f"the server did not stop well: {server.said()[-3000:]}"
         finally:
             database.stop(immediate=True)
         self._judge(threads, tables, recorder)
         self.outcome.seconds = time.monotonic() - began
         return self.outcome
 
-    async def _talk(self, server: Server, database: EmbeddedPostgres) -> tuple[dict[str, StoredThread], Recorder]:
+    async def _talk(
+        self, server: Server, database: EmbeddedPostgres, wire: Proxy
+    ) -> tuple[dict[str, StoredThread], Recorder]:
         async with AsyncExitStack() as stack:
             proxy = await stack.enter_async_context(Proxy(server.port))
             through = f"ws://127.0.0.1:{proxy.port}"
@@ -100,7 +109,7 @@ class Campaign:
             stack.push_async_callback(asyncio.to_thread, recorder.stop)
             for agent, thread in self._threads.items():
                 self._talkers[agent] = await stack.enter_async_context(self._talker(through, agent, thread))
-            plugs = _Plugs(server, proxy, database, self.outcome)
+            plugs = _Plugs(server, proxy, database, wire, self.outcome)
             for number, fault in enumerate(self.plan.faults(), 1):
                 await self._round(number, fault, plugs)
             threads = {agent: await read_thread(database.url, thread) for agent, thread in self._threads.items()}
@@ -152,7 +161,7 @@ class Campaign:
 
     def _judge(self, threads: dict[str, StoredThread], tables: Tables, recorder: Recorder) -> None:
         found = self.outcome.broken
-        lost = self.plan.kills + 3 * self.plan.restarts
+        lost = self.plan.kills + 3 * (self.plan.restarts + self.plan.severs)
         for agent, thread in threads.items():
             views = {name: recorder.lines(f"{agent}-{name}") for name in ("near", "far")}
             laws = [*broken_laws(thread, self._sent[agent], views), *self._talkers[agent].broken_laws(thread)]
@@ -175,6 +184,8 @@ class _Plugs(Struct):
     server: Server
     proxy: Proxy
     database: EmbeddedPostgres
+    wire: Proxy
+    """Between the server and its database."""
     outcome: Outcome
 
     async def pull(self, fault: Fault) -> None:
@@ -188,14 +199,17 @@ class _Plugs(Struct):
                 self.outcome.cut_connections += self.proxy.cut()
             case "restart":
                 await asyncio.to_thread(self.database.restart, immediate=True)
+            case "sever":
+                self.outcome.severed_connections += self.wire.cut()
         self.outcome.struck[fault.kind] += 1
 
 
 def summary(plan: Plan, outcome: Outcome) -> str:
-    struck = ", ".join(f"{count} {kind}s" for kind, count in sorted(outcome.struck.items()))
+    struck = ", ".join(f"{outcome.struck[kind]} {kind}s" for kind in plan.counts())
     found = "nothing broken" if not outcome.broken else f"{len(outcome.broken)} laws broken"
     return (
-        f"seed {plan.seed}: {struck} ({outcome.cut_connections} connections cut) in {outcome.seconds:.0f} s; "
+        f"seed {plan.seed}: {struck} ({outcome.cut_connections} sockets and "
+        f"{outcome.severed_connections} database connections) in {outcome.seconds:.0f} s; "
         f"{outcome.turns} messages, {outcome.attempts} attempts, {outcome.run_again} nodes run again in turn mode, "
         f"{outcome.texts} shown texts compared: {found}"
     )
@@ -212,8 +226,9 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--cuts", type=int, default=20)
     parser.add_argument("--restarts", type=int, default=5)
+    parser.add_argument("--severs", type=int, default=5)
     given = parser.parse_args()
-    plan = Plan(given.seed, given.kills, given.cuts, given.restarts)
+    plan = Plan(given.seed, given.kills, given.cuts, given.restarts, given.severs)
     directory = Path(tempfile.mkdtemp(prefix="unbroken-crash-"))
     tell(f"seed {plan.seed}, everything recorded in {directory}")
     outcome = asyncio.run(Campaign(plan, directory, tell).run())

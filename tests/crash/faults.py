@@ -7,7 +7,8 @@ from typing import Literal
 
 from msgspec import Struct
 
-Kind = Literal["kill", "cut", "restart"]
+Kind = Literal["kill", "cut", "restart", "sever"]
+"""The server is killed, every socket is cut, the database restarts, every connection to the database is lost."""
 
 
 class Fault(Struct, frozen=True):
@@ -25,6 +26,7 @@ class Plan(Struct, frozen=True):
     kills: int
     cuts: int
     restarts: int
+    severs: int = 0
 
     def faults(self) -> list[Fault]:
         random = Random(self.seed)
@@ -33,4 +35,4 @@ class Plan(Struct, frozen=True):
         return [Fault(kind, random.uniform(0.0, 1.8), random.uniform(0.0, 0.8)) for kind in kinds]
 
     def counts(self) -> dict[Kind, int]:
-        return {"kill": self.kills, "cut": self.cuts, "restart": self.restarts}
+        return {"kill": self.kills, "cut": self.cuts, "restart": self.restarts, "sever": self.severs}
