@@ -83,7 +83,7 @@ def _from_server(error: asyncpg.PostgresError, writes: bool) -> Exception:
         return RAISED[state](error)
     if state.startswith("08") or state in TRY_AGAIN or getattr(error, "severity", "ERROR") in ("FATAL", "PANIC"):
         return _lost(error, writes)
-    if state.startswith("22"):
+    if state.startswith(("22", "54")):  # 54: nested too deeply, or too large
         return InvalidValue("value", _message(error))
     if state.startswith(("21", "23")) or state == "P0004":
         return AssertionError(" ".join(str(error).split()))

@@ -32,6 +32,9 @@ SERVER_SETTINGS: Final = {
     # Every hot statement looks up keys: compiling it, or planning it anew, costs more than running it.
     "jit": "off",
     "plan_cache_mode": "force_generic_plan",
+    # A plan made while a table was one page long would go on reading all of it, until the next ANALYZE, however many
+    # sessions begin meanwhile.
+    "enable_seqscan": "off",
 }
 
 JSONB_VERSION: Final = b"\x01"

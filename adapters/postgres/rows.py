@@ -30,7 +30,7 @@ def encode_json(field: str, value: object) -> bytes:
     """Raises InvalidValue, naming `field`, for what jsonb cannot hold, before anything is sent."""
     try:
         encoded = msgspec.json.encode(value)
-    except (TypeError, ValueError, msgspec.MsgspecError) as error:
+    except (TypeError, ValueError, RecursionError, msgspec.MsgspecError) as error:
         raise InvalidValue(field, str(error)) from error
     if b"\\u0000" in encoded and _ESCAPED_NUL.search(encoded):
         raise InvalidValue(field, "holds U+0000")

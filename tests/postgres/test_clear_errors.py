@@ -6,6 +6,7 @@ import asyncio
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import quote
 
 import asyncpg
@@ -21,7 +22,7 @@ from unbroken.adapters.postgres.store import open_postgres
 from unbroken.domain.checkpoints import StateChange, WriteRow
 from unbroken.domain.effects import RequestInput
 from unbroken.domain.errors import InvalidValue, StoreUnavailable, UnbrokenError
-from unbroken.domain.events import TimerFired
+from unbroken.domain.events import InputResponse, TimerFired
 from unbroken.domain.turn import TurnChange
 
 pytestmark = pytest.mark.asyncio
@@ -89,6 +90,11 @@ async def test_text_that_no_database_can_hold_is_refused_and_the_connection_goes
                 await talk.accept(talk.new(request_id=request_id))
         with pytest.raises(InvalidValue):
             await talk.accept(talk.new(TimerFired("t", 2**70)))
+        deep: list[Any] = []
+        for _ in range(100_000):
+            deep = [deep]
+        with pytest.raises(InvalidValue):
+            await talk.accept(talk.new(InputResponse("q", deep)))
         assert (await talk.accept()).event.seq == 1
         assert await store.pool.read("SELECT pg_backend_pid()") == pid
 
@@ -108,6 +114,7 @@ async def test_state_that_no_database_can_hold_is_refused_and_the_commit_can_be_
         replace(row, checkpoint=b'{"half": "\\ud800"}'),
         replace(row, checkpoint=b"\xff\xfe"),
         replace(row, checkpoint_id="nul \x00"),
+        replace(row, checkpoint=b'{"deep": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"),
     ):
         with pytest.raises(InvalidValue) as refusal:
             await talk.finish(claim, state=replace(good, checkpoints=(bad,)))
