@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import signal
 import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -20,6 +21,8 @@ from benchmarks.servers import Server, server
 SETTLE_S = 1.2
 """Delivery marks are written once a second: the last ones belong to the run."""
 LOAD_LIMIT_S = 600.0
+LONGEST_LINE = 1 << 30
+"""The figures of a load are one line, with an entry for each token."""
 SHAPES = {"no delay": (0.0, 0.0), "streaming": (0.1, 0.01)}
 """Pauses of the model in seconds: before the first token, and between two."""
 
@@ -101,12 +104,20 @@ async def connected(target: Server, setting: Setting) -> AsyncIterator[Load]:
     numbers = [str(number) for number in (setting.sessions, setting.turns, setting.tokens)]
     command = [sys.executable, "-m", "benchmarks.load", target.url, *numbers, target.protocol]
     pipe = asyncio.subprocess.PIPE
-    load = Load(await asyncio.create_subprocess_exec(*command, stdin=pipe, stdout=pipe, limit=1 << 30))
+    process = await asyncio.create_subprocess_exec(
+        *command, stdin=pipe, stdout=pipe, limit=LONGEST_LINE, preexec_fn=_without_interrupts
+    )
+    load = Load(process)
     try:
         await load.said()
         yield load
     finally:
         await load.end()
+
+
+def _without_interrupts() -> None:
+    """A terminal's Ctrl-C goes to everyone; only the one that started everyone shall answer it."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 async def run(kind: str, setting: Setting, place: Place, *, idle_s: float | None = None) -> Run:
