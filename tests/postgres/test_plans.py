@@ -51,18 +51,22 @@ async def turns(talk: Conversation) -> None:
     await talk.accept(talk.new(TimerFired("t", 1)))
 
 
+async def scans(sql: asyncpg.Connection) -> dict[str, int]:
+    return {row["relname"]: row["seq_scan"] for row in await sql.fetch(SCANS, GROWING)}
+
+
 async def test_no_call_of_a_turn_reads_a_whole_table(url: str, sql: asyncpg.Connection) -> None:
     async with open_postgres(url, pool_size=1) as opened:
         store = PostgresSubject(opened, url)
         await turns(await Conversation.begin(store))
         await sql.execute("ANALYZE")  # now the planner knows that each table fits on a page
         await store.pool.read("SELECT pg_stat_force_next_flush()")
-        before = dict(await sql.fetch(SCANS, GROWING))
+        before = await scans(sql)
         for _ in range(3):
             await store.pool.read("DISCARD PLANS")
             await turns(await Conversation.begin(store))
         await store.pool.read("SELECT pg_stat_force_next_flush()")
         await store.pool.read("SELECT 1")
-        after = dict(await sql.fetch(SCANS, GROWING))
+        after = await scans(sql)
     assert set(after) == set(GROWING)
     assert {table for table in GROWING if after[table] != before[table]} == set()
