@@ -1,24 +1,24 @@
 """What can go wrong, as one tree.
 
-    UnbrokenError
-    ├── Refused        the caller's fault: sending the same again cannot help
-    │   ├── InvalidValue      a value outside its documented set
-    │   ├── UnknownAgent      no agent of that name is served here
-    │   ├── NotYourThread     the thread belongs to another user or agent
-    │   ├── ThreadDeleted     the thread has a tombstone
-    │   └── AckAhead          a cursor that was never handed out
-    ├── Conflict       a race was lost, or a truth already stands
-    │   ├── BodyConflict      this request id already stands for another body
-    │   ├── TimerGone         the timer was cancelled, fired or re-set meanwhile
-    │   └── Fenced            another owner, epoch or attempt has taken over
-    ├── Unavailable    trying again later may help
-    │   ├── QueueFull         the session already has its limit of waiting events
-    │   ├── StoreUnavailable  the database did not answer; nothing was written
-    │   └── CommitUnknown     COMMIT was sent and its answer lost: read before repeating
-    └── TurnFailed     the agent's own end of an attempt, not an error of ours
-        ├── AgentRaised       the graph raised
-        ├── TimedOut          the attempt outlived its time limit
-        └── AnswerTooLong     the attempt outgrew the live stream's bound
+UnbrokenError
+├── Refused        the caller's fault: sending the same again cannot help
+│   ├── InvalidValue      a value outside its documented set
+│   ├── UnknownAgent      no agent of that name is served here
+│   ├── NotYourThread     the thread belongs to another user or agent
+│   ├── ThreadDeleted     the thread has a tombstone
+│   └── AckAhead          a cursor that was never handed out
+├── Conflict       a race was lost, or a truth already stands
+│   ├── BodyConflict      this request id already stands for another body
+│   ├── TimerGone         the timer was cancelled, fired or re-set meanwhile
+│   └── Fenced            another owner, epoch or attempt has taken over
+├── Unavailable    trying again later may help
+│   ├── QueueFull         the session already has its limit of waiting events
+│   ├── StoreUnavailable  the database did not answer; nothing was written
+│   └── CommitUnknown     COMMIT was sent and its answer lost: read before repeating
+└── TurnFailed     the agent's own end of an attempt, not an error of ours
+    ├── AgentRaised       the graph raised
+    ├── TimedOut          the attempt outlived its time limit
+    └── AnswerTooLong     the attempt outgrew the live stream's bound
 """
 
 from __future__ import annotations
