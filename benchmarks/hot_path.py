@@ -14,13 +14,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
-from statistics import median
 
 import asyncpg
 import uvloop
 
 from benchmarks.hot_path_ways import SCHEMA, WAYS, Calls
 from benchmarks.measure import cpu_s
+from benchmarks.report import spread
 from unbroken.adapters.postgres.embedded import EmbeddedPostgres
 
 Cost = tuple[float, float, float]
@@ -60,12 +60,17 @@ async def main(rounds: int, threads: int, url: str, postgres_pid: int) -> None:
                 prefix = f"{name}-{number}"
                 found[name].append(await accepts_and_finishes(way, prefix, threads, postgres_pid))
                 await _all_there(reader, prefix, threads)
-    print(f"µs a call, median of {rounds} rounds of {threads} calls (least to greatest)\n")
-    titles = [f"{what}: {cost}" for what in ("accept", "finish") for cost in ("our CPU", "PostgreSQL's", "wall")]
-    print("| way | " + " | ".join(titles) + " |\n" + "|---" * 7 + "|")
+    first = next(iter(found))
+    print(f"µs a call, median of {rounds} rounds of {threads} calls (least to greatest)")
+    print(f"÷: to `{first}` in the same round\n")
+    titles = [f"{what}: {cost}" for what in ("accept", "finish") for cost in ("our CPU", "÷", "PostgreSQL's", "wall")]
+    print("| way | " + " | ".join(titles) + " |\n" + "|---" * 9 + "|")
     for name, costs in found.items():
-        columns = [[one[call][which] for one in costs] for call in (0, 1) for which in (0, 1, 2)]
-        cells = [f"{median(column):.0f} ({min(column):.0f}–{max(column):.0f})" for column in columns]
+        cells = []
+        for call in (0, 1):
+            ours, postgres, wall = ([one[call][which] for one in costs] for which in (0, 1, 2))
+            ratios = [one / base[call][0] for one, base in zip(ours, found[first], strict=True)]
+            cells += [spread(ours, 0), spread(ratios, 2), spread(postgres, 0), spread(wall, 0)]
         print(f"| {name} | " + " | ".join(cells) + " |")
 
 

@@ -11,7 +11,6 @@ import asyncio
 import gc
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from statistics import median
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -22,6 +21,7 @@ from langgraph.config import get_stream_writer
 from langgraph.graph import START, MessagesState, StateGraph
 
 from benchmarks.graph import RecitingModel, graph_of, words
+from benchmarks.report import spread
 
 T = TypeVar("T")
 Way = Callable[[RecitingModel], Callable[[], Awaitable[list[str]]]]
@@ -127,9 +127,10 @@ def model_alone(model: RecitingModel) -> Callable[[], Awaitable[list[str]]]:
     return turn
 
 
+CHOSEN = "synchronous handler, inline"
 WAYS: dict[str, Way] = {
     "the model alone, `astream`": model_alone,
-    "synchronous handler, inline": tapped(Tap),
+    CHOSEN: tapped(Tap),
     "async handler, inline": tapped(AsyncTap),
     "async handler, not inline": tapped(GatheredTap),
     "`custom` writer": custom_writer,
@@ -162,15 +163,16 @@ async def main(rounds: int, turns: int, at_once: int) -> None:
         for name, way in WAYS.items():
             found.setdefault((name, 0.0), []).append(await per_token_us(way, 0.0, turns, 1))
             found.setdefault((name, 0.01), []).append(await per_token_us(way, 0.01, at_once, at_once))
-    print(f"µs of CPU a token, median of {rounds} rounds (least to greatest); paced: {at_once} turns at once\n")
-    print("| way | no delay | 10 ms between tokens |\n|---|---|---|")
+    print(f"µs of CPU a token, median of {rounds} rounds (least to greatest); paced: {at_once} turns at once; ÷: to")
+    print(f"`{CHOSEN}` in the same round\n")
+    print("| way | no delay | ÷ | 10 ms between tokens | ÷ |\n|---|---|---|---|---|")
     for name in WAYS:
-        cells = [_spread(found[name, gap_s]) for gap_s in (0.0, 0.01)]
+        cells = []
+        for gap_s in (0.0, 0.01):
+            bases = found[CHOSEN, gap_s]
+            ratios = [one / base for one, base in zip(found[name, gap_s], bases, strict=True)]
+            cells += [spread(found[name, gap_s], 1), spread(ratios, 2)]
         print(f"| {name} | " + " | ".join(cells) + " |")
-
-
-def _spread(values: list[float]) -> str:
-    return f"{median(values):.1f} ({min(values):.1f}–{max(values):.1f})"
 
 
 if __name__ == "__main__":
