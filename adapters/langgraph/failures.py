@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 
 from langgraph.errors import GraphRecursionError
 
@@ -41,12 +42,19 @@ def told(error: Exception) -> str:
     """The exception's type and the first line of its message, without what looks like a secret; bounded."""
     if isinstance(error, GraphRecursionError):
         return "GraphRecursionError: the agent reached its limit of steps without an answer"
-    lines = str(error).strip().splitlines()
+    lines = _said(error).strip().splitlines()
     first = lines[0] if lines else ""
     for pattern, replacement in SECRETS:
         first = pattern.sub(replacement, first)
     name = type(error).__name__
     return f"{name}: {first}"[:MAX_MESSAGE] if first else name
+
+
+def _said(error: Exception) -> str:
+    """An exception of somebody else's class may not even be able to say what it is about."""
+    with suppress(Exception):
+        return str(error)
+    return ""
 
 
 def is_transient(error: Exception) -> bool:

@@ -193,6 +193,17 @@ async def test_a_failure_says_its_kind_and_first_line_and_no_secret(secret: str)
     assert not any(word in told for word in ("hunter2", "abc.def", "abcdefghijkl", "traceback"))
 
 
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise ValueError("even this fails")
+
+
+async def test_an_exception_that_cannot_say_what_it_is_about_still_ends_the_turn() -> None:
+    with pytest.raises(AgentRaised, match=r"^Mute$") as raised:
+        await failing(Mute()).say("hi")
+    assert not raised.value.retryable
+
+
 async def test_a_graph_that_never_ends_fails_in_plain_words() -> None:
     builder: StateGraph[Any, Any, Any, Any] = StateGraph(MessagesState)
     builder.add_node("again", lambda state: {})
