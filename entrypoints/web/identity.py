@@ -23,9 +23,16 @@ class LocalIdentity(Identity):
         if _host_name(host) not in LOOPBACK_NAMES:
             raise InvalidValue("Host", f"{host!r} is not a loopback name; without authentication only those are served")
         origin = caller.headers.get("origin")
-        if origin is not None and urlsplit(origin).netloc.lower() != host.lower():
+        if origin is not None and _authority(origin) != host.lower():
             raise InvalidValue("Origin", f"{origin!r} is another site's page")
         return caller.query.get("userId") or DEFAULT_USER
+
+
+def _authority(origin: str) -> str:
+    try:
+        return urlsplit(origin).netloc.lower()
+    except ValueError:
+        return ""
 
 
 def _host_name(host: str) -> str:

@@ -109,7 +109,7 @@ async def test_a_host_that_is_no_loopback_name_is_not_believed(memory_server: Se
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("origin", ["https://example.com", "null", "http://127.0.0.1:1", "file://"])
+@pytest.mark.parametrize("origin", ["https://example.com", "null", "http://127.0.0.1:1", "file://", "http://["])
 async def test_another_sites_page_gets_no_socket(memory_server: Server, thread: str, origin: str) -> None:
     async with opened(memory_server, f"threadId={thread}", origin=origin) as socket:
         code, reason = await close_of(socket)
