@@ -96,7 +96,7 @@ class Pool:
         except DRIVER_ERRORS as error:
             raise translated(error, writes=False) from error
         finally:
-            await self._pool.release(connection)
+            await self._give_back(connection)
 
     async def write(self, query: str, *args: Any) -> Sequence[Row]:
         """Run a statement that must be known to have happened or not.
@@ -120,7 +120,7 @@ class Pool:
         except DRIVER_ERRORS as error:
             raise translated(error, writes=True) from error
         finally:
-            await self._pool.release(connection)
+            await self._give_back(connection)
 
     def checked_out(self) -> int:
         """Connections that somebody holds."""
@@ -145,12 +145,23 @@ class Pool:
         except DRIVER_ERRORS as error:
             raise translated(error, writes=True) from error
         finally:
-            await self._pool.release(connection)
+            await self._give_back(connection)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._unfinished.discard(task)
         if not task.cancelled():
             task.exception()  # somebody may have given up waiting for it
+
+    async def _give_back(self, connection: PoolConnectionProxy) -> None:
+        """What the statement returned or raised is what counts, whatever becomes of its connection.
+
+        After a statement that was given up, the driver waits for the server to notice; if that takes too long, it
+        throws the connection away and raises, and the next caller gets another one.
+        """
+        try:
+            await self._pool.release(connection)
+        except DRIVER_ERRORS as error:
+            log.warning("a connection was thrown away: %s", type(error).__name__)
 
     async def _acquire(self) -> PoolConnectionProxy:
         """Nothing was sent yet, so trying again is safe."""
