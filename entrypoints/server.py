@@ -14,6 +14,7 @@ from litestar import Litestar
 
 from unbroken.adapters.langgraph.loading import NamedGraph, load_graphs
 from unbroken.adapters.postgres.embedded import EmbeddedPostgres
+from unbroken.adapters.postgres.embedded_watch import kept_running
 from unbroken.adapters.postgres.migrate import migrate
 from unbroken.domain.errors import InvalidValue
 from unbroken.entrypoints.service import running
@@ -98,7 +99,8 @@ def _config(settings: Settings, app: Litestar) -> uvicorn.Config:
 
 @contextmanager
 def database(settings: Settings) -> Iterator[str | None]:
-    """The database's URL, migrated; None in memory. An embedded server is stopped at the end."""
+    """The database's URL, migrated; None in memory. An embedded server is started again whenever it ends by
+    itself, and stopped at the end."""
     if settings.in_memory:
         yield None
     elif settings.database_url is not None:
@@ -110,7 +112,8 @@ def database(settings: Settings) -> Iterator[str | None]:
         url = embedded.start()
         try:
             asyncio.run(migrate(url))
-            yield url
+            with kept_running(embedded):
+                yield url
         finally:
             embedded.stop()
 

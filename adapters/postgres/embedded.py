@@ -112,6 +112,18 @@ class EmbeddedPostgres:
             self._end(cluster, immediate=immediate)
             self._launch(cluster, *_listening(cluster))
 
+    def revive(self) -> bool:
+        """Start the server again, at the same URL, if it has ended without being stopped by us; whether it had.
+
+        Raises EmbeddedError with one line if it does not start.
+        """
+        cluster = self._running()
+        with _one_line_for(self.data_dir):
+            if cluster.postmaster() is not None:
+                return False
+            self._launch(cluster, *_listening(cluster))
+        return True
+
     @property
     def url(self) -> str:
         """The URL of its database by Unix socket; as good for asyncpg and SQLAlchemy as for psql."""

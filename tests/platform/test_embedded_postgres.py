@@ -25,6 +25,7 @@ from tests.conftest import bin_dir_of
 from unbroken.adapters.postgres.embedded import AlreadyServed, EmbeddedError, EmbeddedPostgres
 from unbroken.adapters.postgres.embedded_account import POINTER
 from unbroken.adapters.postgres.embedded_binaries import bundled_bin_dir
+from unbroken.adapters.postgres.embedded_watch import kept_running
 
 Make = Callable[..., EmbeddedPostgres]
 
@@ -252,6 +253,28 @@ def test_restart_keeps_address_and_committed_data(make: Make, immediate: bool) -
     assert server.url == url
     assert server.pid not in (None, before)
     assert remembers(server)
+
+
+def test_a_server_that_ends_by_itself_is_started_again_at_its_address_until_it_is_stopped(make: Make) -> None:
+    server = make()
+    url = server.start()
+    remember(server)
+    with kept_running(server):
+        for _ in range(2):
+            pid = server.pid
+            assert pid is not None
+            killed(pid)
+            deadline = time.monotonic() + 30
+            while server.pid in (None, pid) and time.monotonic() < deadline:
+                time.sleep(0.05)
+            assert server.pid not in (None, pid)
+    assert server.url == url
+    assert server.revive() is False
+    assert remembers(server)
+    pid = server.pid
+    assert pid is not None
+    server.stop()
+    assert ended(pid)
 
 
 def test_free_port_changes_when_it_is_taken_and_a_fixed_one_is_refused(make: Make) -> None:
