@@ -39,7 +39,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="folder for figures and plots")
     parser.add_argument("--pg-bin", type=Path, help="PostgreSQL's programs; absent: the bundled version")
     parser.add_argument("--no-pin", action="store_true", help="let servers and the rest share all cores")
-    parser.add_argument("--quick", action="store_true", help="two rounds, a third of the turns, 1 and 10 sessions")
+    parser.add_argument("--quick", action="store_true", help="two rounds, at most ten sessions")
     chosen = parser.parse_args()
     if chosen.quick:
         chosen.rounds = min(chosen.rounds, 2)
@@ -52,7 +52,7 @@ def settings(options: argparse.Namespace) -> Iterable[Setting]:
         for tokens in options.tokens:
             for sessions in options.sessions:
                 turns = options.turns or (TURNS_STREAMING if shape == "streaming" else TURNS.get(sessions, 10))
-                yield Setting(shape, tokens, sessions, max(1, turns // 3) if options.quick else turns)
+                yield Setting(shape, tokens, sessions, turns)
 
 
 def cores(options: argparse.Namespace) -> tuple[set[int], frozenset[int]]:
@@ -78,14 +78,14 @@ async def databases(url: str, kinds: Iterable[str]) -> dict[str, str]:
 
 async def measure(options: argparse.Namespace, setting: Setting, place: Place, into: list[Measurement]) -> None:
     """Every round of a setting. How much costs without a turn is found out once, by a run as long as the first one."""
-    idle: dict[str, tuple[Run, float]] = {}
+    idle: dict[str, Run] = {}
     for number in range(1, options.rounds + 1):
         for kind in options.servers:
             found = await run(kind, setting, place)
             if kind not in idle:
                 idle_s = min(IDLE_LIMIT_S, float(found.figures["took_s"]))
-                idle[kind] = await run(kind, setting, place, idle_s=idle_s), idle_s
-            into.append(Measurement.of(kind, number, setting, found, *idle[kind]))
+                idle[kind] = await run(kind, setting, place, idle_s=idle_s)
+            into.append(Measurement.of(kind, number, setting, found, idle[kind]))
             print(f"round {number}/{options.rounds}  {into[-1].line()}", file=sys.stderr, flush=True)
 
 

@@ -41,13 +41,15 @@ class Measurement:
     wal_syncs: float
     wire_bytes: float
     frames: float
-    idle_transactions_per_s: float
+    idle_transactions: int
+    """Of the whole idle run, start and stop included: about as exact as their number varies, some 20 for a server
+    whose pool grows by a few connections. So a run needs hundreds of turns."""
     ready_s: float
     socket_kb: float
 
     @classmethod
-    def of(cls, kind: str, number: int, setting: Setting, run: Run, idle: Run, idle_s: float) -> Self:
-        """`idle`: of a run of `idle_s` without turns. Raises RuntimeError if turns are missing."""
+    def of(cls, kind: str, number: int, setting: Setting, run: Run, idle: Run) -> Self:
+        """`idle`: of a run as long, without turns. Raises RuntimeError if turns are missing."""
         figures, count = run.figures, setting.sessions * setting.turns
         if not len(figures["turn_s"]) == len(figures["first_token_s"]) == count:
             raise RuntimeError(f"{kind}: {len(figures['turn_s'])} of {count} turns were measured")
@@ -78,7 +80,7 @@ class Measurement:
             wal_syncs=counted.wal_syncs / count,
             wire_bytes=figures["bytes"] / count,
             frames=figures["frames"] / count,
-            idle_transactions_per_s=idle.counted.transactions / idle_s,
+            idle_transactions=idle.counted.transactions,
             ready_s=run.ready_s,
             socket_kb=run.socket_bytes / 1024,
         )

@@ -27,7 +27,7 @@ RUN, IDLE = ran(Counters(30, 100, 9, 5000, 11), 0.5), ran(Counters(22, 60, 1, 10
 
 
 def measurement(kind: str = "unbroken", number: int = 1, turns_per_s: float = 2.0) -> Measurement:
-    return replace(Measurement.of(kind, number, SETTING, RUN, IDLE, 2.0), turns_per_s=turns_per_s)
+    return replace(Measurement.of(kind, number, SETTING, RUN, IDLE), turns_per_s=turns_per_s)
 
 
 def test_costs_are_per_turn_and_without_those_of_an_idle_run() -> None:
@@ -36,14 +36,14 @@ def test_costs_are_per_turn_and_without_those_of_an_idle_run() -> None:
     assert (found.wal_bytes, found.wal_syncs) == (1000.0, 2.0)
     assert found.server_cpu == pytest.approx(100.0)
     assert found.postgres_cpu == pytest.approx(50.0)
-    assert (found.wire_bytes, found.frames, found.idle_transactions_per_s) == (100.0, 4.0, 11.0)
+    assert (found.wire_bytes, found.frames, found.idle_transactions) == (100.0, 4.0, 22)
     assert found.turns_per_s == 2.0
 
 
 @pytest.mark.parametrize("missing", ["turn_s", "first_token_s"])
 def test_a_run_with_a_turn_missing_is_refused(missing: str) -> None:
     with pytest.raises(RuntimeError, match="4 turns"):
-        Measurement.of("unbroken", 1, SETTING, ran(IDLE.counted, 1.0, **{missing: [0.1] * 3}), IDLE, 2.0)
+        Measurement.of("unbroken", 1, SETTING, ran(IDLE.counted, 1.0, **{missing: [0.1] * 3}), IDLE)
 
 
 def test_a_quantile_is_a_time_that_was_measured() -> None:

@@ -31,7 +31,7 @@ def place(postgres: EmbeddedPostgres, folder: Path, kind: str) -> Place:
 
 async def measured(kind: str, where: Place) -> tuple[Run, Measurement]:
     found, idle = await run(kind, SETTING, where), await run(kind, SETTING, where, idle_s=0.5)
-    return found, Measurement.of(kind, 1, SETTING, found, idle, 0.5)
+    return found, Measurement.of(kind, 1, SETTING, found, idle)
 
 
 @pytest.mark.asyncio
