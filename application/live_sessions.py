@@ -39,7 +39,18 @@ class LiveAttempt:
 class LiveSession:
     """One session as its readers see it: the log's tail, what waits, and what is being said."""
 
-    __slots__ = ("acked", "applied_seq", "attempt", "key", "log_floor", "log_index", "pending", "readers", "tail")
+    __slots__ = (
+        "acked",
+        "applied_seq",
+        "attempt",
+        "key",
+        "log_floor",
+        "log_index",
+        "looks",
+        "pending",
+        "readers",
+        "tail",
+    )
 
     def __init__(self, key: SessionKey) -> None:
         self.key = key
@@ -52,6 +63,8 @@ class LiveSession:
         self.pending: dict[int, Event] = {}
         self.attempt: LiveAttempt | None = None
         self.readers: set[Callable[[], None]] = set()
+        self.looks = 0
+        """Snapshots on their way from the store: what ends meanwhile must be remembered until they are here."""
 
     @property
     def tail_start(self) -> int:
@@ -60,7 +73,7 @@ class LiveSession:
 
     @property
     def idle(self) -> bool:
-        return not (self.readers or self.pending or self.attempt)
+        return not (self.readers or self.pending or self.attempt or self.looks)
 
     def notify(self) -> None:
         for wake in self.readers:
@@ -145,22 +158,27 @@ class LiveSessions:
         live = self._live.get(key)
         if live is None or live.acked is None:
             live = await self._read(key)
-        return live or self._live.setdefault(key, LiveSession(key))
+        return live
 
     async def refresh(self, key: SessionKey) -> None:
         """Bring a session up to date with the store; needed only when its last commit's fate is unknown or
         somebody else may have worked on it. Raises as `open`."""
-        if live := await self._read(key):
-            self.release(live)
+        self.release(await self._read(key))
 
-    async def _read(self, key: SessionKey) -> LiveSession | None:
-        view = await self._sessions.view(key.thread_id)
-        if view is None:
-            return self._live.get(key)
-        if view.key != key:
-            raise NotYourThread(key.thread_id)
+    async def _read(self, key: SessionKey) -> LiveSession:
         live = self._live.setdefault(key, LiveSession(key))
-        live.merge(view)
+        live.looks += 1
+        try:
+            view = await self._sessions.view(key.thread_id)
+            if view is not None and view.key != key:
+                raise NotYourThread(key.thread_id)
+        except BaseException:
+            live.looks -= 1
+            self.release(live)
+            raise
+        live.looks -= 1
+        if view is not None:
+            live.merge(view)
         return live
 
     def accepted(self, key: SessionKey, event: Event, claim: Claim | None) -> None:

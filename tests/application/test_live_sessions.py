@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from itertools import permutations
 
@@ -13,10 +14,11 @@ from tests.application.reader import Reader
 from tests.application.virtual_time import virtual
 from tests.application.world import KEY, World, until
 from unbroken.application.deliveries import ShowLogged, ShowUser
-from unbroken.application.live_sessions import TAIL, LiveSession
+from unbroken.application.live_sessions import TAIL, LiveSession, LiveSessions
 from unbroken.domain.effects import LogEntry, ReportFailure
-from unbroken.domain.errors import CommitUnknown
+from unbroken.domain.errors import CommitUnknown, StoreUnavailable
 from unbroken.domain.events import Event, UserMessage
+from unbroken.domain.ports.sessions import Sessions
 from unbroken.domain.session import Claim, SessionView
 
 
@@ -53,6 +55,53 @@ def test_news_and_snapshots_may_come_in_any_order(order: tuple[str, ...]) -> Non
         NEWS[name](live)
         assert live.tail_start + len(live.tail) == live.log_index
     assert (live.log_index, live.applied_seq, list(live.pending)) == (1, 1, [2])
+
+
+class SlowSnapshot(Sessions):
+    """A store whose snapshot was taken before anything happened, and arrives when told to."""
+
+    def __init__(self, snapshot: SessionView | Exception) -> None:
+        self.snapshot = snapshot
+        self.arrives = asyncio.Event()
+
+    async def view(self, thread_id: str) -> SessionView | None:
+        await self.arrives.wait()
+        if isinstance(self.snapshot, Exception):
+            raise self.snapshot
+        return self.snapshot
+
+    async def claim(self, thread_id: str, *, replica: int) -> Claim | None:
+        raise AssertionError
+
+    async def strays(self, *, replica: int, limit: int) -> Sequence[str]:
+        raise AssertionError
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("accepted", [0, 1])
+async def test_a_turn_that_ends_while_a_snapshot_is_on_its_way_is_not_forgotten(accepted: int) -> None:
+    store = SlowSnapshot(view(0, accepted))
+    sessions = LiveSessions(store)
+    opening = asyncio.ensure_future(sessions.open(KEY))
+    await asyncio.sleep(0)
+    sessions.accepted(KEY, event(1), claim(1))
+    sessions.begin(claim(1))
+    sessions.end(claim(1), [entry(1)])
+    store.arrives.set()
+    live = await opening
+    assert (live.log_index, live.applied_seq, list(live.pending)) == (1, 1, [])
+    sessions.release(live)
+    assert len(sessions) == 0
+
+
+@pytest.mark.asyncio
+async def test_a_snapshot_that_does_not_come_leaves_nothing_behind() -> None:
+    store = SlowSnapshot(StoreUnavailable("away"))
+    sessions = LiveSessions(store)
+    store.arrives.set()
+    with pytest.raises(StoreUnavailable):
+        await sessions.open(KEY)
+    assert len(sessions) == 0
 
 
 def test_a_claim_is_a_snapshot_of_the_log() -> None:
