@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.end_to_end.conftest import pytest_runtest_makereport
+
+__all__ = ["pytest_runtest_makereport"]
+
 
 @pytest.fixture
 def folder(open_folder: Path) -> Path:

@@ -13,7 +13,7 @@ from tests.end_to_end.tables import StoredThread
 from unbroken.entrypoints.client.backoff import Backoff
 from unbroken.entrypoints.client.connection import ChatClient
 
-PATIENCE_S = 90.0
+PATIENCE_S = 100.0
 
 
 class Talker(Protocol):

@@ -12,7 +12,7 @@ import pytest
 from msgspec import Struct
 
 from tests.conftest import TEMPLATE, on_database
-from tests.end_to_end.server import Server
+from tests.end_to_end.server import Server, started
 
 
 class Serving(Struct):
@@ -50,12 +50,10 @@ def thread(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """A failed test shows what its servers said."""
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failed test shows what the latest servers said."""
     report = yield
     if report.failed:
-        for value in getattr(item, "funcargs", {}).values():
-            server = getattr(value, "server", value)
-            if isinstance(server, Server):
-                report.sections.append(("the server said", server.said()[-8000:]))
+        for server in {server.log: server for server in started[-2:]}.values():
+            report.sections.append((f"the server on port {server.port} said", server.said()[-5000:]))
     return report

@@ -29,6 +29,9 @@ AGENTS = {
 }
 """Name → graph of tests/graphs; `turn` is the one whose state is committed only at its turns' end."""
 
+started: list[Server] = []
+"""Of this run, so that a failed test can show what they said."""
+
 
 def free_port() -> int:
     with socket.socket() as probe:
@@ -51,7 +54,6 @@ class Server:
         """`database_url` None: the embedded database, in `directory`."""
         self.port = free_port()
         self.log = directory / "server.log"
-        self.boots = 0
         self._arguments = arguments
         self._environment = dict(environment or {})
         self._data_dir = directory / "data"
@@ -82,7 +84,7 @@ class Server:
     def start(self) -> None:
         agents = [part for name, where in AGENTS.items() for part in ("--agent", f"{name}={GRAPHS / where}")]
         options = ["--port", str(self.port), "--data-dir", str(self._data_dir), *agents, *self._arguments]
-        self.boots += 1
+        started.append(self)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [UNBROKEN, "serve", *options],

@@ -7,7 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.end_to_end.conftest import pytest_runtest_makereport
 from tests.end_to_end.server import Server
+
+__all__ = ["pytest_runtest_makereport"]
 
 
 @pytest.fixture(scope="session")
