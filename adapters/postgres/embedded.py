@@ -75,6 +75,7 @@ class EmbeddedPostgres:
                 self.data_dir.mkdir(parents=True)
                 self.data_dir.chmod(0o755)  # under root, another account must be able to enter what we made
             self._lock.acquire()
+            cluster: Cluster | None = None
             try:
                 cluster = self._ready_cluster()
                 if not self._adopted(cluster):
@@ -84,8 +85,11 @@ class EmbeddedPostgres:
                 port, _ = _listening(cluster)
                 _in_own_loop(_ensure_database(cluster))
                 self._lock.introduce(port)
-            except BaseException:  # a server that is up by now stays up, and the next start adopts it
-                self._lock.release()
+            except BaseException as error:
+                if cluster is not None and not isinstance(error, Exception):  # Ctrl-C: nothing of ours stays behind
+                    with contextlib.suppress(EmbeddedError, OSError):
+                        self._end(cluster, immediate=False)
+                self._lock.release()  # a server that could not be used but is up is adopted by the next start
                 raise
             self._cluster = cluster
         return self.url

@@ -22,9 +22,11 @@ import psutil
 import pytest
 
 from tests.conftest import bin_dir_of
+from unbroken.adapters.postgres import embedded
 from unbroken.adapters.postgres.embedded import AlreadyServed, EmbeddedError, EmbeddedPostgres
 from unbroken.adapters.postgres.embedded_account import POINTER
 from unbroken.adapters.postgres.embedded_binaries import bundled_bin_dir
+from unbroken.adapters.postgres.embedded_cluster import Cluster
 from unbroken.adapters.postgres.embedded_watch import kept_running
 
 Make = Callable[..., EmbeddedPostgres]
@@ -193,6 +195,24 @@ def test_a_failed_start_does_not_keep_the_directory(make: Make, place: Path) -> 
     with pytest.raises(EmbeddedError, match="holds no PostgreSQL"):
         make(bin_dir=place).start()
     make().start()
+
+
+def test_an_interrupted_start_leaves_no_server_behind(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[int | None] = []
+
+    def interrupted(cluster: Cluster) -> None:
+        started.append(cluster.postmaster())
+        raise KeyboardInterrupt
+
+    server = make()
+    monkeypatch.setattr(embedded, "_ensure_database", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        server.start()
+    (pid,) = started
+    assert pid is not None
+    assert ended(pid)
+    monkeypatch.undo()
+    server.start()
 
 
 def test_stale_pid_file_of_a_killed_server_is_not_believed(make: Make) -> None:
