@@ -18,7 +18,9 @@ from unbroken.domain.errors import InvalidValue
 log = logging.getLogger(__name__)
 
 CONNECT_TIMEOUT_S: Final = 5.0
-"""For one connection; also how long a call waits for a free one."""
+"""For one connection."""
+QUEUE_TIMEOUT_S: Final = 30.0
+"""How long a call waits in line for a free connection: a burst on a busy machine is no outage."""
 PATIENCE_S: Final = 3.0
 """How long a call that has sent nothing yet keeps trying to connect: a restart of the database fits in."""
 STATEMENT_TIMEOUT_S: Final = 10.0
@@ -169,7 +171,7 @@ class Pool:
         deadline, pause_s = loop.time() + PATIENCE_S, 0.05
         while True:
             try:
-                return await self._pool.acquire(timeout=CONNECT_TIMEOUT_S)
+                return await self._pool.acquire(timeout=QUEUE_TIMEOUT_S)
             except DRIVER_ERRORS as error:
                 if not may_pass(error) or loop.time() + pause_s > deadline:
                     raise unreachable(error) from error

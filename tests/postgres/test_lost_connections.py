@@ -203,7 +203,7 @@ async def test_a_statement_that_takes_too_long_is_surely_rolled_back(
 
 
 async def test_whoever_finds_no_free_connection_is_told_so_in_time(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pool_module, "CONNECT_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(pool_module, "QUEUE_TIMEOUT_S", 0.3)
     async with open_postgres(url, pool_size=1) as store:
         talk = await Conversation.begin(PostgresSubject(store, url))
         async with store.pool.transaction():
