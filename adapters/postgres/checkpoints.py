@@ -15,8 +15,10 @@ SELECT: Final = """
 SELECT c.thread_id, c.checkpoint_ns, c.checkpoint_id, c.parent_checkpoint_id, c.checkpoint, c.metadata,
     ARRAY(SELECT (b.channel, b.version, b.type, b.blob)
           FROM jsonb_each_text(c.checkpoint -> 'channel_versions') named (channel, version)
-          JOIN checkpoint_blobs b ON b.thread_id = c.thread_id AND b.checkpoint_ns = c.checkpoint_ns
-              AND b.channel = named.channel AND b.version = named.version
+          -- One look-up a channel: LIMIT keeps the planner from reading every version of every channel instead.
+          CROSS JOIN LATERAL (
+              SELECT v.* FROM checkpoint_blobs v WHERE v.thread_id = c.thread_id AND v.checkpoint_ns = c.checkpoint_ns
+              AND v.channel = named.channel AND v.version = named.version LIMIT 1) b
           ORDER BY b.channel) AS blobs,
     ARRAY(SELECT (w.task_id, w.task_path, w.idx, w.channel, w.type, w.blob)
           FROM checkpoint_writes w

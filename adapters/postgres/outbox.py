@@ -11,7 +11,8 @@ from unbroken.domain.ports.outbox import Outbox
 
 READ: Final = """
 SELECT f.log_index, f.payload AS effect, e.seq, e.id, e.request_id, e.payload, e.created_at, e.trace_context
-FROM effects f JOIN events e ON e.thread_id = f.thread_id AND e.seq = f.event_seq
+FROM effects f
+CROSS JOIN LATERAL (SELECT * FROM events v WHERE v.thread_id = f.thread_id AND v.seq = f.event_seq LIMIT 1) e
 WHERE f.thread_id = $1 AND f.log_index > $2
 ORDER BY f.log_index LIMIT $3
 """

@@ -25,7 +25,6 @@ CREATE FUNCTION unbroken_accept_v1(
 #variable_conflict use_column
 DECLARE
     session record;
-    twin record;
 BEGIN
     duplicate := false;
     claimed := false;
@@ -39,8 +38,11 @@ BEGIN
         END IF;
     END LOOP;
 
-    SELECT s.user_id, s.agent_id, s.owner, s.applied_seq, s.deleted_at INTO session
-        FROM sessions s WHERE s.thread_id = p_thread;
+    SELECT s.user_id, s.agent_id, s.owner, s.applied_seq, s.deleted_at,
+            e.seq AS twin, e.id, e.payload, e.trace_context, e.created_at, e.body_hash INTO session
+        FROM sessions s
+        LEFT JOIN events e ON e.thread_id = s.thread_id AND e.request_id = p_request
+        WHERE s.thread_id = p_thread;
     IF FOUND THEN
         IF session.user_id <> p_user OR session.agent_id <> p_agent THEN
             RAISE EXCEPTION 'the thread belongs to another user or agent' USING ERRCODE = 'UB001', DETAIL = p_thread;
@@ -48,19 +50,17 @@ BEGIN
         IF session.deleted_at IS NOT NULL THEN
             RAISE EXCEPTION 'the thread was deleted' USING ERRCODE = 'UB002', DETAIL = p_thread;
         END IF;
-        SELECT e.seq, e.id, e.payload, e.trace_context, e.created_at, e.body_hash INTO twin
-            FROM events e WHERE e.thread_id = p_thread AND e.request_id = p_request;
-        IF FOUND THEN
-            IF twin.body_hash <> p_hash THEN
+        IF session.twin IS NOT NULL THEN
+            IF session.body_hash <> p_hash THEN
                 RAISE EXCEPTION 'the request id stands for another body'
-                    USING ERRCODE = 'UB003', DETAIL = p_request, HINT = twin.seq::text;
+                    USING ERRCODE = 'UB003', DETAIL = p_request, HINT = session.twin::text;
             END IF;
             duplicate := true;
-            seq := twin.seq;
-            id := twin.id;
-            payload := twin.payload;
-            trace_context := twin.trace_context;
-            created_at := twin.created_at;
+            seq := session.twin;
+            id := session.id;
+            payload := session.payload;
+            trace_context := session.trace_context;
+            created_at := session.created_at;
             RETURN;
         END IF;
         IF seq - 1 - session.applied_seq >= p_queue_limit THEN
@@ -109,6 +109,7 @@ BEGIN
     END IF;
 
     IF claimed THEN
+        -- Last: a tool's write that held the session's row until now may have moved the head.
         SELECT h.checkpoint_id, h.base_id INTO head, base
             FROM heads h WHERE h.thread_id = p_thread AND h.checkpoint_ns = '';
     END IF;

@@ -1,4 +1,5 @@
-"""Every statement of a turn finds its rows by an index, however small the tables were when it was planned."""
+"""Every statement of a turn finds its rows by the right index, however small or large the tables were when it was
+planned, and however long the conversation is."""
 
 from __future__ import annotations
 
@@ -70,3 +71,62 @@ async def test_no_call_of_a_turn_reads_a_whole_table(url: str, sql: asyncpg.Conn
         after = await scans(sql)
     assert set(after) == set(GROWING)
     assert {table for table in GROWING if after[table] != before[table]} == set()
+
+
+SHORT = 3_000
+LONG_THREAD = 600
+
+POPULATION = f"""
+INSERT INTO checkpoints (thread_id, checkpoint_id, checkpoint)
+    SELECT 'short-' || n, '1f0', '{{"channel_versions": {{"messages": "1"}}}}'
+    FROM generate_series(1, {SHORT}) n;
+INSERT INTO checkpoint_blobs (thread_id, channel, version, type)
+    SELECT 'short-' || n, 'messages', '1', 'empty' FROM generate_series(1, {SHORT}) n;
+INSERT INTO checkpoint_writes (thread_id, checkpoint_id, task_id, idx, channel, blob)
+    SELECT 'short-' || n, '1f0', 'task', 0, 'messages', '' FROM generate_series(1, {SHORT}) n;
+INSERT INTO events (thread_id, seq, id, request_id, type, payload, body_hash, trace_context, created_at)
+    SELECT 'short-' || n, 1, 'e', 'r', 'user_message', '{{}}', '', '{{}}', now()
+    FROM generate_series(1, {SHORT}) n;
+INSERT INTO effects (thread_id, event_seq, ordinal, id, log_index, type, payload, dedupe_key, trace_context, created_at,
+                     updated_at)
+    SELECT 'short-' || n, 1, 0, 'e', 1, 'send_message', '{{}}', 'd', '{{}}', now(), now()
+    FROM generate_series(1, {SHORT}) n;
+"""
+
+
+async def rows_read(store: PostgresSubject, sql: asyncpg.Connection) -> int:
+    await store.pool.read("SELECT pg_stat_force_next_flush()")
+    await store.pool.read("SELECT 1")
+    return int(
+        await sql.fetchval("SELECT sum(seq_tup_read + coalesce(idx_tup_fetch, 0))::bigint FROM pg_stat_user_tables")
+    )
+
+
+async def one_turn(talk: Conversation, number: int) -> None:
+    """As an owner that has no head in memory works, and a client that follows."""
+    claim = await talk.accepted()
+    await talk.store.checkpoints.load(talk.thread_id, "", claim.head)
+    await talk.store.checkpoints.load(talk.thread_id, "", None)
+    await talk.superstep(claim, state_at(2 * number, parent=2 * number - 1))
+    await talk.finish(claim, state=state_at(2 * number + 1, parent=2 * number))
+    await talk.store.outbox.read(talk.thread_id, after=claim.log_index, limit=PLENTY)
+    await talk.view()
+
+
+async def test_a_turn_reads_no_more_rows_when_its_conversation_is_long(url: str, sql: asyncpg.Connection) -> None:
+    async with open_postgres(url, pool_size=1) as opened:
+        store = PostgresSubject(opened, url)
+        await sql.execute(POPULATION)
+        talk = await Conversation.begin(store)
+        cost: dict[int, int] = {}
+        for number in range(1, LONG_THREAD + 1):
+            if number in (5, LONG_THREAD):
+                await sql.execute("ANALYZE")
+                await store.pool.read("DISCARD PLANS")
+                before = await rows_read(store, sql)
+                await one_turn(talk, number)
+                cost[number] = await rows_read(store, sql) - before
+            else:
+                await one_turn(talk, number)
+    assert cost[LONG_THREAD] <= cost[5] + 5, cost
+    assert cost[5] < 100, cost
