@@ -67,6 +67,8 @@ class AttemptHead(Checkpoints):
         self.head = known
         """None: unknown, or empty."""
         self._complete = known is not None or claim.head == ""
+        self._advanced = False
+        """The claimed head is not the attempt's any more: reading it again says nothing of the new one."""
 
     async def load(self, thread_id: str, checkpoint_ns: str, checkpoint_id: str | None) -> StoredCheckpoint | None:
         if checkpoint_ns != ROOT:
@@ -74,7 +76,7 @@ class AttemptHead(Checkpoints):
         if self.head is not None and checkpoint_id == self.head.row.checkpoint_id:
             return self.head
         stored = await self._checkpoints.load(thread_id, checkpoint_ns, checkpoint_id)
-        if checkpoint_id == self._claimed and not self._complete:
+        if checkpoint_id == self._claimed and not self._complete and not self._advanced:
             self.head, self._complete = stored, True
         return stored
 
@@ -84,6 +86,7 @@ class AttemptHead(Checkpoints):
         writes = [write for write in change.writes if write.checkpoint_ns == ROOT]
         if not rows and not writes:
             return
+        self._advanced = True
         if len(rows) != 1 or not self._complete or (ROOT, rows[0].checkpoint_id) not in change.heads:
             self.head, self._complete = None, False
             return
