@@ -127,7 +127,10 @@ class Client:
                     await self._news.wait()
         except TimeoutError:
             pass
-        assert true(self), f"it never came; closes {self.closes}, last frames {self.view.frames[-5:]}"
+        assert true(self), f"it never came; closes {self.closes}, last frames:\n{self._latest()}"
+
+    def _latest(self) -> str:
+        return "\n".join(json.dumps(frame, ensure_ascii=False)[:200] for frame in self.view.frames[-12:])
 
     async def answered(self, *request_ids: str, patience_s: float = PATIENCE_S) -> list[Frame]:
         """The durable ends of these requests, once they are there."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from urllib.parse import urlencode
 
 import pytest
 from websockets.asyncio.client import connect
 
-from tests.end_to_end.client import Client
+from tests.end_to_end.client import PATIENCE_S, Client
 from tests.end_to_end.conftest import Serving
 from tests.end_to_end.view import Frame, units
 
@@ -19,7 +20,7 @@ async def joined(serving: Serving, thread: str, count: int, **query: str | int) 
     """The first frames of a connection with this query."""
     url = f"{serving.url}/api/chat/ws?{urlencode({'threadId': thread, 'cursor': 0} | query)}"
     async with connect(url, proxy=None) as socket:
-        return [json.loads(await socket.recv()) for _ in range(count)]
+        return [json.loads(await asyncio.wait_for(socket.recv(), PATIENCE_S)) for _ in range(count)]
 
 
 @pytest.mark.asyncio

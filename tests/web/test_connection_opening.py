@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import json
 
@@ -9,7 +10,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
-from tests.end_to_end.client import Client
+from tests.end_to_end.client import PATIENCE_S, Client
 from tests.end_to_end.server import Server
 
 
@@ -23,7 +24,7 @@ def opened(server: Server, query: str, **headers: str) -> connect:
 
 async def close_of(socket: ClientConnection) -> tuple[int, str]:
     with pytest.raises(ConnectionClosed) as closed:
-        await socket.recv()
+        await asyncio.wait_for(socket.recv(), PATIENCE_S)
     assert closed.value.rcvd is not None
     return closed.value.rcvd.code, closed.value.rcvd.reason
 
@@ -129,7 +130,7 @@ async def test_our_own_page_gets_a_socket(memory_server: Server, thread: str, na
         origin=f"http://{authority}",  # type: ignore[arg-type]
     ) as socket:
         await socket.send(json.dumps({"type": "message", "requestId": "r", "content": "hello"}))
-        assert json.loads(await socket.recv())["type"] == "accepted"
+        assert json.loads(await asyncio.wait_for(socket.recv(), PATIENCE_S))["type"] == "accepted"
 
 
 @pytest.mark.parametrize(
