@@ -106,6 +106,23 @@ async def test_a_failed_turn_is_one_error_and_never_enters_the_conversation(serv
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("agent", ["three", "turn"])
+async def test_a_turn_that_fails_in_its_last_node_takes_back_what_its_first_nodes_had_committed(
+    serving: Serving, thread: str, agent: str
+) -> None:
+    async with Client(serving.url, thread=thread, agent=agent) as client:
+        hello, failure, still = await client.answered(
+            *[await client.say(text) for text in ("hello", "late=2", "still there?")]
+        )
+    assert client.view.faults == []
+    assert (failure["type"], failure["code"]) == ("error", "model_failed")
+    said: list[Said] = [("human", "hello"), *_spoken(hello), ("human", "still there?")]
+    for text in still["message"].split("\n\n"):
+        assert is_speech(said, text)
+        said.append(("ai", text))
+
+
+@pytest.mark.asyncio
 @pytest.mark.parametrize(("grams", "phase", "result"), [(7, "finished", "7 g"), (9999, "failed", "too heavy")])
 async def test_a_tool_is_shown_while_it_works_and_kept_in_the_answer(
     serving: Serving, thread: str, grams: int, phase: str, result: str
@@ -124,6 +141,10 @@ async def test_a_tool_is_shown_while_it_works_and_kept_in_the_answer(
     conversation = [("human", f"weigh {grams}"), ("ai", ""), ("tool", _text(told))]
     assert is_speech(conversation, final["message"])
     assert _text(spoken) == final["message"]
+
+
+def _spoken(final: Frame) -> list[Said]:
+    return [("ai", text) for text in final["message"].split("\n\n")]
 
 
 def _text(message: Frame) -> str:

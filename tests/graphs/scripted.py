@@ -27,10 +27,12 @@ class Outage(ConnectionError):
 
 
 class ScriptedModel(BaseChatModel):
-    """`fail=3` raises after three words, `die=3` takes the process along; `weigh 7` calls the tool `weigh` first, if
-    `tools` is set."""
+    """`fail=3` raises after three words, `die=3` takes the process along; `weigh 7` calls the tool `weigh` first."""
 
     tools: bool = False
+    """Without it, there is no tool to call."""
+    fails_by: str = "fail"
+    """The option that makes it raise."""
 
     @property
     def _llm_type(self) -> str:
@@ -67,7 +69,7 @@ class ScriptedModel(BaseChatModel):
                 yield ChatGenerationChunk(message=piece)
             return
         pause_s = option(conversation, "pause", PAUSE_S)
-        fails_after, dies_after = option(conversation, "fail", -1), option(conversation, "die", -1)
+        fails_after, dies_after = option(conversation, self.fails_by, -1), option(conversation, "die", -1)
         for index, text in enumerate(speech(conversation, secrets.token_hex(2))):
             if index == fails_after:
                 raise Outage("the line went dead") if "outage" in conversation[-1][1] else ValueError("told to fail")

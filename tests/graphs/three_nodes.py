@@ -1,4 +1,4 @@
-"""gather → weigh → write, each execution logged to the file that UNBROKEN_TEST_NODE_LOG names."""
+"""gather → weigh → write (which `late=3` makes fail), each execution logged to the file that UNBROKEN_TEST_NODE_LOG names."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ async def write(state: State) -> dict[str, Any]:
     log_execution("write", state)
     asked = sum(isinstance(message, HumanMessage) for message in state["messages"])
     assert len(state["notes"]) == asked, f"{len(state['notes'])} notes after {asked} messages"
-    return {"messages": [await ScriptedModel().ainvoke(state["messages"])]}
+    return {"messages": [await ScriptedModel(fails_by="late").ainvoke(state["messages"])]}
 
 
 def log_execution(node: str, state: State) -> None:
