@@ -1,4 +1,4 @@
-"""gather → weigh → write (which `late=3` makes fail), each execution logged to the file that UNBROKEN_TEST_NODE_LOG names."""
+"""gather → weigh → write, which `late=3` makes fail; executions go to the file that UNBROKEN_TEST_NODE_LOG names."""
 
 from __future__ import annotations
 
