@@ -37,13 +37,10 @@ class Conversation:
 
     # What the user does
 
-    def send(self, request_id: str, content: Any) -> Frame:
-        """Show a message of ours as not yet accepted; returns the frame to send."""
-        return self._say(
-            request_id,
-            {"content": content},
-            {"type": "message", "requestId": request_id, "content": content},
-        )
+    def send(self, request_id: str, content: Any, options: Mapping[str, Any] | None = None) -> Frame:
+        """Show a message of ours as not yet accepted; returns the frame to send. `options`: `replaces`, `whenBusy`."""
+        frame = {"type": "message", "requestId": request_id, "content": content, **(options or {})}
+        return self._say(request_id, {"content": content}, frame)
 
     def respond(self, request_id: str, interrupt_id: str, value: Any) -> Frame:
         """Answer a question, with a new request id; returns the frame to send."""
@@ -55,6 +52,12 @@ class Conversation:
         if turn := self._turns.get(request_id):
             turn.cancel_wanted = not turn.ended
         return {"type": "cancel", "requestId": request_id}
+
+    def discard(self, request_id: str) -> None:
+        """Take back a message that has no receipt; one that was accepted all the same comes back with its `user`."""
+        turn = self._turns.get(request_id)
+        if turn and not turn.accepted:
+            self._forget(turn)
 
     # What the connection asks and says
 
@@ -110,11 +113,28 @@ class Conversation:
         elif cursor > self.cursor:
             self.reconnect = "missing_cursor"
 
+    def branch(self) -> list[Turn]:
+        """What is shown: a turn that replaces another hides that one and everything after it up to itself."""
+        before: dict[str, Turn | None] = {}
+        last: Turn | None = None
+        for turn in self.turns:
+            if turn.replaces is None or not turn.forks:
+                before[turn.request_id] = last
+            else:  # what it replaces may be older than all that is known here
+                before[turn.request_id] = before.get(turn.replaces)
+            last = turn
+        shown: list[Turn] = []
+        while last is not None:
+            shown.insert(0, last)
+            last = before[last.request_id]
+        return shown
+
     def view(self) -> dict[str, Any]:
         """All that is shown or asked for, as JSON values."""
         return {
             "cursor": self.cursor,
             "turns": [turn.view() for turn in self.turns],
+            "branch": [turn.request_id for turn in self.branch()],
             "reconnect": self.reconnect,
             "missing": self.missing and dict(self.missing),
             "notice": self.notice,
@@ -128,7 +148,7 @@ class Conversation:
     def _say(self, request_id: str, said: dict[str, Any], frame: Frame) -> Frame:
         if request_id not in self._turns:
             turn = Turn(request_id)
-            turn.said, turn.own = said, frame
+            turn.said, turn.own, turn.replaces = said, frame, frame.get("replaces")
             self._insert(turn)
         return frame
 

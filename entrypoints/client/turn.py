@@ -27,6 +27,8 @@ class Turn:
         self.created_at: str | None = None
         self.said: dict[str, Any] = {}
         """`{content}`, or `{interruptId, value}`; empty: nobody said anything, the agent began."""
+        self.replaces: str | None = None
+        """The request whose place it takes."""
         self.own: Frame | None = None
         """The frame that we sent for it."""
         self.accepted = False
@@ -50,6 +52,11 @@ class Turn:
     @property
     def ended(self) -> bool:
         return self.outcome is not None
+
+    @property
+    def forks(self) -> bool:
+        """What it replaces is left behind; not if the server would not go back there."""
+        return not self.refused and (self.error is None or self.error["code"] != "branch_gone")
 
     @property
     def text(self) -> str:
@@ -77,6 +84,7 @@ class Turn:
             "seq": self.seq,
             "createdAt": self.created_at,
             "said": self.said,
+            "replaces": self.replaces,
             "phase": self.phase,
             "attempt": self.attempt,
             "text": self.text,
@@ -95,6 +103,7 @@ class Turn:
 
     def told(self, frame: Frame) -> None:
         self.created_at = frame["createdAt"]
+        self.replaces = frame.get("replaces")
         self.said = {key: frame[key] for key in ("content", "interruptId", "value") if key in frame}
 
     def empty(self, attempt: int) -> None:
@@ -125,7 +134,9 @@ class Turn:
             return
         if frame["attempt"] > self.attempt:
             self.empty(frame["attempt"])
-        step = {key: frame[key] for key in ("toolCallId", "name", "phase", "offset", "data") if key in frame}
+        step = {key: frame[key] for key in ("toolCallId", "name", "phase", "offset")}
+        if "data" in frame:
+            step["args" if frame["phase"] == "started" else "result"] = frame["data"]
         for index, tool in enumerate(self.tools):
             if tool["toolCallId"] == step["toolCallId"]:
                 self.tools[index] = {**tool, **step, "offset": tool["offset"]}
@@ -174,6 +185,7 @@ class Turn:
                     known[call["id"]] = {"toolCallId": call["id"], "name": call["name"], "offset": length}
                 failed = result is not None and result.get("status") == "error"
                 known[call["id"]] |= {"phase": "failed" if failed else "finished" if result else "started"}
+                known[call["id"]] |= {"args": call["args"]} | ({"result": _text(result["content"])} if result else {})
         self.tools = list(known.values())
 
     def _show(self, text: str) -> None:

@@ -26,8 +26,9 @@ export class Conversation {
 
   // What the user does; each returns the frame to send.
 
-  send(requestId, content) {
-    return this.#say(requestId, { content }, { type: "message", requestId, content });
+  // `options`: replaces, whenBusy.
+  send(requestId, content, options = {}) {
+    return this.#say(requestId, { content }, { type: "message", requestId, content, ...options });
   }
 
   respond(requestId, interruptId, value) {
@@ -38,6 +39,12 @@ export class Conversation {
     const turn = this.turn(requestId);
     if (turn) turn.cancelWanted = !turn.ended;
     return { type: "cancel", requestId };
+  }
+
+  // Take back a message that has no receipt; one that was accepted all the same comes back with its `user`.
+  discard(requestId) {
+    const turn = this.turn(requestId);
+    if (turn && !turn.accepted) this.#forget(turn);
   }
 
   // What the connection asks and says.
@@ -95,10 +102,26 @@ export class Conversation {
     } else if (cursor > this.cursor) this.reconnect = "missing_cursor";
   }
 
+  // The turns that are shown: one that replaces another hides that one and everything after it up to itself.
+  branch() {
+    const before = new Map();
+    let last = null;
+    for (const turn of this.turns) {
+      // What it replaces may be older than all that is known here.
+      const place = turn.replaces === null || !turn.forks ? last : (before.get(turn.replaces) ?? null);
+      before.set(turn.requestId, place);
+      last = turn;
+    }
+    const shown = [];
+    for (; last; last = before.get(last.requestId)) shown.unshift(last);
+    return shown;
+  }
+
   view() {
     return {
       cursor: this.cursor,
       turns: this.turns.map((turn) => turn.view()),
+      branch: this.branch().map((turn) => turn.requestId),
       reconnect: this.reconnect,
       missing: this.missing && { ...this.missing },
       notice: this.notice,
@@ -116,6 +139,7 @@ export class Conversation {
       const turn = new Turn(requestId);
       turn.said = said;
       turn.own = frame;
+      turn.replaces = frame.replaces ?? null;
       this.#insert(turn);
     }
     return frame;

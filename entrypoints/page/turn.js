@@ -14,6 +14,7 @@ export class Turn {
     this.cursor = null; // of its first durable frame
     this.createdAt = null;
     this.said = {}; // {content}, or {interruptId, value}; empty: nobody said anything, the agent began
+    this.replaces = null; // the request whose place it takes
     this.own = null; // the frame that we sent for it
     this.accepted = false;
     this.refused = false;
@@ -34,6 +35,11 @@ export class Turn {
     return this.outcome !== null;
   }
 
+  // What it replaces is left behind; not if the server would not go back there.
+  get forks() {
+    return !this.refused && this.error?.code !== "branch_gone";
+  }
+
   get phase() {
     if (this.outcome) return this.outcome;
     if (this.refused) return "refused";
@@ -44,8 +50,8 @@ export class Turn {
   }
 
   view() {
-    const { requestId, seq, createdAt, said, phase, attempt, text, tools, questions, error, final } = this;
-    return { requestId, seq, createdAt, said, phase, attempt, text, tools, questions, error, final };
+    const { requestId, seq, createdAt, said, replaces, phase, attempt, text, tools, questions, error, final } = this;
+    return { requestId, seq, createdAt, said, replaces, phase, attempt, text, tools, questions, error, final };
   }
 
   unsent() {
@@ -58,6 +64,7 @@ export class Turn {
 
   told(frame) {
     this.createdAt = frame.createdAt;
+    this.replaces = frame.replaces ?? null;
     this.said = pick(frame, ["content", "interruptId", "value"]);
   }
 
@@ -86,7 +93,8 @@ export class Turn {
   use(frame) {
     if (this.ended || frame.attempt < this.attempt) return;
     if (frame.attempt > this.attempt) this.empty(frame.attempt);
-    const step = pick(frame, ["toolCallId", "name", "phase", "offset", "data"]);
+    const step = pick(frame, ["toolCallId", "name", "phase", "offset"]);
+    if ("data" in frame) step[frame.phase === "started" ? "args" : "result"] = frame.data;
     const index = this.tools.findIndex((tool) => tool.toolCallId === step.toolCallId);
     if (index < 0) this.tools.push(step);
     else this.tools[index] = { ...this.tools[index], ...step, offset: this.tools[index].offset };
@@ -130,7 +138,7 @@ export class Turn {
         const result = results.get(call.id);
         const tool = known.get(call.id) ?? { toolCallId: call.id, name: call.name, offset: length };
         const phase = !result ? "started" : result.status === "error" ? "failed" : "finished";
-        known.set(call.id, { ...tool, phase });
+        known.set(call.id, { ...tool, phase, args: call.args, ...(result && { result: textOf(result.content) }) });
       }
     }
     this.tools = [...known.values()];

@@ -83,7 +83,8 @@ class ModelServer:
         reader.frames.append({"type": "accepted", "requestId": request_id, "seq": seq, "duplicate": known is not None})
         if known is None:
             event = {"type": "user", "requestId": request_id, "seq": seq, "createdAt": "2026-11-01T00:00:00Z"}
-            self.events.append(event | {"content": frame["content"]})
+            replaces = {"replaces": frame["replaces"]} if "replaces" in frame else {}
+            self.events.append(event | {"content": frame["content"]} | replaces)
             self._tell(self.events[-1])
 
     def start(self, reason: str = "started") -> None:
@@ -109,6 +110,18 @@ class ModelServer:
 
     def fail(self, code: str = "model_failed") -> None:
         self._end({"type": "error", "code": code, "message": "it failed", "retryable": False})
+
+    def cancel(self) -> None:
+        self._end({"type": "cancelled", "message": self.text})
+
+    def branch(self) -> list[str]:
+        """What a reader of the conversation as it stands sees."""
+        shown: list[str] = []
+        for event in self.events:
+            if event.get("replaces") in shown:
+                del shown[shown.index(event["replaces"]) :]
+            shown.append(event["requestId"])
+        return shown
 
     def forget(self) -> None:
         """Remove the log so far."""
@@ -153,12 +166,13 @@ class ModelServer:
 def agrees(conversation: Conversation, server: ModelServer) -> None:
     """Everything shown is what the server holds, and nothing is left to say."""
     assert [turn.request_id for turn in conversation.turns] == [event["requestId"] for event in server.events]
+    assert [turn.request_id for turn in conversation.branch()] == server.branch()
     assert conversation.unsent() == []
     assert conversation.cursor == len(server.log)
     for end in server.log:
         turn = conversation.turn(end["requestId"])
         assert turn is not None
-        assert turn.outcome == {"final": "answered", "error": "failed"}[end["type"]]
+        assert turn.outcome == {"final": "answered", "error": "failed", "cancelled": "cancelled"}[end["type"]]
         assert end["type"] == "error" or turn.text == end["message"]
 
 

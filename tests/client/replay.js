@@ -9,6 +9,7 @@ import { Conversation } from "../../entrypoints/page/reducer.js";
 export function doStep(conversation, step) {
   if ("frame" in step) conversation.apply(step.frame);
   else if ("send" in step) conversation.send(...step.send);
+  else if ("discard" in step) conversation.discard(step.discard);
   else if ("respond" in step) conversation.respond(...step.respond);
   else if ("cancel" in step) conversation.cancel(step.cancel);
   else if ("history" in step) conversation.history(step.history);

@@ -21,8 +21,10 @@ def do(conversation: Conversation, step: dict[str, Any]) -> None:
     match step:
         case {"frame": frame}:
             conversation.apply(frame)
-        case {"send": [request_id, content]}:
-            conversation.send(request_id, content)
+        case {"send": [request_id, content, *options]}:
+            conversation.send(request_id, content, *options)
+        case {"discard": request_id}:
+            conversation.discard(request_id)
         case {"respond": [request_id, interrupt_id, value]}:
             conversation.respond(request_id, interrupt_id, value)
         case {"cancel": request_id}:

@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from tests.client.model_server import ModelServer, Reader, agrees
 from unbroken.entrypoints.client.reducer import Conversation
 
-CAN_BE_LOST = {"reset", "token", "tool", "final", "error"}
+CAN_BE_LOST = {"reset", "token", "tool", "final", "error", "cancelled"}
 OFTEN = ["send", "start", "say", "say", "deliver", "deliver", "deliver"]
-SELDOM = ["emoji", "tool", "take over", "finish", "fail", "lose", "cut"]
+SELDOM = ["emoji", "tool", "take over", "finish", "fail", "cancel", "edit first", "edit last", "lose", "cut"]
 
 
 def actions(*more: str) -> st.SearchStrategy[list[str]]:
@@ -33,8 +33,16 @@ class World:
             "tool": lambda: server.use("c1", "started"),
             "finish": server.finish,
             "fail": server.fail,
+            "cancel": server.cancel,
         }
-        always = {"send": self.send, "forget": server.forget, "lose": self.lose, "cut": self.reconnect}
+        always = {
+            "send": self.send,
+            "edit first": lambda: self.edit(0),
+            "edit last": lambda: self.edit(-1),
+            "forget": server.forget,
+            "lose": self.lose,
+            "cut": self.reconnect,
+        }
         if action in always:
             always[action]()
         elif action == "start" and server.waiting and not server.running:
@@ -44,8 +52,12 @@ class World:
         elif action in while_running and server.running:
             while_running[action]()
 
-    def send(self) -> None:
-        self.reader.receive(dict(self.conversation.send(f"r{len(self.conversation.turns)}", "hi")))
+    def send(self, **options: str) -> None:
+        self.reader.receive(dict(self.conversation.send(f"r{len(self.conversation.turns)}", "hi", options)))
+
+    def edit(self, place: int) -> None:
+        if shown := self.conversation.branch():
+            self.send(replaces=shown[place].request_id)
 
     def lose(self) -> None:
         if self.reader.frames and self.reader.frames[0]["type"] in CAN_BE_LOST:

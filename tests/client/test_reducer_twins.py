@@ -83,7 +83,16 @@ def frame(kind: str, **fields: st.SearchStrategy[Any]) -> st.SearchStrategy[dict
     return st.fixed_dictionaries({"type": st.just(kind), **fields})
 
 
-USER = frame("user", requestId=REQUESTS, seq=CURSORS, createdAt=st.just("2026-11-01T00:00:00Z"), content=TEXTS)
+USER = st.fixed_dictionaries(
+    {
+        "type": st.just("user"),
+        "requestId": REQUESTS,
+        "seq": CURSORS,
+        "createdAt": st.just("2026-11-01T00:00:00Z"),
+        "content": TEXTS,
+    },
+    optional={"replaces": REQUESTS},
+)
 CALLS = st.fixed_dictionaries({"id": INTERRUPTS, "name": TEXTS, "args": st.just({})})
 MESSAGES: st.SearchStrategy[dict[str, Any]] = (
     st.fixed_dictionaries({"id": TEXTS, "role": st.just("assistant"), "content": TEXTS | st.just([])})
@@ -119,7 +128,7 @@ ENDS = (
     | frame("cancelled", cursor=CURSORS, requestId=REQUESTS, message=TEXTS)
 )
 ERROR = st.fixed_dictionaries(
-    {"type": st.just("error"), "code": TEXTS, "message": TEXTS, "retryable": st.booleans()},
+    {"type": st.just("error"), "code": TEXTS | st.just("branch_gone"), "message": TEXTS, "retryable": st.booleans()},
     optional={"cursor": CURSORS, "requestId": REQUESTS, "path": TEXTS},
 )
 LIVE = (
@@ -133,7 +142,7 @@ LIVE = (
             "offset": OFFSETS,
             "toolCallId": INTERRUPTS,
             "name": TEXTS,
-            "phase": st.sampled_from(["started", "finished"]),
+            "phase": st.sampled_from(["started", "finished", "failed"]),
         },
         optional={"data": TEXTS},
     )
@@ -152,11 +161,14 @@ FRAMES = (
 PAGES = st.fixed_dictionaries(
     {"messages": st.lists(USER | ENDS, max_size=4), "cursor": CURSORS, "before": st.none() | CURSORS}
 )
+OPTIONS = st.fixed_dictionaries({}, optional={"replaces": REQUESTS, "whenBusy": st.just("interrupt")})
 STEPS = st.lists(
     st.fixed_dictionaries({"frame": FRAMES})
     | st.fixed_dictionaries({"frame": FRAMES})
     | st.fixed_dictionaries({"frame": LIVE})
     | st.fixed_dictionaries({"send": st.tuples(REQUESTS, TEXTS).map(list)})
+    | st.fixed_dictionaries({"send": st.tuples(REQUESTS, TEXTS, OPTIONS).map(list)})
+    | st.fixed_dictionaries({"discard": REQUESTS})
     | st.fixed_dictionaries({"respond": st.tuples(REQUESTS, INTERRUPTS, TEXTS).map(list)})
     | st.fixed_dictionaries({"cancel": REQUESTS})
     | st.fixed_dictionaries({"history": PAGES})
