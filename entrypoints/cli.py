@@ -1,19 +1,23 @@
-"""`unbroken serve | chat | migrate | agents`. Every expected failure is one line on stderr and a non-zero exit."""
+"""`unbroken serve | chat | migrate | agents`. Every expected failure is one line on stderr and a non-zero exit.
+
+A command imports what it needs when it runs: the server's libraries take seconds to load, which `--help` and the chat
+need not wait for, and Ctrl-C while they load is answered like any other.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from unbroken.adapters.postgres.embedded_errors import AlreadyServed, EmbeddedError
 from unbroken.domain.errors import UnbrokenError
-from unbroken.entrypoints import logs, server
-from unbroken.entrypoints.client.chat import chat as converse
-from unbroken.entrypoints.settings import Settings, SettingsError, read_settings
+
+if TYPE_CHECKING:
+    from unbroken.entrypoints.settings import Settings
 
 
 def main() -> None:
@@ -27,17 +31,23 @@ def main() -> None:
         sys.exit(130)
     except AlreadyServed as error:
         _fail(str(error), 3)
-    except (SettingsError, EmbeddedError, UnbrokenError) as error:
+    except (EmbeddedError, UnbrokenError) as error:
         _fail(str(error), 1)
 
 
-def _fail(message: str, code: int) -> None:
+def _fail(message: str, code: int) -> NoReturn:
     click.echo(f"unbroken: {message}", err=True)
     sys.exit(code)
 
 
 def _settings(given: dict[str, Any]) -> Settings:
-    settings = read_settings(**{name: value for name, value in given.items() if value not in (None, ())})
+    from unbroken.entrypoints import logs
+    from unbroken.entrypoints.settings import SettingsError, read_settings
+
+    try:
+        settings = read_settings(**{name: value for name, value in given.items() if value not in (None, ())})
+    except SettingsError as error:
+        _fail(str(error), 1)
     logs.configure(settings)
     return settings
 
@@ -68,14 +78,20 @@ _data_dir = click.option(
 @click.option("--in-memory", is_flag=True, default=None, help="No database: everything is forgotten at exit.")
 def serve(**given: Any) -> None:
     """Serve agents over WebSockets; the page is at /."""
-    server.run(_settings(given))
+    settings = _settings(given)
+    from unbroken.entrypoints.server import run
+
+    run(settings)
 
 
 @cli.command()
 @_data_dir
 def migrate(**given: Any) -> None:
     """Bring the database's schema up to date, and stop."""
-    with server.database(_settings(given)):
+    settings = _settings(given)
+    from unbroken.entrypoints.server import database
+
+    with database(settings):
         click.echo("the database is up to date", err=True)
 
 
@@ -83,7 +99,10 @@ def migrate(**given: Any) -> None:
 @_agents
 def agents(**given: Any) -> None:
     """Load the agents and list them; the first is the default."""
-    for graph in server.agent_graphs(_settings(given)):
+    settings = _settings(given)
+    from unbroken.entrypoints.server import agent_graphs
+
+    for graph in agent_graphs(settings):
         click.echo(f"{graph.name}\t{graph.source}")
 
 
@@ -94,6 +113,8 @@ def agents(**given: Any) -> None:
 @click.option("--user", "user_id", help="Who is talking, where the server asks nobody else.")
 def chat(url: str, thread_id: str | None, agent_id: str | None, user_id: str | None) -> None:
     """Talk to a running server in the terminal; reads lines from a pipe as well."""
+    from unbroken.entrypoints.client.chat import chat as converse
+
     sys.exit(asyncio.run(converse(url, thread_id=thread_id, agent_id=agent_id, user_id=user_id)))
 
 
