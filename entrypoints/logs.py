@@ -1,49 +1,103 @@
-"""Log lines for people or for machines; what is said is decided where it happens, never how it looks."""
+"""Log lines for people or for machines: one place decides how they look, whom they name, and what they never say."""
 
 from __future__ import annotations
 
 import logging
 import sys
+import threading
+from collections.abc import MutableMapping
+from contextlib import suppress
+from typing import Any, Final, TextIO
 
 import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
 
+from unbroken.application.log_context import worked_for
+from unbroken.entrypoints.log_discretion import discreet, exception_of, place, places
 from unbroken.entrypoints.settings import Settings
+
+QUIET: Final = ("alembic", "httpcore", "httpx", "openai", "uvicorn.error")
+"""Nothing below a warning of theirs is news."""
+ONE_LINE: Final = ("asyncpg",)
+"""Whose tracebacks say nothing that their line does not: the database went away."""
+
+log = logging.getLogger(__name__)
 
 
 def configure(settings: Settings) -> None:
-    """Everything to stderr, in one format: text for people, JSON for machines. No message text is ever logged."""
-    shared: list[structlog.typing.Processor] = [
-        structlog.stdlib.add_log_level,
-        structlog.stdlib.add_logger_name,
-        structlog.stdlib.ExtraAdder(),
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
-    ]
-    renderer: structlog.typing.Processor = (
-        structlog.processors.JSONRenderer()
-        if settings.log_format == "json"
-        # Its own choice of formatter shows every frame's variables: people's messages, and the database's password.
-        else structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-        )
-    )
-    formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=shared,
-        processors=[
-            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-            structlog.processors.format_exc_info if settings.log_format == "json" else _keep,
-            renderer,
-        ],
-    )
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(formatter)
+    """Everything to stderr, in one format: text for people, JSON for machines, one object a line.
+
+    Each line names the session, event, request and connection it is about, as far as they are known. What people or
+    models said, and the words of exceptions, which may repeat it, are shown at log level `debug` only.
+    """
+    handler = _Handler(sys.stderr)
+    handler.setFormatter(_Formatter(json=settings.log_format == "json", discretion=settings.log_level != "debug"))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level.upper())
-    for noisy in ("uvicorn.error", "alembic", "httpx", "httpcore", "openai"):
+    for noisy in QUIET:
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+    logging.captureWarnings(True)
+    threading.excepthook = _thread_failed
+    sys.unraisablehook = _unraisable
 
 
-def _keep(
-    logger: structlog.typing.WrappedLogger, name: str, event: structlog.typing.EventDict
-) -> structlog.typing.EventDict:
-    return event
+class _Handler(logging.StreamHandler[TextIO]):
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """The standard library would show what the line was given, words and all."""
+        with suppress(Exception):
+            self.stream.write(
+                f"a log line of {record.name}, line {record.lineno}, was lost: {place(sys.exception())}\n"
+            )
+
+
+class _Formatter(structlog.stdlib.ProcessorFormatter):
+    def __init__(self, *, json: bool, discretion: bool) -> None:
+        self._discretion = discretion
+        shared: list[Processor] = [
+            structlog.stdlib.add_log_level,
+            structlog.stdlib.add_logger_name,
+            structlog.stdlib.ExtraAdder(),
+            _whom_for,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+        ]
+        # structlog's own choice of formatter shows every frame's variables, in tests and in people's terminals.
+        plain = structlog.dev.plain_traceback
+        renderer: Processor = (
+            structlog.processors.JSONRenderer()
+            if json
+            else structlog.dev.ConsoleRenderer(colors=sys.stderr.isatty(), exception_formatter=plain)
+        )
+        exceptions: list[Processor] = [self._exception, *([structlog.processors.format_exc_info] if json else [])]
+        super().__init__(foreign_pre_chain=shared, processors=[self.remove_processors_meta, *exceptions, renderer])
+
+    def format(self, record: logging.LogRecord) -> str:
+        return super().format(discreet(record) if self._discretion else record)
+
+    def _exception(self, logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        """What is left of a traceback: all of it at `debug`, else its places, or where nobody needs them, the last."""
+        error = exception_of(event.get("exc_info"))
+        if error is None:
+            return event
+        if str(event.get("logger", "")).startswith(ONE_LINE):
+            del event["exc_info"]
+            event["error"] = place(error)
+        elif self._discretion:
+            del event["exc_info"]
+            event["exception"] = places(error)
+        return event
+
+
+def _whom_for(logger: WrappedLogger, method: str, event: MutableMapping[str, Any]) -> EventDict:
+    return {**worked_for(), **event}
+
+
+def _thread_failed(failure: threading.ExceptHookArgs) -> None:
+    if failure.exc_value is not None and not isinstance(failure.exc_value, SystemExit):
+        name = failure.thread.name if failure.thread else "?"
+        log.error("the thread %r failed", name, exc_info=failure.exc_value)
+
+
+def _unraisable(failure: sys.UnraisableHookArgs) -> None:
+    if failure.exc_value is not None:
+        log.error("an exception had nowhere to go", exc_info=failure.exc_value)
