@@ -17,8 +17,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from unbroken.application.live_sessions import LiveSessions
+from unbroken.application.log_context import working_for
 from unbroken.application.session_processor import Again, SessionProcessor
-from unbroken.domain.errors import Refused, Unavailable
+from unbroken.application.turn_end import about
+from unbroken.domain.errors import CancelKind, Refused, Unavailable
 from unbroken.domain.ports.clock import Clock
 from unbroken.domain.ports.sessions import Sessions
 from unbroken.domain.session import Claim, SessionKey
@@ -54,6 +56,8 @@ class EventQueue:
         self._handed: dict[str, Claim] = {}
         self._hinted: set[str] = set()
         self._expected: Counter[str] = Counter()
+        self._pauses: dict[str, asyncio.Event] = {}
+        """Of sessions that wait between two attempts: set to end the pause."""
         self._newest: dict[str, int] = {}
         """The highest run seen of a session that has a task or an accept on its way."""
         self._closing = False
@@ -93,6 +97,12 @@ class EventQueue:
         if not self._closing:
             self._hinted.add(thread_id)
             self._wake(thread_id)
+
+    def stop(self, thread_id: str, kind: CancelKind, *, first: int, last: int) -> None:
+        """Cancels of the events from `first` to `last` are durable: stop the attempt at one of them if it runs here.
+        A session that pauses between two attempts looks now; what is not counted yet finds its mark when it is."""
+        if not self._processor.stop(thread_id, kind, first=first, last=last) and thread_id in self._pauses:
+            self._pauses[thread_id].set()
 
     async def catch_up(self) -> None:
         """Tell readers of sessions that another replica works on what the store knows. Raises StoreUnavailable."""
@@ -134,7 +144,7 @@ class EventQueue:
                     outcome = await self._turn(thread_id, claim, again)
                 claim, again = (None, outcome) if isinstance(outcome, Again) else (outcome, None)
                 if again:
-                    await self._clock.sleep(again.after_s)
+                    await self._pause(thread_id, again.after_s)
         except Exception:
             log.exception("a session's worker stopped; its event stays counted and will be tried again")
             self._hinted.discard(thread_id)
@@ -142,6 +152,16 @@ class EventQueue:
             self._tasks.pop(thread_id, None)
             self._handed.pop(thread_id, None)
             self._forget(thread_id)
+
+    async def _pause(self, thread_id: str, seconds: float) -> None:
+        ended = self._pauses[thread_id] = asyncio.Event()
+        waits = {asyncio.ensure_future(self._clock.sleep(seconds)), asyncio.ensure_future(ended.wait())}
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            del self._pauses[thread_id]
+            for wait in waits:
+                wait.cancel()
 
     def _has_work(self, thread_id: str) -> bool:
         return thread_id in self._handed or (thread_id in self._hinted and thread_id not in self._expected)
@@ -171,7 +191,8 @@ class EventQueue:
         self._newest[thread_id] = max(claim.run, self._newest.get(thread_id, 0))
         self._running.add(thread_id)
         try:
-            return await self._processor.process(claim)
+            with working_for(**about(claim), connection=None):
+                return await self._processor.process(claim)
         finally:
             self._running.discard(thread_id)
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Literal
 
 from unbroken.application.live_sessions import LiveAttempt, LiveSessions
-from unbroken.domain.checkpoints import StateChange
+from unbroken.domain.checkpoints import ROOT, StateChange
 from unbroken.domain.errors import AnswerTooLong, UnbrokenError
 from unbroken.domain.live_stream import ToolPhase
 from unbroken.domain.ports.agent import Attempt
 from unbroken.domain.ports.unit_of_work import UnitOfWork
 from unbroken.domain.session import Claim
-from unbroken.domain.turn import Gate, TurnChange
+from unbroken.domain.turn import Fork, Gate, Settling, TurnChange
 
 
 class RunningAttempt(Attempt):
@@ -20,17 +23,31 @@ class RunningAttempt(Attempt):
     def __init__(self, claim: Claim, live: LiveAttempt, sessions: LiveSessions, unit_of_work: UnitOfWork) -> None:
         self.claim = claim
         self.gate = Gate()
+        self.fork: Fork | None = None
         self.failure: UnbrokenError | None = None
         """Why the gate closed, where that decides the turn's end."""
         self._cancel: Callable[[], object] = lambda: None
         self._live = live
         self._sessions = sessions
         self._unit_of_work = unit_of_work
+        self._head = claim.head
+        self._superstep: asyncio.Task[None] | None = None
+
+    async def remains(self, reason: Literal["cancelled", "failed"]) -> Settling:
+        """What to make whole after the gate has closed: what was shown, and what of it is committed.
+
+        Waits for a superstep whose commit is under way. Raises what that commit did: Fenced, StoreUnavailable, or
+        CommitUnknown, when nobody knows where the head stands.
+        """
+        if self._superstep is not None:
+            await asyncio.wait({self._superstep})
+            self._superstep.result()
+        return Settling(self.claim, self._head, self._live.stream.messages, reason, self.fork)
 
     def complete(self, text: str) -> bool:
         """Stream what the answer has beyond the stream; False: it is another text than the one shown.
         Raises AnswerTooLong."""
-        same = self._live.stream.complete(text, self.claim.event.id)
+        same = self._live.stream.complete(text, f"{self.claim.event.id}:rest")
         self._sessions.notify(self.claim.key)
         return same
 
@@ -66,11 +83,22 @@ class RunningAttempt(Attempt):
 
     async def commit_superstep(self, change: StateChange) -> None:
         self.gate.check()
+        self._superstep = asyncio.ensure_future(self._commit(change))
         try:
-            await self._unit_of_work.commit(TurnChange(self.claim, change, finishes=False))
+            await asyncio.shield(self._superstep)
         except UnbrokenError as failure:
             self.fail(failure)
             raise
+
+    async def committed(self) -> None:
+        """Wait until no superstep's commit is under way, however it ends."""
+        if self._superstep is not None:
+            with suppress(UnbrokenError):
+                await self._superstep
+
+    async def _commit(self, change: StateChange) -> None:
+        await self._unit_of_work.commit(TurnChange(self.claim, change, finishes=False))
+        self._head = dict(change.heads).get(ROOT, self._head)
 
     def on_failure(self, cancel: Callable[[], object]) -> None:
         """Call `cancel` when the attempt fails from outside the agent."""

@@ -8,37 +8,37 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
 
 from msgspec import Struct
 
 from unbroken.application.live_sessions import LiveSessions
 from unbroken.application.running_attempt import RunningAttempt
-from unbroken.domain.checkpoints import StateChange
-from unbroken.domain.effects import (
-    EffectBody,
-    NewEffect,
-    ReportFailure,
-    RequestInput,
-    SendMessage,
-    SkipEvent,
-    dedupe_key,
+from unbroken.application.turn_end import TurnEnd, about
+from unbroken.domain.errors import (
+    AgentRaised,
+    BranchGone,
+    CancelKind,
+    CancelRequested,
+    Fenced,
+    Poisoned,
+    QuestionClosed,
+    Refused,
+    TimedOut,
+    TurnFailed,
+    Unavailable,
 )
-from unbroken.domain.errors import AgentRaised, Fenced, Refused, TimedOut, TurnFailed, Unavailable
+from unbroken.domain.events import UserMessage
 from unbroken.domain.policy import Opening, RetryPolicy, opening, repeats
 from unbroken.domain.ports.agent import Agents
-from unbroken.domain.ports.clock import Clock
+from unbroken.domain.ports.sessions import Sessions
 from unbroken.domain.ports.unit_of_work import UnitOfWork
 from unbroken.domain.session import Claim, SessionKey
-from unbroken.domain.turn import Answer, Committed, TurnChange
+from unbroken.domain.turn import Answer, Fork, Settling
 
 log = logging.getLogger(__name__)
 
 GRACE_S = 1.0
-"""What an agent gets to end itself after its time limit, before the durable end comes regardless."""
-
-PATIENCE_S = 30.0
-"""How long an answer that is complete waits for the store before its work is thrown away and tried anew."""
+"""What an agent gets to end itself after its attempt was stopped, before the durable end comes regardless."""
 
 
 class Again(Struct, frozen=True):
@@ -54,28 +54,41 @@ class SessionProcessor:
         self,
         *,
         agents: Agents,
+        sessions: Sessions,
         unit_of_work: UnitOfWork,
         live: LiveSessions,
-        clock: Clock,
-        new_id: Callable[[], str],
+        end: TurnEnd,
         retry: RetryPolicy,
         turn_limit_s: float,
-        on_effects: Callable[[], None],
     ) -> None:
         self._agents = agents
+        self._sessions = sessions
         self._unit_of_work = unit_of_work
         self._live = live
-        self._clock = clock
-        self._new_id = new_id
+        self._end = end
         self._retry = retry
         self._turn_limit_s = turn_limit_s
-        self._on_effects = on_effects
+        self._attempts: dict[str, RunningAttempt] = {}
         self._abandoned: set[asyncio.Task[Answer]] = set()
 
     @property
     def abandoned(self) -> int:
-        """Tasks that outlived their time limit and their cancellation, and still run."""
+        """Tasks that outlived their attempt and their cancellation, and still run."""
         return len(self._abandoned)
+
+    @property
+    def running(self) -> frozenset[tuple[str, int]]:
+        """(thread id, run) of the attempts under way."""
+        return frozenset((thread_id, attempt.claim.run) for thread_id, attempt in self._attempts.items())
+
+    def stop(self, thread_id: str, kind: CancelKind, *, first: int, last: int) -> bool:
+        """Stop the attempt at one of these events, whose cancel is durable; its output ends here and now. False: none
+        of them runs here, or not any more."""
+        attempt = self._attempts.get(thread_id)
+        if attempt is None or not attempt.gate.open or not first <= attempt.claim.event.seq <= last:
+            return False
+        attempt.fail(CancelRequested(kind))
+        return True
 
     async def process(self, claim: Claim) -> Claim | Again | None:
         """Bring one event to its visible end, or say when to try again (I1).
@@ -84,18 +97,14 @@ class SessionProcessor:
         claim was lost. Raises nothing but cancellation and broken invariants.
         """
         try:
-            match opening(claim, self._retry):
-                case Opening.SKIP:
-                    return await self._finish(claim, StateChange(), [SkipEvent("a message of the user came first")])
-                case Opening.POISONED:
-                    message = f"this message ended its attempt {claim.tries - 1} times without an answer"
-                    return await self._fail(claim, "poisoned", message)
-                case Opening.RUN:
-                    return await self._run(claim)
+            try:
+                return await self._open(claim)
+            except CancelRequested as request:
+                return await self._end.cancelled(claim, request.kind, _untouched(claim))
         except Fenced as error:
-            log.info("fenced out: %s", error, extra=_about(claim))
+            log.info("fenced out: %s", error, extra=about(claim))
         except Unavailable as error:
-            log.warning("attempt lost: %s", error, extra=_about(claim))
+            log.warning("attempt lost: %s", error, extra=about(claim))
         except BaseException:
             self._live.abandon(claim)
             raise
@@ -103,30 +112,70 @@ class SessionProcessor:
         # Fenced attempts pause like failed ones: a replica that is dead and does not know it must not spin.
         return Again(self._retry.delay_s(claim.tries), claim.key)
 
+    async def _open(self, claim: Claim) -> Claim | Again | None:
+        match opening(claim, self._retry):
+            case Opening.SKIP:
+                return await self._end.skipped(claim, "a message of the user came first")
+            case Opening.CANCELLED:
+                assert claim.cancel is not None
+                return await self._end.cancelled(claim, claim.cancel, _untouched(claim))
+            case Opening.QUESTION_CLOSED:
+                return await self._end.failed(claim, QuestionClosed("this question is not open any more"))
+            case Opening.POISONED:
+                return await self._end.failed(claim, Poisoned(claim.tries - 1))
+            case Opening.RUN:
+                return await self._run(claim)
+
     async def _run(self, claim: Claim) -> Claim | Again | None:
         attempt = RunningAttempt(claim, self._live.begin(claim), self._live, self._unit_of_work)
+        self._attempts[claim.key.thread_id] = attempt
         try:
+            attempt.fork = await self._fork(claim)
             answer = await self._answer(attempt)
             revised = not attempt.complete(answer.text)
             attempt.gate.close("finished")
-            return await self._finish(claim, answer.state, self._bodies(claim, answer, revised=revised), answer)
+            return await self._end.answered(claim, answer, revised=revised)
+        except CancelRequested as request:
+            attempt.gate.close("cancelled")
+            return await self._end.cancelled(claim, request.kind, await attempt.remains("cancelled"))
         except TurnFailed as failure:
             attempt.gate.close("failed")
-            if repeats(failure, claim, self._retry):
-                return Again(self._retry.delay_s(claim.tries))
-            return await self._fail(claim, failure.code, str(failure), retryable=failure.retryable)
+            return await self._failed(attempt, failure)
         except Refused as failure:
             # No such agent, or an answer that no store can hold: another try would end the same way.
             attempt.gate.close("failed")
-            return await self._fail(claim, "model_failed", str(failure))
+            return await self._failed(attempt, AgentRaised(str(failure)))
+        finally:
+            del self._attempts[claim.key.thread_id]
+
+    async def _failed(self, attempt: RunningAttempt, failure: TurnFailed) -> Claim | Again | None:
+        claim = attempt.claim
+        if repeats(failure, claim, self._retry):
+            return Again(self._retry.delay_s(claim.tries))
+        try:
+            return await self._end.failed(claim, failure, await attempt.remains("failed"))
+        except CancelRequested as request:
+            return await self._end.cancelled(claim, request.kind, await attempt.remains("cancelled"))
+
+    async def _fork(self, claim: Claim) -> Fork | None:
+        """Where a message goes on that replaces another. Raises BranchGone, StoreUnavailable."""
+        body = claim.event.body
+        if not isinstance(body, UserMessage) or body.replaces is None or claim.resumes:
+            return None
+        fork = await self._sessions.before(claim.key.thread_id, body.replaces)
+        if fork is None:
+            raise BranchGone("the message to replace is unknown, or the conversation cannot be taken back that far")
+        return fork
 
     async def _answer(self, attempt: RunningAttempt) -> Answer:
         """The agent's answer, within the time limit; the gate is closed whenever this raises.
 
-        An attempt that fails from outside, by its limit or by a superstep's commit, ends a second later at the
-        latest: what the agent does with its cancellation is its own affair.
+        An attempt that is stopped from outside (by a cancel, its limit, or a superstep's commit) ends a second
+        later at the latest: what the agent does with its cancellation is its own affair.
         """
         agent = self._agents.get(attempt.claim.key.agent_id)
+        if attempt.failure is not None:
+            raise attempt.failure
         task = asyncio.ensure_future(agent.run(attempt))
         failed = asyncio.Event()
         attempt.on_failure(failed.set)
@@ -139,6 +188,7 @@ class SessionProcessor:
         except asyncio.CancelledError:
             attempt.gate.close("cancelled")
             await self._call_off(task)
+            await attempt.committed()
             raise
         finally:
             watch.cancel()
@@ -165,81 +215,7 @@ class SessionProcessor:
         if not task.cancelled():
             task.exception()  # nobody else takes it
 
-    def _bodies(self, claim: Claim, answer: Answer, *, revised: bool) -> list[EffectBody]:
-        age = self._clock.now() - claim.event.created_at
-        message = SendMessage(
-            text=answer.text,
-            content=answer.content,
-            attempt=claim.run,
-            latency_ms=max(0, round(age.total_seconds() * 1000)),
-            token_usage=answer.token_usage,
-            origin="user" if claim.event.from_user else "agent",
-            waiting=bool(answer.questions),
-            revised=revised,
-        )
-        return [message, *(RequestInput(question.interrupt_id, question.value) for question in answer.questions)]
 
-    async def _fail(self, claim: Claim, code: str, message: str, *, retryable: bool = False) -> Claim | None:
-        log.warning("turn failed: %s", code, extra=_about(claim))
-        failure = ReportFailure(code, message, claim.run, retryable)
-        return await self._finish(claim, StateChange(), [failure], reverts=True)
-
-    async def _finish(
-        self,
-        claim: Claim,
-        state: StateChange,
-        bodies: list[EffectBody],
-        answer: Answer | None = None,
-        *,
-        reverts: bool = False,
-    ) -> Claim | None:
-        change = TurnChange(claim, state, True, tuple(self._effects(claim, bodies, answer)), reverts)
-        committed = await self._insist(change)
-        self._live.end(claim, committed.entries)
-        log.info("event finished", extra=_about(claim))
-        if answer is not None and answer.effects:
-            self._on_effects()
-        return committed.next
-
-    async def _insist(self, change: TurnChange) -> Committed:
-        """Commit under the same claim until the store answers: trouble of the store is no reason to ask the model
-        again, nor to spend the message's tries. If an earlier try was applied after all, the fence says so."""
-        deadline = self._clock.monotonic() + PATIENCE_S
-        pause_s = 0.1
-        while True:
-            try:
-                return await self._commit(change)
-            except Unavailable as error:
-                if self._clock.monotonic() + pause_s > deadline:
-                    raise
-                log.warning("a finished event waits for the store: %s", error, extra=_about(change.claim))
-            await self._clock.sleep(pause_s)
-            pause_s = min(2.0, 2 * pause_s)
-
-    async def _commit(self, change: TurnChange) -> Committed:
-        """Once begun, a commit is waited for: whoever cancels must know how it ended."""
-        task = asyncio.ensure_future(self._unit_of_work.commit(change))
-        try:
-            return await asyncio.shield(task)
-        except asyncio.CancelledError:
-            await asyncio.gather(task, return_exceptions=True)
-            raise
-
-    def _effects(self, claim: Claim, bodies: list[EffectBody], answer: Answer | None) -> list[NewEffect]:
-        event_id = claim.event.id
-        effects = [
-            NewEffect(self._new_id(), index, body, dedupe_key(event_id, "", 0, index, _kind(body)))
-            for index, body in enumerate(bodies)
-        ]
-        for effect in answer.effects if answer else ():
-            key = dedupe_key(event_id, effect.node_path, effect.occurrence, effect.ordinal, _kind(effect.body))
-            effects.append(NewEffect(self._new_id(), len(effects), effect.body, key))
-        return effects
-
-
-def _kind(body: EffectBody) -> str:
-    return str(body.__struct_config__.tag)
-
-
-def _about(claim: Claim) -> dict[str, object]:
-    return {"session": str(claim.key), "seq": claim.event.seq, "attempt": claim.run, "tries": claim.tries}
+def _untouched(claim: Claim) -> Settling:
+    """An event that no attempt of ours has run: what remains of it is what the store holds."""
+    return Settling(claim, claim.head, (), "cancelled")

@@ -48,6 +48,21 @@ class RequestInput(Struct, frozen=True, tag="request_input", tag_field="type"):
     value: Any
 
 
+class CloseQuestion(Struct, frozen=True, tag="close_question", tag_field="type"):
+    """A question that was asked is not open any more."""
+
+    interrupt_id: str
+    outcome: Literal["answered", "superseded", "cancelled"]
+
+
+class CancelTurn(Struct, frozen=True, tag="cancel_turn", tag_field="type"):
+    """The user stopped the turn."""
+
+    text: str
+    """What was shown, and stays in the conversation; empty if the event was forgotten."""
+    attempt: int
+
+
 class ReportFailure(Struct, frozen=True, tag="report_failure", tag_field="type"):
     code: str
     message: str
@@ -70,9 +85,9 @@ class SkipEvent(Struct, frozen=True, tag="skip_event", tag_field="type"):
     reason: str
 
 
-LoggedBody = SendMessage | RequestInput | ReportFailure
-EffectBody = SendMessage | RequestInput | ReportFailure | ScheduleTimer | SkipEvent
-LOGGED = (SendMessage, RequestInput, ReportFailure)
+LoggedBody = SendMessage | RequestInput | CloseQuestion | CancelTurn | ReportFailure
+EffectBody = LoggedBody | ScheduleTimer | SkipEvent
+LOGGED = (SendMessage, RequestInput, CloseQuestion, CancelTurn, ReportFailure)
 
 
 class NewEffect(Struct, frozen=True):

@@ -6,22 +6,36 @@ UnbrokenError
 │   ├── UnknownAgent      no agent of that name is served here
 │   ├── NotYourThread     the thread belongs to another user or agent
 │   ├── ThreadDeleted     the thread has a tombstone
-│   └── AckAhead          a cursor that was never handed out
+│   ├── AckAhead          a cursor that was never handed out
+│   ├── UnknownRequest    no such request was accepted in this thread
+│   ├── UnknownFile       no such file was stored in this thread
+│   └── TooManyFiles      the thread has its limit of files
 ├── Conflict       a race was lost, or a truth already stands
 │   ├── BodyConflict      this request id already stands for another body
+│   ├── AlreadyEnded      the event to cancel has its end in the log
+│   ├── CancelRequested   the event was to be finished, but a cancel came first
 │   ├── TimerGone         the timer was cancelled, fired or re-set meanwhile
 │   └── Fenced            another owner, epoch or attempt has taken over
 ├── Unavailable    trying again later may help
 │   ├── QueueFull         the session already has its limit of waiting events
+│   ├── Busy              the message was not to wait, and the session has unfinished events
 │   ├── StoreUnavailable  the database did not answer; nothing was written
 │   └── CommitUnknown     COMMIT was sent and its answer lost: read before repeating
 └── TurnFailed     the agent's own end of an attempt, not an error of ours
     ├── AgentRaised       the graph raised
     ├── TimedOut          the attempt outlived its time limit
-    └── AnswerTooLong     the attempt outgrew the live stream's bound
+    ├── Poisoned          every attempt at the event died
+    ├── AnswerTooLong     the attempt outgrew the live stream's bound
+    ├── QuestionClosed    the question that the event answers is not open any more
+    └── BranchGone        the message that the event replaces cannot be gone back to
 """
 
 from __future__ import annotations
+
+from typing import Literal
+
+CancelKind = Literal["cancel", "rollback"]
+"""`cancel` keeps what was shown in the conversation, `rollback` forgets the event."""
 
 
 class UnbrokenError(Exception):
@@ -65,6 +79,24 @@ class AckAhead(Refused):
         self.log_index = log_index
 
 
+class UnknownRequest(Refused):
+    def __init__(self, request_id: str) -> None:
+        super().__init__(f"no request {request_id!r} was accepted in this thread")
+        self.request_id = request_id
+
+
+class UnknownFile(Refused):
+    def __init__(self, file_id: str) -> None:
+        super().__init__(f"no file {file_id!r} was stored in this thread")
+        self.file_id = file_id
+
+
+class TooManyFiles(Refused):
+    def __init__(self, limit: int) -> None:
+        super().__init__(f"the thread has {limit} files, which is all it may have")
+        self.limit = limit
+
+
 class Conflict(UnbrokenError):
     """A race was lost, or another truth already stands."""
 
@@ -74,6 +106,20 @@ class BodyConflict(Conflict):
         super().__init__(f"request {request_id!r} was already accepted with another body (event {seq})")
         self.request_id = request_id
         self.seq = seq
+
+
+class AlreadyEnded(Conflict):
+    def __init__(self, request_id: str) -> None:
+        super().__init__(f"request {request_id!r} has ended already")
+        self.request_id = request_id
+
+
+class CancelRequested(Conflict):
+    """A finishing commit met a cancel that was accepted before it: nothing was written."""
+
+    def __init__(self, kind: CancelKind) -> None:
+        super().__init__(f"a {kind} was accepted before the event was finished")
+        self.kind: CancelKind = kind
 
 
 class TimerGone(Conflict):
@@ -94,6 +140,11 @@ class QueueFull(Unavailable):
     def __init__(self, limit: int) -> None:
         super().__init__(f"{limit} messages of this thread are already waiting")
         self.limit = limit
+
+
+class Busy(Unavailable):
+    def __init__(self) -> None:
+        super().__init__("the thread is busy with an earlier message")
 
 
 class StoreUnavailable(Unavailable):
@@ -124,3 +175,18 @@ class TimedOut(TurnFailed):
 
 class AnswerTooLong(TurnFailed):
     code = "answer_too_long"
+
+
+class Poisoned(TurnFailed):
+    code = "poisoned"
+
+    def __init__(self, tries: int) -> None:
+        super().__init__(f"this message ended its attempt {tries} times without an answer")
+
+
+class QuestionClosed(TurnFailed):
+    code = "question_closed"
+
+
+class BranchGone(TurnFailed):
+    code = "branch_gone"

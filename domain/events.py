@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 import msgspec
@@ -13,8 +14,10 @@ ContentBlock = dict[str, Any]
 """One LangChain content block, e.g. `{"type": "text", "text": "…"}`."""
 
 
-class UserMessage(Struct, frozen=True, tag="user_message", tag_field="type"):
+class UserMessage(Struct, frozen=True, tag="user_message", tag_field="type", omit_defaults=True):
     content: str | list[ContentBlock]
+    replaces: str | None = None
+    """Request id of an earlier message: the conversation goes on from before it. What followed it stays in the log."""
 
 
 class InputResponse(Struct, frozen=True, tag="input_response", tag_field="type"):
@@ -35,6 +38,19 @@ class TimerFired(Struct, frozen=True, tag="timer_fired", tag_field="type"):
 EventBody = UserMessage | InputResponse | TimerFired
 
 FROM_USERS = (UserMessage, InputResponse)
+
+
+class WhenBusy(StrEnum):
+    """What a message does that comes while the session has unfinished events ("double texting")."""
+
+    ENQUEUE = "enqueue"
+    """Wait for them."""
+    REJECT = "reject"
+    """Be refused."""
+    INTERRUPT = "interrupt"
+    """Cancel them; what was shown stays in the conversation."""
+    ROLLBACK = "rollback"
+    """Cancel them as if they had never been said."""
 
 
 class NewEvent(Struct, frozen=True):

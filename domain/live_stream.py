@@ -101,6 +101,17 @@ class LiveStream:
     def text(self) -> str:
         return "".join(part.text for part in self.parts if isinstance(part, TextPart))
 
+    @property
+    def messages(self) -> tuple[tuple[str, str], ...]:
+        """(message id, text) of everything written so far, in order."""
+        texts: dict[str, list[str]] = {}
+        for part in self.parts:
+            if isinstance(part, TextPart):
+                begins = part.message_id not in texts and bool(texts)
+                text = part.text.removeprefix(BETWEEN_MESSAGES) if begins else part.text
+                texts.setdefault(part.message_id, []).append(text)
+        return tuple((message_id, "".join(pieces)) for message_id, pieces in texts.items())
+
     def append(self, message_id: str, chunk: str) -> None:
         """Text of a message; what comes after its end is dropped. A message begins with its first text: some
         providers send an empty chunk under an id that never says or ends anything, and it must not block others."""

@@ -1,14 +1,17 @@
-"""Decisions without I/O: what to do with a claim, and with an attempt that failed."""
+"""Decisions without I/O: what to do with a claim, with an attempt that failed, and with the agent's questions."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from enum import Enum
 
 from msgspec import Struct
 
-from unbroken.domain.errors import AnswerTooLong, TimedOut, TurnFailed
-from unbroken.domain.events import TimerFired
+from unbroken.domain.effects import CloseQuestion, RequestInput
+from unbroken.domain.errors import AnswerTooLong, BranchGone, QuestionClosed, TimedOut, TurnFailed
+from unbroken.domain.events import InputResponse, TimerFired
 from unbroken.domain.session import Claim
+from unbroken.domain.turn import Question
 
 
 class Opening(Enum):
@@ -16,6 +19,8 @@ class Opening(Enum):
 
     RUN = "run"
     SKIP = "skip"
+    CANCELLED = "cancelled"
+    QUESTION_CLOSED = "question_closed"
     POISONED = "poisoned"
 
 
@@ -41,9 +46,15 @@ class RetryPolicy(Struct, frozen=True):
 
 
 def opening(claim: Claim, retry: RetryPolicy) -> Opening:
-    """A fired timer that a user's message overtook ends unstarted; a spent event is never run again."""
-    if isinstance(claim.event.body, TimerFired) and claim.superseded and claim.tries == 1:
+    """A fired timer that a user's message overtook ends unstarted, and so does an answer to a question that is not
+    open; a spent event is never run again."""
+    body = claim.event.body
+    if isinstance(body, TimerFired) and claim.superseded and claim.tries == 1:
         return Opening.SKIP
+    if claim.cancel is not None:
+        return Opening.CANCELLED
+    if isinstance(body, InputResponse) and body.interrupt_id not in claim.open_questions:
+        return Opening.QUESTION_CLOSED
     if claim.tries > retry.max_tries:
         return Opening.POISONED
     return Opening.RUN
@@ -51,6 +62,67 @@ def opening(claim: Claim, retry: RetryPolicy) -> Opening:
 
 def repeats(failure: TurnFailed, claim: Claim, retry: RetryPolicy) -> bool:
     """Whether the same event is tried again: only what may pass by itself, and only while tries are left."""
-    if isinstance(failure, TimedOut | AnswerTooLong):
+    if isinstance(failure, TimedOut | AnswerTooLong | QuestionClosed | BranchGone):
         return False
     return failure.retryable and claim.tries < retry.max_tries
+
+
+def keeps_history(failure: TurnFailed, *, shown: bool, committed: bool) -> bool:
+    """Whether a failed event stays in the agent's state, its history mended.
+
+    Not if nothing came of it and trying again would not help: what a provider refuses once it refuses in every later
+    turn too, and the thread would be stuck.
+    """
+    return not isinstance(failure, QuestionClosed | BranchGone) and (shown or committed or failure.retryable)
+
+
+class Questions(Struct, frozen=True):
+    """What a turn's end does to the questions of its session."""
+
+    closed: tuple[CloseQuestion, ...] = ()
+    asked: tuple[RequestInput, ...] = ()
+    open: tuple[str, ...] = ()
+    """Interrupt ids that wait for an answer now."""
+
+
+def question_id(own_id: str, seq: int) -> str:
+    """The id by which clients know a question: an agent asks again under an id that it has used before."""
+    return f"{own_id}:{seq}"
+
+
+def own_question_id(interrupt_id: str) -> str:
+    """The agent's id of a question that clients know by `interrupt_id`."""
+    return interrupt_id.rpartition(":")[0]
+
+
+def questions_after(claim: Claim, pending: Sequence[Question]) -> Questions:
+    """After an answer, with what is `pending` in the agent's state now: an answered question is closed, one that an
+    answer to another left open stays, everything else that was open is superseded."""
+    body = claim.event.body
+    answered = body.interrupt_id if isinstance(body, InputResponse) else None
+    left = [id_ for id_ in claim.open_questions if id_ != answered] if answered is not None else []
+    own = {own_question_id(id_): id_ for id_ in left}
+    still = {own[question.interrupt_id] for question in pending if question.interrupt_id in own}
+    asked = tuple(
+        RequestInput(question_id(question.interrupt_id, claim.event.seq), question.value)
+        for question in pending
+        if question.interrupt_id not in own
+    )
+    kept = tuple(id_ for id_ in claim.open_questions if id_ in still)
+    return Questions(_closed(claim, still, answered), asked, (*kept, *(question.interrupt_id for question in asked)))
+
+
+def questions_settled(claim: Claim, *, cancelled: bool) -> Questions:
+    """After an attempt whose history was mended: nothing is pending any more."""
+    if cancelled:
+        return Questions(tuple(CloseQuestion(id_, "cancelled") for id_ in claim.open_questions))
+    body = claim.event.body
+    return Questions(_closed(claim, (), body.interrupt_id if isinstance(body, InputResponse) else None))
+
+
+def _closed(claim: Claim, still: Collection[str], answered: str | None) -> tuple[CloseQuestion, ...]:
+    return tuple(
+        CloseQuestion(id_, "answered" if id_ == answered else "superseded")
+        for id_ in claim.open_questions
+        if id_ not in still
+    )

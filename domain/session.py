@@ -17,7 +17,7 @@ from urllib.parse import quote, unquote
 
 from msgspec import Struct
 
-from unbroken.domain.errors import InvalidValue
+from unbroken.domain.errors import CancelKind, InvalidValue
 from unbroken.domain.events import Event
 
 MAX_ID_LENGTH = 128
@@ -88,6 +88,10 @@ class Claim(Struct, frozen=True):
     """A user's message with a higher `seq` was accepted already: a fired timer then ends unstarted."""
     taken_over: bool = False
     """The attempt before this one belonged to another owner."""
+    cancel: CancelKind | None = None
+    """A cancel of this event was accepted before the attempt was counted."""
+    open_questions: tuple[str, ...] = ()
+    """Interrupt ids of the questions that wait for an answer, as clients know them."""
 
     @property
     def applied_seq(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -79,8 +79,36 @@ class Answer(Struct, frozen=True):
     state: StateChange
     """Everything not yet committed."""
     questions: tuple[Question, ...] = ()
+    """Everything that is open now, whoever asked it; with the agent's own ids."""
     effects: tuple[NodeEffect, ...] = ()
     token_usage: dict[str, int] | None = None
+
+
+class Fork(Struct, frozen=True):
+    """Where a message that replaces an earlier one goes on from."""
+
+    heads: tuple[tuple[str, str], ...]
+    """(namespace, checkpoint id) of every head before the earlier event, the root's first; "": empty."""
+
+
+class Settling(Struct, frozen=True):
+    """An attempt that ended without an answer, and whose history is to be made whole."""
+
+    claim: Claim
+    head: str | None
+    """Root head as the attempt's supersteps have committed it, in the notation of `Claim.head`."""
+    texts: tuple[tuple[str, str], ...]
+    """(message id, text) of everything that was shown, committed or not, in order."""
+    reason: Literal["cancelled", "failed"]
+    fork: Fork | None = None
+    """Where the attempt began, if not at the claim's head: nothing may be committed of it yet."""
+
+
+class Settled(Struct, frozen=True):
+    state: StateChange
+    """Empty: the state holds nothing of the event, and keeps it so."""
+    text: str
+    """What the state then holds of the event's messages, joined like an attempt's text."""
 
 
 class TurnChange(Struct, frozen=True):
@@ -88,6 +116,8 @@ class TurnChange(Struct, frozen=True):
 
     `finishes` False: a superstep; only the state moves. True: the event reaches its end, with its effects.
     `reverts` True: every head goes back to where it stood before the event (a failure); `state` is then empty.
+    `cancels` True: the end that a cancel asked for; without it, a finish that meets a cancel is refused.
+    `open_questions`: what waits for an answer after a finish; None: as before.
     """
 
     claim: Claim
@@ -95,6 +125,8 @@ class TurnChange(Struct, frozen=True):
     finishes: bool
     effects: tuple[NewEffect, ...] = ()
     reverts: bool = False
+    cancels: bool = False
+    open_questions: tuple[str, ...] | None = None
 
 
 class Committed(Struct, frozen=True):

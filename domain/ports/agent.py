@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from unbroken.domain.checkpoints import StateChange
 from unbroken.domain.live_stream import ToolPhase
 from unbroken.domain.session import Claim
-from unbroken.domain.turn import Answer, Gate
+from unbroken.domain.turn import Answer, Fork, Gate, Settled, Settling
 
 
 class Attempt(ABC):
@@ -14,6 +14,9 @@ class Attempt(ABC):
 
     claim: Claim
     gate: Gate
+    fork: Fork | None
+    """Set if the event replaces an earlier one: start from there, unless `claim.resumes`, and commit these heads with
+    the first change."""
 
     @abstractmethod
     def begin_with(self, texts: Sequence[tuple[str, str]]) -> None:
@@ -46,6 +49,15 @@ class Agent(ABC):
 
         Raises TurnFailed when the agent failed, Fenced when the gate closed, Unavailable when state could not
         be read. Cancelling it is allowed at any await.
+        """
+
+    @abstractmethod
+    async def settle(self, settling: Settling) -> Settled:
+        """Make the history of an attempt whole that was stopped or failed, so that models accept what follows:
+        what was shown and is not in the state yet becomes a message, and every open tool call gets an error as
+        its result; nothing is pending any more. If nothing was shown or committed, the event is not in the state.
+
+        Raises Unavailable when state could not be read; whatever else it raises means that the heads go back.
         """
 
 

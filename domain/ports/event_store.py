@@ -4,7 +4,7 @@ from abc import ABC, abstractmethod
 
 from msgspec import Struct
 
-from unbroken.domain.events import Event, NewEvent
+from unbroken.domain.events import Event, NewEvent, WhenBusy
 from unbroken.domain.session import Claim, SessionKey
 
 
@@ -20,19 +20,28 @@ class EventStore(ABC):
     """Durable, gap-free, idempotent acceptance: when `accept` returns, the event survives anything."""
 
     @abstractmethod
-    async def accept(self, key: SessionKey, new: NewEvent, *, replica: int, queue_limit: int) -> Receipt:
+    async def accept(
+        self,
+        key: SessionKey,
+        new: NewEvent,
+        *,
+        replica: int,
+        queue_limit: int,
+        when_busy: WhenBusy = WhenBusy.ENQUEUE,
+    ) -> Receipt:
         """Store one event in one transaction and one round trip.
 
         In that transaction: the thread's user and agent are compared (a new thread is bound to `key` forever),
         `seq` is allocated, a user's event cancels the session's pending timers, and a session with nothing else
         waiting is claimed for `replica` with its attempt counted (the epoch grows unless it owned it already).
         A session that is not idle is left alone and marked, so that `Sessions.strays` will find it; the caller
-        must hint its owner afterwards. A `TimerFired` marks its timer as fired, last.
+        must hint its owner afterwards; INTERRUPT and ROLLBACK mark every unfinished earlier event as cancelled.
+        A `TimerFired` marks its timer as fired, last.
 
         The same request id again gives the same event and `duplicate`, whatever else has happened since.
         Racing twins leave no gap (I2, I3).
 
         Raises NotYourThread, ThreadDeleted, BodyConflict, TimerGone, QueueFull (at `queue_limit` unfinished
-        events; a duplicate is never refused), StoreUnavailable, or CommitUnknown: it may be stored, and whoever
-        asks again with the same request id learns.
+        events; a duplicate is never refused), Busy (REJECT, and the session is not idle), StoreUnavailable, or
+        CommitUnknown: it may be stored, and whoever asks again with the same request id learns.
         """

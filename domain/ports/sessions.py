@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from unbroken.domain.session import Claim, SessionView
+from unbroken.domain.turn import Fork
 
 
 class Sessions(ABC):
@@ -21,6 +22,11 @@ class Sessions(ABC):
     @abstractmethod
     async def view(self, thread_id: str) -> SessionView | None:
         """One consistent snapshot. None: the thread does not exist yet. Raises ThreadDeleted, StoreUnavailable."""
+
+    @abstractmethod
+    async def before(self, thread_id: str, request_id: str) -> Fork | None:
+        """The heads as they were before that request's event ran; of a message that replaced another, before that
+        one. None: no such event, it has not ended, or its checkpoint was pruned. Raises StoreUnavailable."""
 
     @abstractmethod
     async def strays(self, *, replica: int, limit: int) -> Sequence[str]:

@@ -19,5 +19,6 @@ class UnitOfWork(ABC):
         A superstep commit sets the head's event to this one; the base stays.
 
         Cancelling the caller means all or nothing, never half. Raises Fenced (nothing was written),
+        CancelRequested (nothing was written: a finish, without `cancels`, of an event whose cancel was accepted),
         StoreUnavailable (nothing was written), or CommitUnknown (read under a new claim).
         """

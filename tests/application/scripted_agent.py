@@ -10,11 +10,12 @@ import msgspec
 
 from unbroken.domain.checkpoints import ROOT, CheckpointRow, StateChange
 from unbroken.domain.errors import UnknownAgent
-from unbroken.domain.events import UserMessage
+from unbroken.domain.events import InputResponse, UserMessage
+from unbroken.domain.live_stream import join_messages
 from unbroken.domain.ports.agent import Agent, Agents, Attempt
 from unbroken.domain.ports.checkpoints import Checkpoints
 from unbroken.domain.session import Claim
-from unbroken.domain.turn import Answer, NodeEffect, Question
+from unbroken.domain.turn import Answer, Fork, NodeEffect, Question, Settled, Settling
 
 Script = Callable[[Attempt], Awaitable[str]]
 """Works on an attempt and returns its answer's text."""
@@ -24,6 +25,8 @@ TOKEN_S = 0.01
 
 def asked(claim: Claim) -> str:
     body = claim.event.body
+    if isinstance(body, InputResponse):
+        return str(body.value)
     return str(body.content) if isinstance(body, UserMessage) else "a timer"
 
 
@@ -43,6 +46,9 @@ class ScriptedAgent(Agent):
         self.effects: tuple[NodeEffect, ...] = ()
         self.runs: list[Claim] = []
         """Every attempt that was begun, in order."""
+        self.settled: list[Settling] = []
+        self.unsettling: Exception | None = None
+        """What `settle` raises."""
         self.running = 0
         self.most_running = 0
         self._checkpoints = checkpoints
@@ -54,15 +60,21 @@ class ScriptedAgent(Agent):
         self.most_running = max(self.most_running, self.running)
         try:
             text = await self.script(attempt)
-            state = await self.after(attempt.claim)
+            state = await self.after(attempt.claim, fork=attempt.fork)
         finally:
             self.running -= 1
         content = [{"id": f"answer-{attempt.claim.event.id}", "role": "assistant", "content": text}]
         return Answer(text, content, state, self.questions, self.effects)
 
-    async def after(self, claim: Claim, *, partly: bool = False) -> StateChange:
-        """The state that follows from the claim's: it has heard one event more."""
-        heard = await heard_by(self._checkpoints, claim.key.thread_id)
+    async def settle(self, settling: Settling) -> Settled:
+        self.settled.append(settling)
+        if self.unsettling is not None:
+            raise self.unsettling
+        return Settled(await self.after(settling.claim), join_messages([text for _, text in settling.texts]))
+
+    async def after(self, claim: Claim, *, partly: bool = False, fork: Fork | None = None) -> StateChange:
+        """The state that follows from the claim's, or from where a fork goes on: it has heard one event more."""
+        heard = await heard_by(self._checkpoints, claim.key.thread_id, fork.heads[0][1] if fork else None)
         if heard[-1:] not in ([claim.event.id], [f"{claim.event.id} (partly)"]):
             heard = [*heard, claim.event.id]
         heard[-1] = f"{claim.event.id} (partly)" if partly else claim.event.id
@@ -71,9 +83,9 @@ class ScriptedAgent(Agent):
         return StateChange(checkpoints=(row,), heads=((ROOT, row.checkpoint_id),))
 
 
-async def heard_by(checkpoints: Checkpoints, thread_id: str) -> list[str]:
-    """Ids of the events that the committed state holds."""
-    stored = await checkpoints.load(thread_id, ROOT, None)
+async def heard_by(checkpoints: Checkpoints, thread_id: str, checkpoint_id: str | None = None) -> list[str]:
+    """Ids of the events that the committed state holds, or held at a checkpoint ("": before the first)."""
+    stored = await checkpoints.load(thread_id, ROOT, checkpoint_id) if checkpoint_id != "" else None
     if stored is None:
         return []
     heard: list[str] = msgspec.json.decode(stored.row.checkpoint)["heard"]

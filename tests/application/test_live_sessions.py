@@ -20,6 +20,7 @@ from unbroken.domain.errors import CommitUnknown, StoreUnavailable
 from unbroken.domain.events import Event, UserMessage
 from unbroken.domain.ports.sessions import Sessions
 from unbroken.domain.session import Claim, SessionView
+from unbroken.domain.turn import Fork
 
 
 def event(seq: int) -> Event:
@@ -71,6 +72,9 @@ class SlowSnapshot(Sessions):
         return self.snapshot
 
     async def claim(self, thread_id: str, *, replica: int) -> Claim | None:
+        raise AssertionError
+
+    async def before(self, thread_id: str, request_id: str) -> Fork | None:
         raise AssertionError
 
     async def strays(self, *, replica: int, limit: int) -> Sequence[str]:

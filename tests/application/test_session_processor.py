@@ -53,7 +53,7 @@ async def test_questions_follow_their_answer_in_the_log() -> None:
     answer, *asked_for = [entry.body for entry in await world.log()]
     assert isinstance(answer, SendMessage)
     assert answer.waiting
-    assert asked_for == [RequestInput("i1", "sure?"), RequestInput("i2", {"really": True})]
+    assert asked_for == [RequestInput("i1:1", "sure?"), RequestInput("i2:1", {"really": True})]
     for cursor in range(4):
         reader = Reader(await node.subscribe(KEY, cursor=cursor))
         await reader.drain()
@@ -117,27 +117,67 @@ async def test_tries_are_bounded_and_the_last_failure_is_the_end() -> None:
 
 
 @virtual
-async def test_a_lasting_failure_ends_at_once_and_takes_the_heads_back() -> None:
+async def test_a_lasting_failure_that_showed_nothing_ends_at_once_and_leaves_nothing_in_the_state() -> None:
     world = World()
     node = await world.replica()
     await node.say("first")
     await node.ended()
     heard = await world.heard()
 
-    async def fails_after_a_superstep(attempt: Attempt) -> str:
-        await attempt.commit_superstep(await node.agent.after(attempt.claim, partly=True))
-        assert len(await world.heard()) == 2
-        return await failing(attempt)
+    async def refused_by_the_provider(attempt: Attempt) -> str:
+        raise AgentRaised("no such model")
 
-    node.agent.script = fails_after_a_superstep
+    node.agent.script = refused_by_the_provider
     await node.say("second")
     await node.ended()
     assert len(node.agent.runs) == 2
     assert await world.ends() == ["re: first!", "model_failed"]
-    assert await world.heard() == heard
+    assert (await world.heard(), node.agent.settled) == (heard, [])
     node.agent.script = echo
     await node.say("third")
     await node.ended()
+    await world.check()
+
+
+@virtual
+@pytest.mark.parametrize("commits", [False, True])
+async def test_a_failure_in_the_middle_leaves_a_history_that_is_whole(commits: bool) -> None:
+    world = World()
+    node = await world.replica()
+
+    async def fails_halfway(attempt: Attempt) -> str:
+        if commits:
+            await attempt.commit_superstep(await node.agent.after(attempt.claim, partly=True))
+        return await failing(attempt)
+
+    node.agent.script = fails_halfway
+    receipt = await node.say("first")
+    await node.ended()
+    assert len(node.agent.runs) == 1
+    [settling] = node.agent.settled
+    assert (settling.reason, settling.texts) == ("failed", (("m", "half an ans"),))
+    assert (settling.head != settling.claim.head) is commits
+    assert await world.ends() == ["model_failed"]
+    assert await world.heard() == [receipt.event.id]
+    await world.check()
+
+
+@virtual
+async def test_a_history_that_cannot_be_made_whole_goes_back() -> None:
+    world = World()
+    node = await world.replica()
+    node.agent.unsettling = ZeroDivisionError()
+
+    async def fails_after_a_superstep(attempt: Attempt) -> str:
+        await attempt.commit_superstep(await node.agent.after(attempt.claim, partly=True))
+        assert len(await world.heard()) == 1
+        return await failing(attempt)
+
+    node.agent.script = fails_after_a_superstep
+    await node.say("first")
+    await node.ended()
+    assert await world.ends() == ["model_failed"]
+    assert await world.heard() == []
     await world.check()
 
 

@@ -232,3 +232,23 @@ def test_replicas_that_come_and_go_leave_each_event_one_end(seed: int) -> None:
         await last.stop()
 
     scenario()
+
+
+@virtual
+async def test_closing_waits_for_a_superstep_whose_commit_has_begun() -> None:
+    world = World()
+    node = await world.replica()
+
+    async def steps(attempt: Attempt) -> str:
+        await attempt.commit_superstep(await node.agent.after(attempt.claim, partly=True))
+        return await long(attempt)
+
+    node.agent.script = steps
+    held = world.trouble.hold("commit", "after")
+    await node.say("hello")
+    await held.reached.wait()
+    closing = asyncio.create_task(node.queue.close(grace_s=0.0))
+    await asyncio.sleep(5)
+    assert not closing.done(), "whoever comes next must find the head where it will stay"
+    held.release()
+    await closing

@@ -14,6 +14,7 @@ from unbroken.adapters.in_process.wakeups import InProcessWakeups
 from unbroken.adapters.memory.store import MemoryStore
 from unbroken.application.accept_event import AcceptEvent
 from unbroken.application.acknowledge import Acknowledge
+from unbroken.application.cancel import Cancel
 from unbroken.application.effect_runner import EffectRunner
 from unbroken.application.event_queue import EventQueue
 from unbroken.application.fire_timers import FireTimers
@@ -21,9 +22,10 @@ from unbroken.application.live_sessions import LiveSessions
 from unbroken.application.recover import Recover
 from unbroken.application.session_processor import SessionProcessor
 from unbroken.application.subscribe import Subscribe
-from unbroken.domain.effects import LogEntry, ReportFailure, SendMessage
+from unbroken.application.turn_end import TurnEnd
+from unbroken.domain.effects import CancelTurn, LogEntry, ReportFailure, SendMessage
 from unbroken.domain.errors import Unavailable
-from unbroken.domain.events import UserMessage
+from unbroken.domain.events import UserMessage, WhenBusy
 from unbroken.domain.policy import RetryPolicy
 from unbroken.domain.ports.event_store import Receipt
 from unbroken.domain.session import SessionKey, SessionView
@@ -31,6 +33,7 @@ from unbroken.domain.session import SessionKey, SessionView
 KEY = SessionKey("ann", "demo", "t1")
 RETRY = RetryPolicy(max_tries=3, backoff_s=0.5, max_backoff_s=4.0)
 LEASE_S = 10.0
+ENDS = SendMessage | CancelTurn | ReportFailure
 
 
 class World:
@@ -61,26 +64,37 @@ class World:
 
     async def ends(self, key: SessionKey = KEY) -> list[str]:
         """How each event ended, in the order of the log: its text, or its failure's code."""
-        return [_told(entry) for entry in await self.log(key) if isinstance(entry.body, SendMessage | ReportFailure)]
+        return [_told(entry) for entry in await self.log(key) if isinstance(entry.body, ENDS)]
 
     async def check(self, key: SessionKey = KEY) -> None:
-        """Everything accepted has one visible end, in order, and the agent's state holds each answer once."""
+        """Everything accepted has one visible end, in order, and the agent's state holds each answer once, as it does
+        what was shown of a turn that ended otherwise and had its history made whole."""
         view = await self.view(key)
         assert view is not None
         assert view.pending == (), f"never ended: {view.pending}"
         entries = await self.log(key)
         assert [entry.log_index for entry in entries] == list(range(1, len(entries) + 1))
-        ended = [entry for entry in entries if isinstance(entry.body, SendMessage | ReportFailure)]
+        ended = [entry for entry in entries if isinstance(entry.body, ENDS)]
         effects = self.store.database.sessions[key.thread_id].effects.values()
         unseen = {effect.event_seq for effect in effects if effect.type == "skip_event"}
         assert [entry.event.seq for entry in ended] == [n for n in range(1, view.applied_seq + 1) if n not in unseen]
         answered = [entry.event.id for entry in ended if isinstance(entry.body, SendMessage)]
-        assert await self.heard(key) == answered
+        mended = {entry.event.id for entry in ended} - set(answered)
+        heard = await self.heard(key)
+        assert len(heard) == len(set(heard))
+        assert [event_id for event_id in heard if event_id not in mended] == answered
 
 
 def _told(entry: LogEntry) -> str:
-    body = entry.body
-    return body.text if isinstance(body, SendMessage) else body.code if isinstance(body, ReportFailure) else ""
+    match entry.body:
+        case SendMessage(text=text):
+            return text
+        case CancelTurn(text=text):
+            return f"cancelled: {text}"
+        case ReportFailure(code=code):
+            return code
+        case _:
+            return ""
 
 
 class Node:
@@ -105,13 +119,19 @@ class Node:
         )
         self.processor = SessionProcessor(
             agents=agents,
+            sessions=store.sessions,
             unit_of_work=store.unit_of_work,
             live=self.live,
-            clock=clock,
-            new_id=world.new_id,
+            end=TurnEnd(
+                agents=agents,
+                unit_of_work=store.unit_of_work,
+                live=self.live,
+                clock=clock,
+                new_id=world.new_id,
+                on_effects=self.effects.wake,
+            ),
             retry=RETRY,
             turn_limit_s=turn_limit_s,
-            on_effects=self.effects.wake,
         )
         self.queue = EventQueue(
             processor=self.processor,
@@ -123,6 +143,7 @@ class Node:
         )
         self.wakeups.listen(self.queue.hint)
         self.accept = AcceptEvent(
+            files=store.files,
             event_store=store.event_store,
             agents=agents,
             queue=self.queue,
@@ -131,6 +152,15 @@ class Node:
             new_id=world.new_id,
             replica=replica,
             queue_limit=20,
+            when_busy=lambda agent_id: WhenBusy.ENQUEUE,
+        )
+        self.cancel = Cancel(
+            controls=store.controls,
+            queue=self.queue,
+            processor=self.processor,
+            clock=clock,
+            replica=replica,
+            interval_s=0.25,
         )
         self.subscribe = Subscribe(self.live, store.outbox)
         self.acknowledge = Acknowledge(outbox=store.outbox, live=self.live, clock=clock, interval_s=1.0)
@@ -140,7 +170,7 @@ class Node:
 
     def poll(self) -> None:
         """Start the loops of a serving replica, its heartbeat included."""
-        loops = (self.recover, self.effects, self.timers, self.acknowledge)
+        loops = (self.recover, self.effects, self.timers, self.acknowledge, self.cancel)
         self._loops = [asyncio.create_task(loop.forever()) for loop in loops]
         self._loops.append(asyncio.create_task(self._heartbeat()))
 

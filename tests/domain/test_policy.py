@@ -8,10 +8,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from unbroken.domain.errors import AgentRaised, AnswerTooLong, TimedOut, TurnFailed
+from unbroken.domain.effects import CloseQuestion, RequestInput
+from unbroken.domain.errors import (
+    AgentRaised,
+    AnswerTooLong,
+    BranchGone,
+    CancelKind,
+    QuestionClosed,
+    TimedOut,
+    TurnFailed,
+)
 from unbroken.domain.events import Event, EventBody, InputResponse, TimerFired, UserMessage
-from unbroken.domain.policy import Opening, RetryPolicy, opening, repeats
+from unbroken.domain.policy import (
+    Opening,
+    RetryPolicy,
+    keeps_history,
+    opening,
+    questions_after,
+    questions_settled,
+    repeats,
+)
 from unbroken.domain.session import Claim, SessionKey
+from unbroken.domain.turn import Question
 
 RETRY = RetryPolicy(max_tries=3, backoff_s=0.5, max_backoff_s=30.0)
 SAID = UserMessage("hi")
@@ -19,7 +37,14 @@ FIRED = TimerFired("t", 1)
 
 
 def claim_of(
-    body: EventBody = SAID, *, tries: int = 1, superseded: bool = False, seq: int = 4, head_event: int = 3
+    body: EventBody = SAID,
+    *,
+    tries: int = 1,
+    superseded: bool = False,
+    seq: int = 4,
+    head_event: int = 3,
+    cancel: CancelKind | None = None,
+    open_questions: tuple[str, ...] = ("q:3",),
 ) -> Claim:
     event = Event(seq, f"e{seq}", f"r{seq}", body, datetime(2026, 1, 1, tzinfo=UTC))
     return Claim(
@@ -34,6 +59,8 @@ def claim_of(
         head_event=head_event,
         log_index=0,
         superseded=superseded,
+        cancel=cancel,
+        open_questions=open_questions,
     )
 
 
@@ -42,7 +69,8 @@ def claim_of(
     [
         (SAID, 1, False, Opening.RUN),
         (SAID, 1, True, Opening.RUN),
-        (InputResponse("q", 1), 1, True, Opening.RUN),
+        (InputResponse("q:3", 1), 1, True, Opening.RUN),
+        (InputResponse("q:2", 1), 1, False, Opening.QUESTION_CLOSED),
         (FIRED, 1, False, Opening.RUN),
         (FIRED, 1, True, Opening.SKIP),
         (FIRED, 2, True, Opening.RUN),
@@ -88,3 +116,57 @@ def test_pauses_double_from_the_first_and_never_pass_their_bound(tries: int) -> 
 def test_an_event_is_resumed_only_on_a_head_that_it_wrote_itself(head_event: int, resumes: bool) -> None:
     claim = claim_of(seq=4, head_event=head_event)
     assert (claim.applied_seq, claim.resumes) == (3, resumes)
+
+
+@pytest.mark.parametrize("tries", [1, 4])
+@pytest.mark.parametrize("body", [SAID, FIRED, InputResponse("q:2", 1)])
+def test_a_cancelled_event_is_run_no_more_whatever_it_is(body: EventBody, tries: int) -> None:
+    assert opening(claim_of(body, tries=tries, cancel="cancel"), RETRY) is Opening.CANCELLED
+
+
+@pytest.mark.parametrize(
+    ("failure", "shown", "committed", "kept"),
+    [
+        (AgentRaised("bad request"), False, False, False),
+        (AgentRaised("bad request"), True, False, True),
+        (AgentRaised("bad request"), False, True, True),
+        (AgentRaised("overloaded", retryable=True), False, False, True),
+        (TimedOut("late", retryable=True), True, False, True),
+        (QuestionClosed("closed"), True, True, False),
+        (BranchGone("gone"), True, True, False),
+    ],
+)
+def test_what_a_failed_event_leaves_in_the_conversation(
+    failure: TurnFailed, shown: bool, committed: bool, kept: bool
+) -> None:
+    assert keeps_history(failure, shown=shown, committed=committed) is kept
+
+
+def test_an_answer_to_one_of_two_questions_leaves_the_other_open() -> None:
+    claim = claim_of(InputResponse("a:3", "yes"), open_questions=("a:3", "b:3"))
+    found = questions_after(claim, [Question("b", "and this?")])
+    assert found.closed == (CloseQuestion("a:3", "answered"),)
+    assert (found.asked, found.open) == ((), ("b:3",))
+
+
+def test_a_question_asked_again_under_its_old_id_is_another_question() -> None:
+    claim = claim_of(InputResponse("a:3", "yes"), open_questions=("a:3",))
+    found = questions_after(claim, [Question("a", "really?")])
+    assert found.closed == (CloseQuestion("a:3", "answered"),)
+    assert found.asked == (RequestInput("a:4", "really?"),)
+    assert found.open == ("a:4",)
+
+
+def test_a_message_supersedes_every_open_question() -> None:
+    found = questions_after(claim_of(open_questions=("a:2", "b:3")), [Question("a", "again?")])
+    assert found.closed == (CloseQuestion("a:2", "superseded"), CloseQuestion("b:3", "superseded"))
+    assert (found.asked, found.open) == ((RequestInput("a:4", "again?"),), ("a:4",))
+
+
+def test_a_mended_history_waits_for_nothing() -> None:
+    claim = claim_of(InputResponse("a:3", "yes"), open_questions=("a:3", "b:3"))
+    cancelled = questions_settled(claim, cancelled=True)
+    assert cancelled.closed == (CloseQuestion("a:3", "cancelled"), CloseQuestion("b:3", "cancelled"))
+    failed = questions_settled(claim, cancelled=False)
+    assert failed.closed == (CloseQuestion("a:3", "answered"), CloseQuestion("b:3", "superseded"))
+    assert cancelled.open == failed.open == ()
