@@ -39,5 +39,7 @@ def count_attempt(transaction: Transaction, session: Session, replica: int) -> t
         log_index=session.log_index,
         superseded=session.last_user_seq > event.seq,
         taken_over=session.owner is not None and not same,
+        cancel=session.controls.get(event.seq),
+        open_questions=session.open_questions,
     )
     return counted, claim

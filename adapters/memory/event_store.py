@@ -8,11 +8,13 @@ from unbroken.adapters.memory.claims import count_attempt
 from unbroken.adapters.memory.encoding import encode_json
 from unbroken.adapters.memory.tables import Request, Session, Timer
 from unbroken.adapters.memory.transactions import Database, Transaction
-from unbroken.domain.errors import BodyConflict, NotYourThread, QueueFull, ThreadDeleted, TimerGone
-from unbroken.domain.events import Event, NewEvent, TimerFired, body_hash
+from unbroken.domain.errors import BodyConflict, Busy, CancelKind, NotYourThread, QueueFull, ThreadDeleted, TimerGone
+from unbroken.domain.events import Event, NewEvent, TimerFired, WhenBusy, body_hash
 from unbroken.domain.ports.clock import Clock
 from unbroken.domain.ports.event_store import EventStore, Receipt
 from unbroken.domain.session import SessionKey
+
+MARKS: Mapping[WhenBusy, CancelKind] = {WhenBusy.INTERRUPT: "cancel", WhenBusy.ROLLBACK: "rollback"}
 
 
 class MemoryEventStore(EventStore):
@@ -20,15 +22,25 @@ class MemoryEventStore(EventStore):
         self._database = database
         self._clock = clock
 
-    async def accept(self, key: SessionKey, new: NewEvent, *, replica: int, queue_limit: int) -> Receipt:
+    async def accept(
+        self,
+        key: SessionKey,
+        new: NewEvent,
+        *,
+        replica: int,
+        queue_limit: int,
+        when_busy: WhenBusy = WhenBusy.ENQUEUE,
+    ) -> Receipt:
         def step(transaction: Transaction) -> Receipt:
             encode_json("body", new.body)
             digest = body_hash(new.body)
-            session = transaction.sessions.get(key.thread_id) or Session(key)
+            session = transaction.session_of(key, self._clock.now())
             if known := self._known(session, key, new, digest):
                 return known
             if session.waiting >= queue_limit:
                 raise QueueFull(queue_limit)
+            if session.waiting and when_busy is WhenBusy.REJECT:
+                raise Busy
             seq = session.last_seq + 1
             event = Event(seq, new.id, new.request_id, new.body, self._clock.now(), new.trace_context)
             idle = not session.waiting
@@ -38,6 +50,7 @@ class MemoryEventStore(EventStore):
                 requests={**session.requests, new.request_id: Request(seq, digest)},
                 last_user_seq=seq if new.from_user else session.last_user_seq,
                 timers=_timers_after(session, new),
+                controls=_controls_after(session, when_busy),
             )
             claim = None
             if idle:
@@ -59,6 +72,14 @@ class MemoryEventStore(EventStore):
         if request.body_hash != digest:
             raise BodyConflict(new.request_id, request.seq)
         return Receipt(session.event(request.seq), True, None)
+
+
+def _controls_after(session: Session, when_busy: WhenBusy) -> Mapping[int, CancelKind]:
+    """Every unfinished event is cancelled, if that is what the message is to do; an earlier mark stands."""
+    kind = MARKS.get(when_busy)
+    if kind is None:
+        return session.controls
+    return dict.fromkeys(range(session.applied_seq + 1, session.last_seq + 1), kind) | dict(session.controls)
 
 
 def _timers_after(session: Session, new: NewEvent) -> Mapping[str, Timer]:

@@ -3,12 +3,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from unbroken.adapters.memory.claims import count_attempt
-from unbroken.adapters.memory.tables import Marks
+from unbroken.adapters.memory.tables import AgentState, Marks, Session
 from unbroken.adapters.memory.transactions import Database, Transaction
+from unbroken.domain.checkpoints import ROOT
 from unbroken.domain.errors import ThreadDeleted
+from unbroken.domain.events import UserMessage
 from unbroken.domain.ports.clock import Clock
 from unbroken.domain.ports.sessions import Sessions
 from unbroken.domain.session import Claim, SessionView
+from unbroken.domain.turn import Fork
 
 
 class MemorySessions(Sessions):
@@ -48,6 +51,21 @@ class MemorySessions(Sessions):
 
         return await self._database.run("view", step)
 
+    async def before(self, thread_id: str, request_id: str) -> Fork | None:
+        def step(transaction: Transaction) -> Fork | None:
+            session = transaction.sessions.get(thread_id)
+            seq = _first_of(session, request_id) if session else None
+            state = transaction.agent_states.get(thread_id) or AgentState()
+            if session is None or seq is None:
+                return None
+            base = next((row.base_id for row in session.effects.values() if row.event_seq == seq), None)
+            if base is None or (base and (ROOT, base) not in state.checkpoints):
+                return None
+            others = sorted(ns for ns in state.heads if ns != ROOT)
+            return Fork(((ROOT, base), *((ns, state.highest(ns, below=base)) for ns in others)))
+
+        return await self._database.run("before", step)
+
     async def strays(self, *, replica: int, limit: int) -> Sequence[str]:
         def step(transaction: Transaction) -> list[str]:
             now = self._clock.monotonic()
@@ -61,3 +79,15 @@ class MemorySessions(Sessions):
             return found
 
         return await self._database.run("strays", step)
+
+
+def _first_of(session: Session, request_id: str) -> int | None:
+    """The `seq` of the message that stood first where this request's message stands."""
+    request = session.requests.get(request_id)
+    while request is not None:
+        body = session.event(request.seq).body
+        earlier = session.requests.get(body.replaces or "") if isinstance(body, UserMessage) else None
+        if earlier is None or earlier.seq >= request.seq:
+            return request.seq
+        request = earlier
+    return None

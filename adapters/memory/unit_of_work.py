@@ -11,7 +11,7 @@ from unbroken.adapters.memory.tables import AgentState, Effect, Session
 from unbroken.adapters.memory.transactions import Database, Transaction
 from unbroken.domain.checkpoints import ROOT
 from unbroken.domain.effects import EffectStatus, NewEffect, SkipEvent
-from unbroken.domain.errors import Fenced
+from unbroken.domain.errors import CancelRequested, Fenced
 from unbroken.domain.ports.clock import Clock
 from unbroken.domain.ports.unit_of_work import UnitOfWork
 from unbroken.domain.session import Claim
@@ -27,6 +27,10 @@ class MemoryUnitOfWork(UnitOfWork):
         def step(transaction: Transaction) -> Committed:
             claim = change.claim
             session = _fenced(transaction, claim)
+            seq = claim.event.seq
+            if change.finishes and not change.cancels and seq in session.controls:
+                raise CancelRequested(session.controls[seq])
+            base_id = _root_base(transaction, claim.key.thread_id)
             session, state = _moved(transaction, session, change)
             transaction.agent_states.put(claim.key.thread_id, state)
             if not change.finishes:
@@ -36,9 +40,16 @@ class MemoryUnitOfWork(UnitOfWork):
             first = session.log_index + 1
             now = self._clock.now()
             for effect in change.effects:
-                session = _owing(session, claim.event.seq, effect, head.checkpoint_id if head else None, now)
+                session = _owing(session, seq, effect, head.checkpoint_id if head else None, base_id, now)
             entries = [session.entry(index) for index in range(first, session.log_index + 1)]
-            session = replace(session, applied_seq=claim.event.seq, tries=0)
+            session = replace(
+                session,
+                applied_seq=seq,
+                tries=0,
+                controls={marked: kind for marked, kind in session.controls.items() if marked > seq},
+            )
+            if change.open_questions is not None:
+                session = replace(session, open_questions=change.open_questions)
             following = None
             if session.waiting:
                 session, following = count_attempt(transaction, session, claim.owner)
@@ -73,7 +84,16 @@ def _moved(transaction: Transaction, session: Session, change: TurnChange) -> tu
     return session, at_rest(state) if change.finishes else state
 
 
-def _owing(session: Session, seq: int, effect: NewEffect, checkpoint_id: str | None, now: datetime) -> Session:
+def _root_base(transaction: Transaction, thread_id: str) -> str:
+    """Where the root head stood before the event; "": nowhere."""
+    state = transaction.agent_states.get(thread_id) or AgentState()
+    head = state.heads.get(ROOT)
+    return head.base_id if head else state.highest(ROOT)
+
+
+def _owing(
+    session: Session, seq: int, effect: NewEffect, checkpoint_id: str | None, base_id: str, now: datetime
+) -> Session:
     """The session with one more effect: numbered for its clients, or to be executed."""
     if effect.dedupe_key in session.effects:
         raise AssertionError(f"effect {effect.dedupe_key!r} exists already")
@@ -84,6 +104,7 @@ def _owing(session: Session, seq: int, effect: NewEffect, checkpoint_id: str | N
         id=effect.id,
         log_index=session.log_index + 1 if effect.logged else None,
         checkpoint_id=checkpoint_id,
+        base_id=base_id,
         type=str(effect.body.__struct_config__.tag),
         body=encode_json("effect", effect.body),
         dedupe_key=effect.dedupe_key,

@@ -17,7 +17,10 @@ from typing import Final
 import asyncpg
 
 from unbroken.domain.errors import (
+    AlreadyEnded,
     BodyConflict,
+    Busy,
+    CancelRequested,
     CommitUnknown,
     Fenced,
     InvalidValue,
@@ -26,7 +29,9 @@ from unbroken.domain.errors import (
     StoreUnavailable,
     ThreadDeleted,
     TimerGone,
+    TooManyFiles,
     UnbrokenError,
+    UnknownRequest,
 )
 
 DRIVER_ERRORS: Final = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
@@ -39,6 +44,11 @@ RAISED: Final[dict[str, Callable[[asyncpg.PostgresError], UnbrokenError]]] = {
     "UB004": lambda error: QueueFull(int(_detail(error))),
     "UB005": lambda error: TimerGone(_detail(error)),
     "UB006": lambda error: Fenced(_message(error)),
+    "UB007": lambda error: CancelRequested("rollback" if _detail(error) == "rollback" else "cancel"),
+    "UB008": lambda error: Busy(),
+    "UB009": lambda error: UnknownRequest(_detail(error)),
+    "UB010": lambda error: AlreadyEnded(_detail(error)),
+    "UB011": lambda error: TooManyFiles(int(_detail(error))),
 }
 
 UNFIT_SCHEMA: Final = ("42883", "42P01", "42703", "3F000")

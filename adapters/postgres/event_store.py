@@ -4,18 +4,26 @@ from typing import Final
 
 from unbroken.adapters.postgres.pool import Pool
 from unbroken.adapters.postgres.rows import claim_of, decode_body, decode_trace, encode_json, placeholders
-from unbroken.domain.events import Event, NewEvent, TimerFired, body_hash
+from unbroken.domain.events import Event, NewEvent, TimerFired, WhenBusy, body_hash
 from unbroken.domain.ports.event_store import EventStore, Receipt
 from unbroken.domain.session import SessionKey
 
-ACCEPT: Final = f"SELECT * FROM unbroken_accept_v1({placeholders(1, 14)})"
+ACCEPT: Final = f"SELECT * FROM unbroken_accept_v1({placeholders(1, 15)})"
 
 
 class PostgresEventStore(EventStore):
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def accept(self, key: SessionKey, new: NewEvent, *, replica: int, queue_limit: int) -> Receipt:
+    async def accept(
+        self,
+        key: SessionKey,
+        new: NewEvent,
+        *,
+        replica: int,
+        queue_limit: int,
+        when_busy: WhenBusy = WhenBusy.ENQUEUE,
+    ) -> Receipt:
         payload = encode_json("body", new.body)
         trace = encode_json("trace_context", new.trace_context)
         timer = new.body if isinstance(new.body, TimerFired) else None
@@ -35,6 +43,7 @@ class PostgresEventStore(EventStore):
             timer.generation if timer else None,
             replica,
             queue_limit,
+            when_busy.value,
         )
         duplicate = row["duplicate"]
         event = Event(

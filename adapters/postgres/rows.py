@@ -10,7 +10,7 @@ import msgspec
 from unbroken.adapters.postgres.pool import Row
 from unbroken.domain.checkpoints import BlobRow, CheckpointRow, StateChange, StoredCheckpoint, WriteRow
 from unbroken.domain.effects import EffectBody, LoggedBody
-from unbroken.domain.errors import InvalidValue
+from unbroken.domain.errors import CancelKind, InvalidValue
 from unbroken.domain.events import Event, EventBody
 from unbroken.domain.session import Claim, SessionKey
 
@@ -62,6 +62,7 @@ def claim_of(
     tries: int = 1,
     superseded: bool = False,
     taken_over: bool = False,
+    cancel: CancelKind | None = None,
 ) -> Claim:
     return Claim(
         key=key,
@@ -76,6 +77,8 @@ def claim_of(
         log_index=row["log_index"],
         superseded=superseded,
         taken_over=taken_over,
+        cancel=cancel,
+        open_questions=tuple(row["open_questions"] or ()),
     )
 
 

@@ -9,6 +9,7 @@ from unbroken.domain.errors import ThreadDeleted
 from unbroken.domain.events import Event
 from unbroken.domain.ports.sessions import Sessions
 from unbroken.domain.session import Claim, SessionKey, SessionView
+from unbroken.domain.turn import Fork
 
 CLAIM: Final = "SELECT * FROM unbroken_claim_v1($1, $2)"
 
@@ -19,6 +20,30 @@ SELECT s.user_id, s.agent_id, s.log_index, s.log_floor, s.applied_seq, s.run, s.
           FROM events e WHERE e.thread_id = s.thread_id AND e.seq > s.applied_seq ORDER BY e.seq) AS pending
 FROM sessions s LEFT JOIN deliveries d USING (thread_id)
 WHERE s.thread_id = $1
+"""
+
+BEFORE: Final = """
+WITH RECURSIVE place AS (
+    SELECT e.seq, e.payload->>'replaces' AS replaces FROM events e WHERE e.thread_id = $1 AND e.request_id = $2
+    UNION ALL
+    SELECT e.seq, e.payload->>'replaces' FROM place p
+    JOIN events e ON e.thread_id = $1 AND e.request_id = p.replaces AND e.seq < p.seq
+), base AS (
+    SELECT f.base_id FROM effects f
+    WHERE f.thread_id = $1 AND f.event_seq = (SELECT min(p.seq) FROM place p) LIMIT 1
+), root AS (
+    SELECT b.base_id FROM base b
+    WHERE b.base_id = '' OR EXISTS (
+        SELECT FROM checkpoints c
+        WHERE c.thread_id = $1 AND c.checkpoint_ns = '' AND c.checkpoint_id = b.base_id)
+)
+SELECT '' AS checkpoint_ns, r.base_id AS checkpoint_id FROM root r
+UNION ALL
+SELECT h.checkpoint_ns, coalesce((
+    SELECT max(c.checkpoint_id) FROM checkpoints c
+    WHERE c.thread_id = $1 AND c.checkpoint_ns = h.checkpoint_ns AND c.checkpoint_id < r.base_id), '')
+FROM root r JOIN heads h ON h.thread_id = $1 AND h.checkpoint_ns <> ''
+ORDER BY checkpoint_ns
 """
 
 STRAYS: Final = """
@@ -60,6 +85,7 @@ class PostgresSessions(Sessions):
             tries=row["tries"],
             superseded=row["superseded"],
             taken_over=row["taken_over"],
+            cancel=row["cancel"],
         )
 
     async def view(self, thread_id: str) -> SessionView | None:
@@ -81,6 +107,10 @@ class PostgresSessions(Sessions):
                 for seq, id_, request_id, payload, created_at, trace in row["pending"]
             ),
         )
+
+    async def before(self, thread_id: str, request_id: str) -> Fork | None:
+        rows = await self._pool.read(BEFORE, thread_id, request_id)
+        return Fork(tuple((row["checkpoint_ns"], row["checkpoint_id"]) for row in rows)) if rows else None
 
     async def strays(self, *, replica: int, limit: int) -> Sequence[str]:
         return [row["thread_id"] for row in await self._pool.write(STRAYS, replica, limit)]

@@ -16,7 +16,7 @@ from unbroken.domain.effects import LogEntry, NewEffect, SkipEvent
 from unbroken.domain.ports.unit_of_work import UnitOfWork
 from unbroken.domain.turn import Committed, TurnChange
 
-COMMIT: Final = f"SELECT * FROM unbroken_commit_v1({placeholders(1, 7 + STATE_COLUMNS + 9)})"
+COMMIT: Final = f"SELECT * FROM unbroken_commit_v1({placeholders(1, 9 + STATE_COLUMNS + 9)})"
 
 NOTHING_OWED: Final[list[Any]] = [0, b"{}", *[None] * 7]
 
@@ -37,6 +37,8 @@ class PostgresUnitOfWork(UnitOfWork):
             claim.event.seq,
             change.finishes,
             change.reverts,
+            change.cancels,
+            None if change.open_questions is None else list(change.open_questions),
             *state_arguments(change.state),
             *(_owed(change, bodies) if bodies else NOTHING_OWED),
         )
@@ -49,7 +51,13 @@ class PostgresUnitOfWork(UnitOfWork):
         if not row["next_counted"]:
             return Committed(entries)
         following = claim_of(
-            row, claim.key, event_of(row), owner=claim.owner, epoch=claim.epoch, superseded=row["superseded"]
+            row,
+            claim.key,
+            event_of(row),
+            owner=claim.owner,
+            epoch=claim.epoch,
+            superseded=row["superseded"],
+            cancel=row["cancel"],
         )
         return Committed(entries, following)
 

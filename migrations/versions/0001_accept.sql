@@ -14,13 +14,13 @@ CREATE FUNCTION unbroken_accept_v1(
     p_thread text, p_user text, p_agent text,
     p_id text, p_request text, p_type text, p_payload jsonb, p_hash bytea, p_trace jsonb,
     p_from_user boolean, p_timer text, p_generation bigint,
-    p_replica bigint, p_queue_limit bigint,
+    p_replica bigint, p_queue_limit bigint, p_when_busy text,
     OUT seq bigint, OUT created_at timestamptz,
     -- only for a duplicate: what was accepted then
     OUT duplicate boolean, OUT id text, OUT payload jsonb, OUT trace_context jsonb,
     -- only if claimed
     OUT claimed boolean, OUT epoch bigint, OUT run bigint, OUT head text, OUT base text, OUT head_event bigint,
-    OUT log_index bigint, OUT taken_over boolean
+    OUT log_index bigint, OUT taken_over boolean, OUT open_questions text[]
 ) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
@@ -67,6 +67,9 @@ BEGIN
             RAISE EXCEPTION 'the queue is full' USING ERRCODE = 'UB004', DETAIL = p_queue_limit::text;
         END IF;
         claimed := session.applied_seq = seq - 1;
+        IF p_when_busy = 'reject' AND NOT claimed THEN
+            RAISE EXCEPTION 'the thread is busy' USING ERRCODE = 'UB008', DETAIL = p_thread;
+        END IF;
         UPDATE inbox i SET next_seq = seq + 1, waiting = i.waiting OR NOT claimed WHERE i.thread_id = p_thread;
         IF claimed THEN
             UPDATE sessions s SET
@@ -75,8 +78,15 @@ BEGIN
                 run = s.run + 1,
                 tries = 1
             WHERE s.thread_id = p_thread AND s.applied_seq = seq - 1 AND s.deleted_at IS NULL
-            RETURNING s.epoch, s.run, s.head_event, s.log_index INTO STRICT epoch, run, head_event, log_index;
+            RETURNING s.epoch, s.run, s.head_event, s.log_index, s.open_questions
+                INTO STRICT epoch, run, head_event, log_index, open_questions;
             taken_over := session.owner IS NOT NULL AND session.owner <> p_replica;
+        ELSIF p_when_busy IN ('interrupt', 'rollback') THEN
+            -- An event that ends meanwhile keeps its end; its mark goes with the next one.
+            INSERT INTO controls (thread_id, seq, kind, created_at)
+                SELECT p_thread, n, CASE p_when_busy WHEN 'interrupt' THEN 'cancel' ELSE 'rollback' END, clock_timestamp()
+                FROM generate_series(session.applied_seq + 1, seq - 1) n
+                ON CONFLICT DO NOTHING;
         END IF;
     ELSE
         -- The first accept inserts and later ones update: an upsert would lock the row even where it changes nothing.

@@ -8,7 +8,7 @@ CREATE FUNCTION unbroken_claim_v1(
     OUT seq bigint, OUT id text, OUT request_id text, OUT payload jsonb, OUT trace_context jsonb,
     OUT created_at timestamptz,
     OUT epoch bigint, OUT run bigint, OUT tries integer, OUT head text, OUT base text, OUT head_event bigint,
-    OUT log_index bigint, OUT superseded boolean, OUT taken_over boolean
+    OUT log_index bigint, OUT superseded boolean, OUT taken_over boolean, OUT cancel text, OUT open_questions text[]
 ) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
 DECLARE
@@ -44,12 +44,14 @@ BEGIN
         run = s.run + 1,
         tries = s.tries + 1
     WHERE s.thread_id = p_thread
-    RETURNING s.epoch, s.run, s.tries, s.head_event, s.log_index INTO epoch, run, tries, head_event, log_index;
+    RETURNING s.epoch, s.run, s.tries, s.head_event, s.log_index, s.open_questions
+        INTO epoch, run, tries, head_event, log_index, open_questions;
 
     claimed := true;
     taken_over := former IS NOT NULL AND former <> p_replica;
     superseded := EXISTS (
         SELECT FROM events e WHERE e.thread_id = p_thread AND e.seq > unbroken_claim_v1.seq AND e.type <> 'timer_fired');
+    SELECT c.kind INTO cancel FROM controls c WHERE c.thread_id = p_thread AND c.seq = unbroken_claim_v1.seq;
     SELECT h.checkpoint_id, h.base_id INTO head, base
         FROM heads h WHERE h.thread_id = p_thread AND h.checkpoint_ns = '';
 END

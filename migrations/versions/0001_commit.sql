@@ -9,7 +9,7 @@
 -- `p_effect_log`: 1, 2, 3 … for what clients see, null for the rest.
 CREATE FUNCTION unbroken_commit_v1(
     p_thread text, p_owner bigint, p_epoch bigint, p_run bigint, p_seq bigint,
-    p_finishes boolean, p_reverts boolean,
+    p_finishes boolean, p_reverts boolean, p_cancels boolean, p_open text[],
     p_head_ns text[], p_head_id text[],
     p_checkpoint_ns text[], p_checkpoint_id text[], p_parent_id text[], p_checkpoint jsonb[], p_metadata jsonb[],
     p_blob_ns text[], p_blob_channel text[], p_blob_version text[], p_blob_type text[], p_blob bytea[],
@@ -22,9 +22,12 @@ CREATE FUNCTION unbroken_commit_v1(
     -- only if counted
     OUT seq bigint, OUT id text, OUT request_id text, OUT payload jsonb, OUT trace_context jsonb,
     OUT created_at timestamptz, OUT run bigint, OUT head text, OUT base text, OUT head_event bigint,
-    OUT superseded boolean
+    OUT superseded boolean, OUT cancel text, OUT open_questions text[]
 ) LANGUAGE plpgsql AS $$
 #variable_conflict use_column
+DECLARE
+    marked text;
+    former text;
 BEGIN
     UPDATE sessions s SET
         applied_seq = CASE WHEN p_finishes THEN p_seq ELSE s.applied_seq END,
@@ -34,15 +37,33 @@ BEGIN
             WHEN '' = ANY (p_head_ns) THEN p_seq
             ELSE s.head_event END,
         run = s.run + (p_finishes AND upcoming.waits)::int,
-        tries = CASE WHEN p_finishes THEN upcoming.waits::int ELSE s.tries END
+        tries = CASE WHEN p_finishes THEN upcoming.waits::int ELSE s.tries END,
+        open_questions = coalesce(p_open, s.open_questions)
     FROM (SELECT EXISTS (SELECT FROM events e WHERE e.thread_id = p_thread AND e.seq = p_seq + 1) AS waits) upcoming
     WHERE s.thread_id = p_thread AND s.owner = p_owner AND s.epoch = p_epoch AND s.run = p_run
       AND s.applied_seq = p_seq - 1 AND s.deleted_at IS NULL
       AND EXISTS (SELECT FROM replicas r WHERE r.id = p_owner)
-    RETURNING s.log_index, s.run, s.head_event, p_finishes AND upcoming.waits
-        INTO log_index, run, head_event, next_counted;
+    RETURNING s.log_index, s.run, s.head_event, p_finishes AND upcoming.waits, s.open_questions
+        INTO log_index, run, head_event, next_counted, open_questions;
     IF NOT FOUND THEN
         RAISE EXCEPTION 'attempt % of event % is no longer the session''s', p_run, p_seq USING ERRCODE = 'UB006';
+    END IF;
+
+    IF p_finishes THEN
+        -- Under the session's lock: a cancel was either accepted before this, or finds the event ended.
+        SELECT max(c.kind) FILTER (WHERE c.seq = p_seq) INTO marked
+            FROM controls c WHERE c.thread_id = p_thread AND c.seq <= p_seq HAVING count(*) > 0;
+        IF FOUND THEN
+            IF marked IS NOT NULL AND NOT p_cancels THEN
+                RAISE EXCEPTION 'event % was cancelled', p_seq USING ERRCODE = 'UB007', DETAIL = marked;
+            END IF;
+            DELETE FROM controls c WHERE c.thread_id = p_thread AND c.seq <= p_seq;
+        END IF;
+        SELECT h.base_id INTO former FROM heads h WHERE h.thread_id = p_thread AND h.checkpoint_ns = '';
+        IF NOT FOUND THEN
+            SELECT coalesce(max(c.checkpoint_id), '') INTO former
+                FROM checkpoints c WHERE c.thread_id = p_thread AND c.checkpoint_ns = '';
+        END IF;
     END IF;
 
     IF p_head_ns IS NOT NULL OR p_checkpoint_ns IS NOT NULL OR p_blob_ns IS NOT NULL OR p_write_ns IS NOT NULL THEN
@@ -65,10 +86,10 @@ BEGIN
         FROM heads h WHERE h.thread_id = p_thread AND h.checkpoint_ns = '';
 
     IF p_effect_id IS NOT NULL THEN
-        INSERT INTO effects (thread_id, event_seq, ordinal, id, log_index, checkpoint_id, type, payload, dedupe_key,
-                             status, next_attempt_at, trace_context, created_at, updated_at)
-        SELECT p_thread, p_seq, u.ordinal, u.id, log_index - p_logged + u.log, nullif(head, ''), u.type, u.payload,
-            u.dedupe,
+        INSERT INTO effects (thread_id, event_seq, ordinal, id, log_index, checkpoint_id, base_id, type, payload,
+                             dedupe_key, status, next_attempt_at, trace_context, created_at, updated_at)
+        SELECT p_thread, p_seq, u.ordinal, u.id, log_index - p_logged + u.log, nullif(head, ''), former, u.type,
+            u.payload, u.dedupe,
             CASE WHEN u.log IS NOT NULL THEN NULL WHEN u.done THEN 'completed' ELSE 'pending' END,
             CASE WHEN u.log IS NULL AND NOT u.done THEN now() END,
             p_trace, now(), now()
@@ -80,6 +101,7 @@ BEGIN
         SELECT e.seq, e.id, e.request_id, e.payload, e.trace_context, e.created_at
             INTO seq, id, request_id, payload, trace_context, created_at
             FROM events e WHERE e.thread_id = p_thread AND e.seq = p_seq + 1;
+        SELECT c.kind INTO cancel FROM controls c WHERE c.thread_id = p_thread AND c.seq = p_seq + 1;
         superseded := EXISTS (
             SELECT FROM events e WHERE e.thread_id = p_thread AND e.seq > p_seq + 1 AND e.type <> 'timer_fired');
     END IF;

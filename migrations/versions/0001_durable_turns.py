@@ -11,7 +11,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 from alembic import op
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 revision = "0001"
 down_revision = None
@@ -83,7 +83,7 @@ $$"""
 MANY_ROWS_A_THREAD = ("checkpoints", "checkpoint_blobs", "checkpoint_writes", "events", "effects")
 LONG_THREADS = "ALTER TABLE {table} ALTER COLUMN thread_id SET (n_distinct = 10)"
 
-FUNCTIONS = ("session_key", "accept", "claim", "put_state", "put", "commit", "schedule")
+FUNCTIONS = ("session_key", "accept", "claim", "put_state", "put", "commit", "cancel", "schedule")
 VIEWS = ("outbox", "audit_trail")
 
 
@@ -146,6 +146,13 @@ def _sessions() -> None:
         sa.Column("head_event", sa.BigInteger, nullable=False, comment="the event whose run wrote the root head"),
         sa.Column("log_index", sa.BigInteger, nullable=False, comment="the log's end"),
         sa.Column(
+            "open_questions",
+            ARRAY(sa.Text),
+            nullable=False,
+            server_default=sa.text("'{}'"),
+            comment="interrupt ids that wait for an answer",
+        ),
+        sa.Column(
             "log_floor",
             sa.BigInteger,
             nullable=False,
@@ -197,10 +204,12 @@ def _events() -> None:
     op.create_table(
         "controls",
         sa.Column("thread_id", sa.Text, nullable=False),
-        sa.Column("request_id", sa.Text, nullable=False),
+        sa.Column("seq", sa.BigInteger, nullable=False, comment="of the event to end"),
         sa.Column("kind", sa.Text, nullable=False),
         sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
-        sa.PrimaryKeyConstraint("thread_id", "request_id", "kind"),
+        sa.PrimaryKeyConstraint("thread_id", "seq"),
+        sa.CheckConstraint("kind IN ('cancel', 'rollback')", name="controls_kind_word"),
+        comment="cancels of unfinished events; they go with the event's end",
     )
 
 
@@ -213,6 +222,7 @@ def _effects() -> None:
         sa.Column("id", sa.Text, nullable=False),
         sa.Column("log_index", sa.BigInteger, comment="set for what clients see"),
         sa.Column("checkpoint_id", sa.Text),
+        sa.Column("base_id", sa.Text, nullable=False, comment="root head before the event; empty: nowhere"),
         sa.Column("type", sa.Text, nullable=False),
         sa.Column("payload", JSONB, nullable=False),
         sa.Column("dedupe_key", sa.Text, nullable=False),

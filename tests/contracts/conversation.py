@@ -10,7 +10,8 @@ from uuid import uuid4
 from tests.contracts.subjects import Subject
 from unbroken.domain.checkpoints import BlobRow, CheckpointRow, StateChange
 from unbroken.domain.effects import EffectBody, NewEffect, SendMessage, dedupe_key
-from unbroken.domain.events import EventBody, NewEvent, UserMessage
+from unbroken.domain.events import EventBody, NewEvent, UserMessage, WhenBusy
+from unbroken.domain.ports.controls import Mark
 from unbroken.domain.ports.event_store import Receipt
 from unbroken.domain.ports.replicas import Replica
 from unbroken.domain.session import Claim, SessionKey, SessionView
@@ -85,9 +86,14 @@ class Conversation:
         replica: Replica | None = None,
         queue_limit: int = PLENTY,
         key: SessionKey | None = None,
+        when_busy: WhenBusy = WhenBusy.ENQUEUE,
     ) -> Receipt:
         return await self.store.event_store.accept(
-            key or self.key, new or self.new(), replica=(replica or self.replica).id, queue_limit=queue_limit
+            key or self.key,
+            new or self.new(),
+            replica=(replica or self.replica).id,
+            queue_limit=queue_limit,
+            when_busy=when_busy,
         )
 
     async def accepted(self, new: NewEvent | None = None) -> Claim:
@@ -103,12 +109,26 @@ class Conversation:
         await self.store.unit_of_work.commit(TurnChange(claim, state, finishes=False))
 
     async def finish(
-        self, claim: Claim, *bodies: EffectBody, state: StateChange | None = None, reverts: bool = False
+        self,
+        claim: Claim,
+        *bodies: EffectBody,
+        state: StateChange | None = None,
+        reverts: bool = False,
+        cancels: bool = False,
+        open_questions: tuple[str, ...] | None = None,
     ) -> Committed:
         effects = owed(claim, *(bodies or (said(f"answer {claim.event.seq}", claim.run),)))
         return await self.store.unit_of_work.commit(
-            TurnChange(claim, state or StateChange(), finishes=True, effects=effects, reverts=reverts)
+            TurnChange(claim, state or StateChange(), True, effects, reverts, cancels, open_questions)
         )
+
+    async def cancel(self, request_id: str, *, key: SessionKey | None = None) -> Mark:
+        return await self.store.controls.cancel(key or self.key, request_id)
+
+    async def marks(self, replica: Replica | None = None) -> list[Mark]:
+        """Of this conversation."""
+        found = await self.store.controls.marked(replica=(replica or self.replica).id)
+        return [mark for mark in found if mark.thread_id == self.thread_id]
 
     async def view(self) -> SessionView:
         view = await self.store.sessions.view(self.thread_id)

@@ -17,16 +17,22 @@ from unbroken.adapters.postgres.store import PostgresStore
 from unbroken.domain.errors import StoreUnavailable
 from unbroken.domain.ports.checkpoint_upkeep import CheckpointUpkeep
 from unbroken.domain.ports.checkpoints import Checkpoints
+from unbroken.domain.ports.controls import Controls
 from unbroken.domain.ports.event_store import EventStore
+from unbroken.domain.ports.files import Files
 from unbroken.domain.ports.outbox import Outbox
 from unbroken.domain.ports.replicas import Replicas
 from unbroken.domain.ports.sessions import Sessions
+from unbroken.domain.ports.store_health import StoreHealth
+from unbroken.domain.ports.threads import Threads
 from unbroken.domain.ports.timers import Timers
 from unbroken.domain.ports.unit_of_work import UnitOfWork
+from unbroken.domain.ports.user_data import UserData
 
 
 class Subject(Protocol):
     event_store: EventStore
+    controls: Controls
     sessions: Sessions
     unit_of_work: UnitOfWork
     checkpoints: Checkpoints
@@ -34,6 +40,10 @@ class Subject(Protocol):
     outbox: Outbox
     timers: Timers
     replicas: Replicas
+    health: StoreHealth
+    threads: Threads
+    files: Files
+    user_data: UserData
 
     def commits_fail(self) -> AbstractAsyncContextManager[None]:
         """Meanwhile every commit that writes an event or an effect fails, at the very end of its transaction."""
@@ -103,7 +113,7 @@ END $$
 class PostgresSubject(PostgresStore):
     def __init__(self, store: PostgresStore, url: str) -> None:
         super().__init__(store.pool)
-        self._url = url
+        self.url = url
 
     @asynccontextmanager
     async def commits_fail(self) -> AsyncIterator[None]:
@@ -122,7 +132,7 @@ class PostgresSubject(PostgresStore):
         return self.pool.checked_out()
 
     async def _say(self, statement: str, *arguments: str) -> None:
-        connection = await asyncpg.connect(self._url)
+        connection = await asyncpg.connect(self.url)
         try:
             await connection.execute(statement, *arguments)
         finally:

@@ -87,9 +87,9 @@ INSERT INTO checkpoint_writes (thread_id, checkpoint_id, task_id, idx, channel, 
 INSERT INTO events (thread_id, seq, id, request_id, type, payload, body_hash, trace_context, created_at)
     SELECT 'short-' || n, 1, 'e', 'r', 'user_message', '{{}}', '', '{{}}', now()
     FROM generate_series(1, {SHORT}) n;
-INSERT INTO effects (thread_id, event_seq, ordinal, id, log_index, type, payload, dedupe_key, trace_context, created_at,
-                     updated_at)
-    SELECT 'short-' || n, 1, 0, 'e', 1, 'send_message', '{{}}', 'd', '{{}}', now(), now()
+INSERT INTO effects (thread_id, event_seq, ordinal, id, log_index, base_id, type, payload, dedupe_key, trace_context,
+                     created_at, updated_at)
+    SELECT 'short-' || n, 1, 0, 'e', 1, '', 'send_message', '{{}}', 'd', '{{}}', now(), now()
     FROM generate_series(1, {SHORT}) n;
 """
 
