@@ -15,6 +15,7 @@ from msgspec import UNSET, Struct
 from unbroken.entrypoints.web.frames import (
     CLIENT_FRAMES,
     AckFrame,
+    CancelFrame,
     ClientFrame,
     CloseCode,
     Content,
@@ -31,6 +32,8 @@ MAX_CURSOR: Final = 2**53 - 1
 """The largest integer that every JSON reader keeps exact."""
 
 REQUEST_ID: Final = re.compile(r"[A-Za-z0-9_.:-]{1,128}", re.ASCII)
+MAX_FOLLOW_UP_ID: Final = 1024
+"""Characters. A follow-up's request id comes from its agent, and may hold what no client's may."""
 _DECODER: Final[msgspec.json.Decoder[ClientFrame]] = msgspec.json.Decoder(ClientFrame)
 _ENCODER: Final = msgspec.json.Encoder()
 _WHERE: Final = re.compile(r" - at `\$\.?(.*)`$")
@@ -111,11 +114,20 @@ def _check(frame: ClientFrame, limits: Limits) -> None:
         if not 0 <= frame.cursor <= MAX_CURSOR:
             raise BadFrame(ErrorCode.BAD_FRAME, "cursor must be from 0 to 2^53 - 1", path="cursor")
         return
+    if isinstance(frame, CancelFrame):
+        _check_text(frame.request_id, "requestId")
+        if not 1 <= len(frame.request_id) <= MAX_FOLLOW_UP_ID:
+            message = "requestId must be that of a `user`, `reset` or `token` frame"
+            raise BadFrame(ErrorCode.BAD_FRAME, message, path="requestId")
+        return
     if not REQUEST_ID.fullmatch(frame.request_id):
         message = "requestId must be 1 to 128 of A-Z a-z 0-9 _ - . :"
         raise BadFrame(ErrorCode.BAD_FRAME, message, path="requestId")
     if isinstance(frame, MessageFrame):
         _check_content(frame.content, limits.content)
+        if frame.replaces is not None and not REQUEST_ID.fullmatch(frame.replaces):
+            message = "replaces must be the requestId of an earlier message"
+            raise BadFrame(ErrorCode.BAD_FRAME, message, path="replaces")
     elif isinstance(frame, RespondFrame):
         _check_text(frame.interrupt_id, "interruptId")
         _check_value(frame.value, limits.content, "value")
@@ -135,6 +147,9 @@ def _check_content(content: Content, limit: int) -> None:
             raise BadFrame(ErrorCode.BAD_FRAME, message, path=f"content[{index}].type")
         if kind == "text" and not isinstance(block.get("text"), str):
             raise BadFrame(ErrorCode.BAD_FRAME, "a text block needs its `text`, a text", path=f"content[{index}].text")
+        if block.get("file_id") is not None and not isinstance(block["file_id"], str):
+            message = "a `file_id` is a text"
+            raise BadFrame(ErrorCode.BAD_FRAME, message, path=f"content[{index}].file_id")
     if all(block["type"] == "text" and not block["text"].strip() for block in content):
         raise BadFrame(ErrorCode.EMPTY, "content is empty", path="content")
 

@@ -9,26 +9,20 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from litestar import WebSocket
 
 from unbroken.application.accept_event import AcceptEvent
 from unbroken.application.acknowledge import Acknowledge
+from unbroken.application.cancel import Cancel
 from unbroken.application.deliveries import Delivery, ShowLogged, ShowUser
+from unbroken.application.log_context import working_for
 from unbroken.application.subscribe import Subscription
-from unbroken.domain.errors import (
-    AckAhead,
-    BodyConflict,
-    CommitUnknown,
-    NotYourThread,
-    QueueFull,
-    ThreadDeleted,
-    Unavailable,
-    UnbrokenError,
-)
-from unbroken.domain.events import UserMessage
+from unbroken.domain.errors import AckAhead, CommitUnknown, NotYourThread, ThreadDeleted, UnbrokenError
+from unbroken.domain.events import Event, EventBody, InputResponse, UserMessage, WhenBusy
 from unbroken.domain.session import SessionKey
 from unbroken.entrypoints.web.abuse import AbuseCounter
 from unbroken.entrypoints.web.codec import BadFrame, Limits, decode, encode
@@ -36,16 +30,17 @@ from unbroken.entrypoints.web.frames import (
     AcceptedFrame,
     AckFrame,
     CancelFrame,
+    CancellingFrame,
     ClientFrame,
     CloseCode,
     ErrorCode,
-    ErrorFrame,
     MessageFrame,
     RespondFrame,
     ServerFrame,
 )
 from unbroken.entrypoints.web.legacy import LegacyView
 from unbroken.entrypoints.web.rate import Rate
+from unbroken.entrypoints.web.refusals import refusal, too_fast
 from unbroken.entrypoints.web.rendering import frame_of
 
 log = logging.getLogger(__name__)
@@ -67,6 +62,7 @@ class Connection:
         subscription: Subscription,
         *,
         accept: AcceptEvent,
+        cancel: Cancel,
         acknowledge: Acknowledge,
         limits: Limits,
         frames_per_s: float,
@@ -76,13 +72,15 @@ class Connection:
         self._key = key
         self._subscription = subscription
         self._accept = accept
+        self._cancel = cancel
         self._acknowledge = acknowledge
         self._limits = limits
         self._abuse = AbuseCounter()
         self._rate = Rate(per_s=frames_per_s)
         self._legacy = LegacyView() if legacy else None
         self._receipts: deque[ServerFrame] = deque()
-        self._accepting: set[str] = set()
+        self._on_their_way: set[str] = set()
+        """Requests whose receipt has not come back from the store."""
         self._in_doubt: set[str] = set()
         self._settled = asyncio.Event()
         self._stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -102,7 +100,7 @@ class Connection:
                 task.result()
         finally:
             sender.cancel()
-            while self._accepting:
+            while self._on_their_way:
                 self._settled.clear()
                 await self._settled.wait()
             reader.cancel()
@@ -129,7 +127,7 @@ class Connection:
             data = text if text is not None else message.get("bytes") or b""
             try:
                 if not self._rate.admits(clock()):
-                    self._answer(_too_fast())
+                    self._answer(too_fast())
                     if self._abuse.too_fast(clock()):
                         raise Closed(CloseCode.TOO_MANY_FRAMES, "too many frames")
                     continue
@@ -147,28 +145,46 @@ class Connection:
                 await self._message(frame)
             case AckFrame(cursor):
                 self._ack(cursor)
-            case RespondFrame(request_id=request_id) | CancelFrame(request_id=request_id):
-                message = "this server does not take frames of this type yet"
-                raise BadFrame(ErrorCode.UNKNOWN_TYPE, message, path="type", request_id=request_id)
+            case RespondFrame(request_id, interrupt_id, value):
+                await self._take(request_id, InputResponse(interrupt_id, value))
+            case CancelFrame(request_id):
+                await self._stop_turn(request_id)
 
     async def _message(self, frame: MessageFrame) -> None:
         request_id = frame.request_id
         if frame.thread_id is not None and frame.thread_id != self._key.thread_id:
             message = f"this socket speaks for thread {self._key.thread_id!r}"
             raise BadFrame(ErrorCode.WRONG_THREAD, message, path="threadId", request_id=request_id)
-        self._accepting.add(request_id)
-        try:
-            receipt = await self._accept(self._key, request_id, UserMessage(frame.content))
+        await self._take(request_id, UserMessage(frame.content, frame.replaces), frame.when_busy)
+
+    async def _take(self, request_id: str, body: EventBody, when_busy: WhenBusy | None = None) -> None:
+        with self._receipt_of(request_id):
+            try:
+                receipt = await self._accept(self._key, request_id, body, when_busy=when_busy)
+            except CommitUnknown:
+                self._in_doubt.add(request_id)
+                raise
             self._in_doubt.discard(request_id)
             self._answer(AcceptedFrame(request_id=request_id, seq=receipt.event.seq, duplicate=receipt.duplicate))
+
+    async def _stop_turn(self, request_id: str) -> None:
+        with self._receipt_of(request_id):
+            await self._cancel(self._key, request_id)
+            self._answer(CancellingFrame(request_id=request_id))
+
+    @contextmanager
+    def _receipt_of(self, request_id: str) -> Iterator[None]:
+        """Whatever else the session says of this request waits until its receipt, or its refusal, is known."""
+        self._on_their_way.add(request_id)
+        try:
+            with working_for(session=str(self._key), request=request_id):
+                yield
         except NotYourThread as error:
             raise Closed(CloseCode.NOT_YOUR_THREAD, str(error)) from error
         except UnbrokenError as error:
-            if isinstance(error, CommitUnknown):
-                self._in_doubt.add(request_id)
-            raise _refusal(error, request_id) from error
+            raise refusal(error, request_id) from error
         finally:
-            self._accepting.discard(request_id)
+            self._on_their_way.discard(request_id)
             self._settled.set()
 
     def _ack(self, cursor: int) -> None:
@@ -184,28 +200,33 @@ class Connection:
         self._subscription.interrupt()
 
     async def _send_all(self) -> None:
-        while True:
-            deliveries = await self._subscription.next()
-            await self._send_receipts()
-            for delivery in deliveries:
-                await self._deliver(delivery)
+        try:
+            while True:
+                deliveries = await self._subscription.next()
+                await self._send_receipts()
+                for delivery in deliveries:
+                    await self._deliver(delivery)
+        except ThreadDeleted as error:
+            await self._send(BadFrame(ErrorCode.THREAD_DELETED, str(error)).as_frame())
+            raise Closed(CloseCode.NOT_YOUR_THREAD, str(error)) from error
 
     async def _deliver(self, delivery: Delivery) -> None:
         if isinstance(delivery, ShowUser):
-            await self._receipt_first(delivery)
+            await self._receipt_first(delivery.event)
+        elif isinstance(delivery, ShowLogged):
+            await self._receipt_first(delivery.entry.event)
         await self._send_receipts()
         await self._send(frame_of(delivery))
         if isinstance(delivery, ShowLogged):
             self._acknowledge.sent(self._key, delivery.entry.log_index)
 
-    async def _receipt_first(self, delivery: ShowUser) -> None:
-        request_id = delivery.event.request_id
-        while request_id in self._accepting:
+    async def _receipt_first(self, event: Event) -> None:
+        while event.request_id in self._on_their_way:
             self._settled.clear()
             await self._settled.wait()
-        if request_id in self._in_doubt:
-            self._in_doubt.discard(request_id)
-            self._receipts.append(AcceptedFrame(request_id=request_id, seq=delivery.event.seq, duplicate=False))
+        if event.request_id in self._in_doubt:
+            self._in_doubt.discard(event.request_id)
+            self._receipts.append(AcceptedFrame(request_id=event.request_id, seq=event.seq, duplicate=False))
 
     async def _send_receipts(self) -> None:
         while self._receipts:
@@ -222,22 +243,3 @@ class Connection:
 def stalled(connections: Iterable[Connection], now: float, limit_s: float) -> list[Connection]:
     """Connections whose reader has not taken what was written for `limit_s` seconds."""
     return [c for c in connections if c.sending_since is not None and now - c.sending_since > limit_s]
-
-
-def _refusal(error: UnbrokenError, request_id: str) -> BadFrame:
-    match error:
-        case BodyConflict():
-            return BadFrame(ErrorCode.CONFLICT, str(error), path="requestId", request_id=request_id)
-        case ThreadDeleted():
-            return BadFrame(ErrorCode.THREAD_DELETED, str(error), request_id=request_id)
-        case QueueFull():
-            return BadFrame(ErrorCode.QUEUE_FULL, str(error), request_id=request_id)
-        case Unavailable():
-            message = "the message could not be stored now; send it again with the same requestId"
-            return BadFrame(ErrorCode.UNAVAILABLE, message, request_id=request_id)
-        case _:
-            return BadFrame(ErrorCode.BAD_FRAME, str(error), request_id=request_id)
-
-
-def _too_fast() -> ErrorFrame:
-    return BadFrame(ErrorCode.TOO_FAST, "frames come too fast; this one was not read").as_frame()

@@ -12,6 +12,8 @@ from typing import Any, Literal, Self
 
 from msgspec import UNSET, Struct, UnsetType
 
+from unbroken.domain.events import WhenBusy
+
 Content = str | list[dict[str, Any]]
 """Text, or LangChain content blocks: objects with a `type`."""
 
@@ -25,6 +27,10 @@ class MessageFrame(Frame, frozen=True, tag="message"):
     content: Content
     thread_id: str | None = None
     """Must be the socket's thread, if given."""
+    when_busy: WhenBusy | None = None
+    """While an earlier message is unfinished: wait, be refused, or cancel it. Absent: as the agent is set."""
+    replaces: str | None = None
+    """Request id of an earlier message: the conversation goes on from before it."""
 
 
 class RespondFrame(Frame, frozen=True, tag="respond"):
@@ -63,6 +69,8 @@ class UserFrame(Frame, frozen=True, tag="user"):
     seq: int
     created_at: datetime
     content: Content | UnsetType = UNSET
+    replaces: str | UnsetType = UNSET
+    """This message takes the place of that request and of everything after it."""
     interrupt_id: str | UnsetType = UNSET
     value: Any = UNSET
     """With `interrupt_id`, in place of `content`; null is a value."""
@@ -217,15 +225,18 @@ class ErrorCode(StrEnum):
     CONFLICT = "conflict", "refused", "Use a new `requestId`: this one stands for another content."
     UNKNOWN_REQUEST = "unknown_request", "refused", "Nothing to stop: no such request was accepted in this thread."
     ALREADY_ENDED = "already_ended", "refused", "Nothing to stop: its end is in the log."
+    UNKNOWN_FILE = "unknown_file", "refused", "Attach the file to this thread first; the message names it."
     ACK_AHEAD = "ack_ahead", "refused", "Fix the client: acknowledge only cursors that were received."
     THREAD_DELETED = "thread_deleted", "refused", "Stop using the thread."
     QUEUE_FULL = "queue_full", "later", "Send again, with the same `requestId`, after a waiting message was answered."
+    BUSY = "busy", "later", "Send again when the thread is idle, or let it wait (`whenBusy`)."
     UNAVAILABLE = "unavailable", "later", "Send again with the same `requestId`, with backoff."
     TOO_FAST = "too_fast", "later", "Slow down, then send again with the same `requestId`."
     MODEL_FAILED = "model_failed", "end", "Show it. The message is in the log; the user may ask again."
     TIMED_OUT = "timed_out", "end", "Show it; the user may ask again."
     POISONED = "poisoned", "end", "Show it. Do not send the same again: each try at it ended without an answer."
     ANSWER_TOO_LONG = "answer_too_long", "end", "Show it; ask for less."
+    BRANCH_GONE = "branch_gone", "end", "Show it: the conversation cannot be taken back that far."
     QUESTION_CLOSED = "question_closed", "end", "Show it: the question was answered or superseded before."
 
 

@@ -15,9 +15,11 @@ from unbroken.application.deliveries import (
     ShowTool,
     ShowUser,
 )
-from unbroken.domain.effects import LogEntry, ReportFailure, RequestInput, SendMessage
+from unbroken.domain.effects import CancelTurn, CloseQuestion, LogEntry, ReportFailure, RequestInput, SendMessage
 from unbroken.domain.events import Event, InputResponse, UserMessage
 from unbroken.entrypoints.web.frames import (
+    AnsweredFrame,
+    CancelledFrame,
     ErrorFrame,
     FinalFrame,
     GapFrame,
@@ -64,8 +66,14 @@ def _or_unset(value: T | None) -> T | UnsetType:
 
 def user_frame(event: Event) -> UserFrame:
     match event.body:
-        case UserMessage(content):
-            return UserFrame(request_id=event.request_id, seq=event.seq, created_at=event.created_at, content=content)
+        case UserMessage(content, replaces):
+            return UserFrame(
+                request_id=event.request_id,
+                seq=event.seq,
+                created_at=event.created_at,
+                content=content,
+                replaces=_or_unset(replaces),
+            )
         case InputResponse(interrupt_id, value):
             return UserFrame(
                 request_id=event.request_id,
@@ -95,6 +103,10 @@ def logged_frame(entry: LogEntry) -> ServerFrame:
             )
         case RequestInput(interrupt_id, value):
             return QuestionFrame(cursor=entry.log_index, request_id=request_id, interrupt_id=interrupt_id, value=value)
+        case CloseQuestion(interrupt_id, outcome):
+            return AnsweredFrame(cursor=entry.log_index, interrupt_id=interrupt_id, outcome=outcome)
+        case CancelTurn(text=text):
+            return CancelledFrame(cursor=entry.log_index, request_id=request_id, message=text)
         case ReportFailure() as body:
             return ErrorFrame(
                 code=body.code,

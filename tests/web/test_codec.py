@@ -210,6 +210,6 @@ def test_no_two_server_frames_share_a_type() -> None:
 
 
 def test_only_what_may_succeed_later_is_retryable() -> None:
-    assert {code for code in ErrorCode if code.retryable} == {"queue_full", "unavailable", "too_fast"}
+    assert {code for code in ErrorCode if code.retryable} == {"queue_full", "busy", "unavailable", "too_fast"}
     assert all(code.advice for code in ErrorCode)
     assert all(close.advice for close in CloseCode)
