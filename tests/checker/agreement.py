@@ -9,7 +9,13 @@ from typing import Any
 
 from tests.checker.history import DURABLE, Effect, Frame, Socket, Thread, Violation, units
 
-KINDS = {"send_message": "final", "request_input": "question", "report_failure": "error"}
+KINDS = {
+    "send_message": "final",
+    "request_input": "question",
+    "close_question": "answered",
+    "cancel_turn": "cancelled",
+    "report_failure": "error",
+}
 LIVE = frozenset({"reset", "token", "tool"})
 
 
@@ -76,7 +82,8 @@ def _bodies(sockets: Sequence[Socket], thread: Thread) -> Iterator[Violation]:
 
 def _body(frame: Frame) -> Frame:
     if frame["type"] == "message":
-        return {"content": frame.get("content")}
+        replaced = {"replaces": frame["replaces"]} if frame.get("replaces") is not None else {}
+        return {"content": frame.get("content")} | replaced
     return {"interrupt_id": frame.get("interruptId"), "value": frame.get("value")}
 
 
@@ -139,11 +146,13 @@ def _texts(sockets: Sequence[Socket], thread: Thread) -> Iterator[Violation]:
         yield from _compare(thread, shown[frame["attempt"]], frame["offset"], frame["value"], socket.name, frame)
     for row in thread.logged():
         text = shown.get(row.payload.get("attempt", 0))
-        if row.type != "send_message" or text is None or row.payload.get("revised"):
+        if row.type not in {"send_message", "cancel_turn"} or text is None or row.payload.get("revised"):
             continue
-        yield from _compare(thread, dict(text), 0, row.payload["text"], "the stored final", row)
+        if row.type == "cancel_turn" and not row.payload["text"]:
+            continue  # rolled back: nothing of it stays
+        yield from _compare(thread, dict(text), 0, row.payload["text"], "the stored end", row)
         if max(text) >= (length := len(units(row.payload["text"])) // 2):
-            what = f"attempt {row.payload['attempt']}: more was shown than the {length} units of its final"
+            what = f"attempt {row.payload['attempt']}: more was shown than the {length} units of its end"
             yield Violation("I6", thread.thread_id, what, (row,))
 
 

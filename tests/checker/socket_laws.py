@@ -59,11 +59,13 @@ class Reader:
                 self._durable(kind, request, frame)
 
     def _of_event(self, kind: str, request: str, frame: Frame) -> None:
+        if kind == "answered":
+            return  # belongs to a question, and names no request
         event = self._thread.event_of(request)
         from_user = event is None or event.type != "timer_fired"
         if kind == "user":
             self._announced.add(request)
-        elif kind != "answered" and from_user and not self._old and request not in self._announced:
+        elif from_user and not self._old and request not in self._announced:
             self._fault("rule 6", f"{kind} of {request} came before its user frame", frame)
             self._announced.add(request)
         self._spoken.setdefault(request, frame)

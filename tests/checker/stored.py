@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from tests.checker.history import Effect, Event, Tables, Thread, Violation
 
-VISIBLE_ENDS = frozenset({"send_message", "report_failure", "report_cancelled"})
+VISIBLE_ENDS = frozenset({"send_message", "report_failure", "cancel_turn"})
 SKIPPED = "skip_event"
 
 
@@ -103,27 +103,47 @@ def _order_of_log(thread: Thread) -> Iterator[Violation]:
 
 
 def _questions(thread: Thread) -> Iterator[Violation]:
-    """Rule 5: questions follow a `waiting` final of their own event, and such a final is followed by some."""
+    """Rule 5: who asks is waiting, who is waiting has asked. Rule 8: what was asked is closed once, before its end."""
+    still: set[str] = set()
     for event in thread.events:
         effects = [effect for effect in thread.logged() if effect.event_seq == event.seq]
+        kinds = [_STAGES.get(effect.type, 1) for effect in effects]
+        if kinds != sorted(kinds):
+            what = f"event {event.seq}: closed questions come before the end, asked ones behind it"
+            yield Violation("rule 5", thread.thread_id, what, tuple(effects))
+        for effect in effects:
+            if effect.type == "close_question" and effect.payload["interrupt_id"] not in still:
+                what = f"event {event.seq} closes {effect.payload['interrupt_id']}, which is not open"
+                yield Violation("rule 8", thread.thread_id, what, (effect,))
+            elif effect.type == "close_question":
+                still.remove(effect.payload["interrupt_id"])
         asked = [effect for effect in effects if effect.type == "request_input"]
-        waits = bool(effects) and effects[0].type == "send_message" and bool(effects[0].payload.get("waiting"))
-        if waits != bool(asked):
+        still.update(effect.payload["interrupt_id"] for effect in asked)
+        waits = any(effect.type == "send_message" and effect.payload.get("waiting") for effect in effects)
+        if (waits and not still) or (asked and not waits):
             what = f"event {event.seq}: waiting is {waits}, with {len(asked)} questions"
             yield Violation("rule 5", thread.thread_id, what, tuple(effects))
 
 
+_STAGES = {"close_question": 0, "request_input": 2}
+
+
 def _state(thread: Thread, messages: Sequence[str]) -> Iterator[Violation]:
-    """I4: the head contains each answered event once, and of the unfinished ones at most the one that wrote it."""
+    """I4: the head contains each answered event of the branch it is on once, no other event twice, and of the
+    unfinished ones at most the one that wrote it."""
     times = Counter(messages)
     session = thread.session
     applied, head_event = (session.applied_seq, session.head_event) if session else (0, 0)
     answered = {effect.event_seq for effect in thread.effects if effect.type == "send_message"}
+    left = _left_branches(thread, answered, times)
     for event in thread.events:
         found = times[event.id]
         if event.type != "user_message":
             continue
-        if event.seq <= applied and event.seq in answered and found != 1:
+        if event.seq in left and found:
+            what = f"the head holds event {event.seq}, in whose place another one stands"
+            yield Violation("I4", thread.thread_id, what, (event,))
+        elif (event.seq <= applied and found > 1) or (event.seq in answered - left and found != 1):
             yield Violation(
                 "I4", thread.thread_id, f"the head holds answered event {event.seq} {found} times", (event,)
             )
@@ -131,3 +151,15 @@ def _state(thread: Thread, messages: Sequence[str]) -> Iterator[Violation]:
         if event.seq > applied and found > may_hold:
             what = f"the head holds unfinished event {event.seq} {found} times; head_event is {head_event}"
             yield Violation("I4", thread.thread_id, what, (event,))
+
+
+def _left_branches(thread: Thread, answered: Collection[int], times: Mapping[str, int]) -> set[int]:
+    """Events that are not in the conversation any more, since a message took the place of one before them."""
+    place: dict[str, int] = {}
+    left: set[int] = set()
+    for event in thread.events:
+        replaces = event.payload.get("replaces")
+        place[event.request_id] = place.get(str(replaces), event.seq)
+        if replaces in place and (event.seq in answered or times[event.id]):
+            left.update(range(place[replaces], event.seq))
+    return left

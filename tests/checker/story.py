@@ -126,12 +126,12 @@ def _old() -> list[Row]:
     ]
 
 
-def _event(seq: int, request: str, type: str = "user_message", **payload: Any) -> Row:  # noqa: A002
+def event(seq: int, request: str, type: str = "user_message", **payload: Any) -> Row:  # noqa: A002
     payload = {"type": type} | payload
     return {"thread_id": "t", "seq": seq, "id": f"e{seq}", "request_id": request, "type": type, "payload": payload}
 
 
-def _effect(seq: int, ordinal: int, log_index: int | None, type: str, **payload: Any) -> Row:  # noqa: A002
+def effect(seq: int, ordinal: int, log_index: int | None, type: str, **payload: Any) -> Row:  # noqa: A002
     return {
         "thread_id": "t",
         "event_seq": seq,
@@ -149,20 +149,20 @@ def _tables() -> dict[str, Any]:
     return {
         "sessions": [session | {"applied_seq": 5, "log_index": 5, "run": 6, "head_event": 4, "log_floor": 0}],
         "events": [
-            _event(1, "r1", content="hi"),
-            _event(2, "r2", content="more"),
-            _event(3, "r3", "input_response", interrupt_id="q1", value="blue"),
-            _event(4, "timer:x:1", "timer_fired", timer_id="x", generation=1),
-            _event(5, "timer:y:1", "timer_fired", timer_id="y", generation=1),
+            event(1, "r1", content="hi"),
+            event(2, "r2", content="more"),
+            event(3, "r3", "input_response", interrupt_id="q1", value="blue"),
+            event(4, "timer:x:1", "timer_fired", timer_id="x", generation=1),
+            event(5, "timer:y:1", "timer_fired", timer_id="y", generation=1),
         ],
         "effects": [
-            _effect(1, 0, 1, "send_message", text=HELLO, attempt=1, revised=False),
-            _effect(2, 0, 2, "send_message", text=WHICH, attempt=3, waiting=True),
-            _effect(2, 1, 3, "request_input", interrupt_id="q1", value="?"),
-            _effect(3, 0, 4, "report_failure", code="model_failed", message="no", attempt=4),
-            _effect(4, 0, 5, "send_message", text=STILL, attempt=5),
-            _effect(4, 1, None, "schedule_timer", after_s=60.0),
-            _effect(5, 0, None, "skip_event", reason="a message came first"),
+            effect(1, 0, 1, "send_message", text=HELLO, attempt=1, revised=False),
+            effect(2, 0, 2, "send_message", text=WHICH, attempt=3, waiting=True),
+            effect(2, 1, 3, "request_input", interrupt_id="q1", value="?"),
+            effect(3, 0, 4, "report_failure", code="model_failed", message="no", attempt=4),
+            effect(4, 0, 5, "send_message", text=STILL, attempt=5),
+            effect(4, 1, None, "schedule_timer", after_s=60.0),
+            effect(5, 0, None, "skip_event", reason="a message came first"),
         ],
         "state_messages": {"t": ["e1", "m1", "e2", "m3", "m5"]},
     }

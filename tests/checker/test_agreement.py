@@ -75,7 +75,7 @@ AGREED: dict[str, tuple[str, str, Change]] = {
     "clients shown different texts": ("I6", "differ at 4", changed("phone", "token", {"value": "ck!"}, offset=3)),
     "text that is not the final's": (
         "I6",
-        "the stored final",
+        "the stored end",
         lambda s: s.effects[0]["payload"].update(text="Hullo 😀 there"),
     ),
     "more text than the final": ("I6", "more was shown", lambda s: s.effects[0]["payload"].update(text="Hello 😀")),
