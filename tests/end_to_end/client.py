@@ -83,10 +83,31 @@ class Client:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def say(self, content: Any, request_id: str | None = None) -> str:
+    async def say(self, content: Any, request_id: str | None = None, **fields: Any) -> str:
         """Send a message; returns its request id. Without a socket it is sent at the next one, if we stay."""
+        return await self._request({"type": "message", "content": content} | fields, request_id)
+
+    async def respond(self, interrupt_id: str, value: Any, request_id: str | None = None) -> str:
+        """Answer a question, as `say` sends."""
+        return await self._request({"type": "respond", "interruptId": interrupt_id, "value": value}, request_id)
+
+    async def cancel(self, request_id: str) -> None:
+        """Until it is answered, over as many sockets as that takes: the turn stops, or has ended."""
+        asked = -1
+
+        def heard(client: Client) -> bool:
+            told = [frame["type"] for frame in client.view.frames if frame.get("requestId") == request_id]
+            return "cancelling" in told or request_id in client.view.ends
+
+        while not heard(self):
+            if asked != self.connected:
+                asked = self.connected
+                await self.send({"type": "cancel", "requestId": request_id})
+            await self.until(lambda client: heard(client) or client.connected != asked)  # noqa: B023
+
+    async def _request(self, frame: Frame, request_id: str | None) -> str:
         request_id = request_id or uuid.uuid4().hex
-        frame = {"type": "message", "requestId": request_id, "content": content}
+        frame = {**frame, "requestId": request_id}
         self._said[request_id] = frame
         await self.send(frame)
         return request_id

@@ -26,8 +26,10 @@ AGENTS = {
     "turn": "three_nodes.py:graph",
     "tool": "with_tool.py:graph",
     "reminding": "reminding.py:graph",
+    "endings": "endings.py:graph",
+    "whole": "endings.py:graph",
 }
-"""Name → graph of tests/graphs; `turn` is the one whose state is committed only at its turns' end."""
+"""Name → graph of tests/graphs; the state of `turn` and of `whole` is committed only at their turns' end."""
 
 started: list[Server] = []
 """Of this run, so that a failed test can show what they said."""
@@ -91,7 +93,7 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=environment(UNBROKEN_AGENT_COMMIT="turn=turn", **self._environment),
+                env=environment(UNBROKEN_AGENT_COMMIT="turn=turn,whole=turn", **self._environment),
                 cwd=self.log.parent,
             )
 

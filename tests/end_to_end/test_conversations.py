@@ -93,9 +93,11 @@ async def test_a_client_of_the_old_protocol_is_shown_no_second_attempt(serving: 
 
 
 @pytest.mark.asyncio
-async def test_a_failed_turn_is_one_error_and_never_enters_the_conversation(serving: Serving, thread: str) -> None:
+async def test_a_turn_that_fails_before_it_said_anything_never_enters_the_conversation(
+    serving: Serving, thread: str
+) -> None:
     async with Client(serving.url, thread=thread) as client:
-        asked = [await client.say(text) for text in ("hello", "fail=2", "still there?")]
+        asked = [await client.say(text) for text in ("hello", "fail=0", "still there?")]
         hello, failure, still = await client.answered(*asked)
     assert client.view.faults == []
     assert (failure["type"], failure["code"], failure["retryable"]) == ("error", "model_failed", False)
@@ -106,17 +108,18 @@ async def test_a_failed_turn_is_one_error_and_never_enters_the_conversation(serv
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("agent", ["three", "turn"])
-async def test_a_turn_that_fails_in_its_last_node_takes_back_what_its_first_nodes_had_committed(
-    serving: Serving, thread: str, agent: str
+@pytest.mark.parametrize("agent", ["endings", "whole"])
+@pytest.mark.parametrize("failing", ["fail=2", "late=2"])
+async def test_what_a_failed_turn_had_shown_stays_in_the_conversation(
+    serving: Serving, thread: str, agent: str, failing: str
 ) -> None:
     async with Client(serving.url, thread=thread, agent=agent) as client:
-        hello, failure, still = await client.answered(
-            *[await client.say(text) for text in ("hello", "late=2", "still there?")]
-        )
+        asked = [await client.say(text) for text in ("hello", failing, "still there?")]
+        hello, failure, still = await client.answered(*asked)
     assert client.view.faults == []
     assert (failure["type"], failure["code"]) == ("error", "model_failed")
-    said: list[Said] = [("human", "hello"), *_spoken(hello), ("human", "still there?")]
+    shown = [("ai", text) for text in client.view.shown[asked[1]].split("\n\n")]
+    said: list[Said] = [("human", "hello"), *_spoken(hello), ("human", failing), *shown, ("human", "still there?")]
     for text in still["message"].split("\n\n"):
         assert is_speech(said, text)
         said.append(("ai", text))

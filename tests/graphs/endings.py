@@ -1,0 +1,82 @@
+"""speak → what the message asks for → conclude; every way in which a turn can end otherwise than by an answer.
+
+`ask=2` asks two questions at once, `deaf=1.5` ignores its cancellation for so many seconds, `block=1.5` blocks a
+thread, `late=3` fails while it concludes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import operator
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Annotated, Any, TypedDict
+
+from langchain_core.messages import AIMessage
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.types import Send, interrupt
+
+from tests.graphs.scripted import ScriptedModel, said
+from tests.graphs.speech import option
+
+
+class State(MessagesState):
+    notes: Annotated[list[str], operator.add]
+
+
+class Asking(TypedDict):
+    number: int
+
+
+async def speak(state: State) -> dict[str, Any]:
+    return {"messages": [await ScriptedModel().ainvoke(state["messages"])]}
+
+
+def asked_for(state: State) -> Sequence[Send | str]:
+    told = said(state["messages"])
+    questions = int(option(told, "ask", 0))
+    if questions:
+        return [Send("ask", Asking(number=number)) for number in range(1, questions + 1)]
+    return ["hold"] if option(told, "deaf", 0) else ["block"] if option(told, "block", 0) else ["conclude"]
+
+
+async def ask(state: Asking) -> dict[str, Any]:
+    answer = interrupt({"question": f"number {state['number']}?"})
+    return {"notes": [f"{state['number']}: {answer}"]}
+
+
+async def hold(state: State) -> dict[str, Any]:
+    """Swallows every cancellation for a while."""
+    loop = asyncio.get_running_loop()
+    until = loop.time() + option(said(state["messages"]), "deaf", 0)
+    while loop.time() < until:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(until - loop.time())
+    return {}
+
+
+def block(state: State) -> dict[str, Any]:
+    time.sleep(option(said(state["messages"]), "block", 0))
+    return {}
+
+
+async def conclude(state: State) -> dict[str, Any]:
+    noted = [AIMessage(content="noted " + ", ".join(sorted(state["notes"])))] if state["notes"] else []
+    return {"messages": [*noted, await ScriptedModel(fails_by="late").ainvoke([*state["messages"], *noted])]}
+
+
+graph = (
+    StateGraph(State)
+    .add_node(speak)
+    .add_node(ask)
+    .add_node(hold)
+    .add_node(block)
+    .add_node(conclude)
+    .add_edge(START, "speak")
+    .add_conditional_edges("speak", asked_for, ["ask", "hold", "block", "conclude"])
+    .add_edge("ask", "conclude")
+    .add_edge("hold", "conclude")
+    .add_edge("block", "conclude")
+    .compile()
+)
