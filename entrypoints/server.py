@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import signal
 import socket
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 
 import click
 import uvicorn
@@ -19,54 +18,77 @@ from unbroken.adapters.postgres.migrate import migrate
 from unbroken.domain.errors import InvalidValue
 from unbroken.entrypoints.service import running
 from unbroken.entrypoints.settings import Settings
-from unbroken.entrypoints.web.app import create_app
+from unbroken.entrypoints.stopping import Stopping
+from unbroken.entrypoints.web.app import create_app, stop_serving
 from unbroken.entrypoints.web.identity import LOOPBACK_NAMES
 
 SEND_BUFFER_BYTES = 64 << 10
 """Asked of the kernel for each socket, so that a stalled reader holds little of this machine (I12)."""
+LAST_REQUESTS_S = 2
+"""What requests under way get once the turns are drained and the listener is closed."""
+LAST_TASKS_S = 1.0
 
 
 def run(settings: Settings) -> None:
-    """Serve until SIGINT or SIGTERM. Raises UnbrokenError, EmbeddedError or SettingsError with one line to show."""
+    """Serve until SIGINT or SIGTERM. Raises UnbrokenError or EmbeddedError with one line to show.
+
+    Where something that was told to stop does not end, this ends the process instead of returning (`stopping`).
+    """
     if settings.host not in LOOPBACK_NAMES:
         raise InvalidValue("host", f"{settings.host} is not a loopback address; UNBROKEN_AUTH=none serves no other")
-    graphs = agent_graphs(settings)
-    listener = _bind(settings.host, settings.port)
-    signal.signal(signal.SIGTERM, _end)
-    lost = Lost()
-    with database(settings) as url:
-        app = create_app(lambda: running(settings, url, graphs, on_lost=lost))
-        server = lost.server = _Server(_config(settings, app))
-        with suppress(KeyboardInterrupt, _Ended):  # given back by uvicorn once it has shut down
-            server.run(sockets=[listener])
-    if lost.happened:
-        raise click.ClickException(f"another process now runs as replica {settings.replica!r}; this one has stopped")
-    if not server.started:
-        raise click.ClickException("the server could not start; the log above says why")
+    with Stopping(settings.stop_limit_s) as stopping:
+        graphs = agent_graphs(settings)
+        listener = _bind(settings.host, settings.port)
+        lost = Lost(stopping)
+        with database(settings, stopping) as url:
+            app = create_app(lambda: running(settings, url, graphs, on_lost=lost))
 
+            async def drain() -> None:
+                await stop_serving(app, 0.0 if lost.happened else settings.drain_s)
 
-class _Ended(SystemExit):
-    """SIGTERM, as an exception: whatever is open is closed on the way out, the embedded database included."""
-
-
-def _end(signum: int, frame: object) -> None:
-    raise _Ended(0)
+            server = lost.server = _Server(_config(settings, app), drain)
+            stopping.on_request = server.stop
+            _run(server, listener)
+        if lost.happened:
+            raise click.ClickException(
+                f"another process now runs as replica {settings.replica!r}; this one has stopped"
+            )
+        if not server.started:
+            raise click.ClickException("the server could not start; the log above says why")
 
 
 class Lost:
     """What to do when another boot of this replica has taken its place: stop serving at once."""
 
-    server: uvicorn.Server | None = None
+    server: _Server | None = None
     happened = False
+
+    def __init__(self, stopping: Stopping) -> None:
+        self._stopping = stopping
 
     def __call__(self) -> None:
         self.happened = True
+        self._stopping.begin()
         if self.server is not None:
-            self.server.should_exit = True
+            self.server.stop()
 
 
 class _Server(uvicorn.Server):
-    """Says where it can be reached once it can be."""
+    """Says where it can be reached once it can be; drains its turns before it closes its listener."""
+
+    def __init__(self, config: uvicorn.Config, drain: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(config)
+        self._drain = drain
+
+    def stop(self) -> None:
+        self.should_exit = True
+
+    def capture_signals(self) -> AbstractContextManager[None]:  # type: ignore[override]
+        return nullcontext()  # `Stopping` has them, from before the start to the very end
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._drain()
+        await super().shutdown(sockets)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -75,6 +97,23 @@ class _Server(uvicorn.Server):
             shown = f"[{host}]" if ":" in host else host
             click.echo(f"page    http://{shown}:{port}/", err=True)
             click.echo(f"socket  ws://{shown}:{port}/api/chat/ws?threadId=…&cursor=0", err=True)
+
+
+def _run(server: _Server, listener: socket.socket) -> None:
+    """As `asyncio.run`, which would wait for threads that an agent's code blocks, and for tasks that ignore their
+    cancellation."""
+    loop = asyncio.SelectorEventLoop() if (factory := server.config.get_loop_factory()) is None else factory()
+    try:
+        loop.run_until_complete(server.serve(sockets=[listener]))
+    finally:
+        left = asyncio.all_tasks(loop)
+        for task in left:
+            task.cancel()
+        if left:
+            loop.run_until_complete(asyncio.wait(left, timeout=LAST_TASKS_S))
+        with suppress(TimeoutError):
+            loop.run_until_complete(asyncio.wait_for(loop.shutdown_asyncgens(), LAST_TASKS_S))
+        loop.close()
 
 
 def agent_graphs(settings: Settings) -> list[NamedGraph]:
@@ -89,7 +128,7 @@ def _config(settings: Settings, app: Litestar) -> uvicorn.Config:
         ws="websockets-sansio",
         ws_max_size=settings.max_frame_bytes,
         ws_per_message_deflate=False,  # frames are small; deflate costs more than it saves, and memory a socket
-        timeout_graceful_shutdown=max(1, round(settings.drain_s)),
+        timeout_graceful_shutdown=LAST_REQUESTS_S,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -98,9 +137,9 @@ def _config(settings: Settings, app: Litestar) -> uvicorn.Config:
 
 
 @contextmanager
-def database(settings: Settings) -> Iterator[str | None]:
+def database(settings: Settings, stopping: Stopping | None = None) -> Iterator[str | None]:
     """The database's URL, migrated; None in memory. An embedded server is started again whenever it ends by
-    itself, and stopped at the end."""
+    itself, and stopped at the end, however that comes about: by `stopping` as well."""
     if settings.in_memory:
         yield None
     elif settings.database_url is not None:
@@ -110,6 +149,8 @@ def database(settings: Settings) -> Iterator[str | None]:
         click.echo(f"starting PostgreSQL in {settings.data_dir} …", err=True)
         embedded = EmbeddedPostgres(settings.data_dir, port=settings.database_port)
         url = embedded.start()
+        if stopping is not None:
+            stopping.on_cut_off.append(embedded.give_up)
         try:
             asyncio.run(migrate(url))
             with kept_running(embedded):

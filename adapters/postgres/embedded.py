@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import shutil
+import signal
 import socket
 import sys
 import time
@@ -108,6 +110,13 @@ class EmbeddedPostgres:
                 shutil.rmtree(folder[1], ignore_errors=True)
         self._cluster = None
         self._lock.release()
+
+    def give_up(self) -> None:
+        """Let the server end by itself, as in a crash: nothing committed is lost. Returns at once; may be called from
+        any thread, by a process that is about to end."""
+        if (pid := self.pid) is not None:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGQUIT)
 
     def restart(self, *, immediate: bool = False) -> None:
         """Stop the server, `immediate` as in a crash, and start it again at the same URL."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import cache
 from importlib.resources import files
 from typing import Any, Final
 
@@ -99,12 +100,30 @@ async def _suited(connection: AsyncConnection) -> None:
         raise StoreUnavailable(f"the database's encoding is {row[1]}; it must be UTF8")
 
 
-def _migrate(connection: Connection, revision: str) -> None:
+def fits(revision: str | None) -> bool:
+    """Whether a schema at `revision` serves this code: it is as this code wants it, or newer than this code knows."""
+    head, known = _revisions()
+    return revision is not None and (revision == head or revision not in known)
+
+
+@cache
+def _revisions() -> tuple[str | None, frozenset[str]]:
+    """The newest one, and all."""
+    scripts = ScriptDirectory.from_config(_config())
+    return scripts.get_current_head(), frozenset(script.revision for script in scripts.walk_revisions())
+
+
+def _config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(files("unbroken.migrations")).replace("%", "%%"))
+    return config
+
+
+def _migrate(connection: Connection, revision: str) -> None:
+    config = _config()
     config.attributes["connection"] = connection
     current = MigrationContext.configure(connection, opts=OPTIONS).get_current_revision()
-    known = {script.revision for script in ScriptDirectory.from_config(config).walk_revisions()}
+    _, known = _revisions()
     if current is not None and current not in known:
         log.warning("the schema is at %s, newer than this version knows; it is left alone", current)
     elif revision == "base":

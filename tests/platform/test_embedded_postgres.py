@@ -157,7 +157,7 @@ def test_both_addresses_need_the_password_and_only_the_owner_reads_it(make: Make
     server.start()
     for url in (server.url, server.tcp_url):
         assert ask(url, "SELECT 1") == 1
-        password = url.split(":")[2].split("@")[0]
+        password = url.split(":")[2].partition("@")[0]
         with pytest.raises(asyncpg.InvalidPasswordError):
             ask(url.replace(password, "wrong"), "SELECT 1")
     (file,) = place.rglob("unbroken-password")
