@@ -13,7 +13,7 @@ from typing import Literal
 
 from unbroken.application.deliveries import ResetReason
 from unbroken.domain.effects import LogEntry
-from unbroken.domain.errors import NotYourThread
+from unbroken.domain.errors import NotYourThread, ThreadDeleted
 from unbroken.domain.events import Event
 from unbroken.domain.live_stream import LiveStream
 from unbroken.domain.ports.sessions import Sessions
@@ -43,6 +43,7 @@ class LiveSession:
         "acked",
         "applied_seq",
         "attempt",
+        "gone",
         "key",
         "log_floor",
         "log_index",
@@ -65,11 +66,18 @@ class LiveSession:
         self.readers: set[Callable[[], None]] = set()
         self.looks = 0
         """Snapshots on their way from the store: what ends meanwhile must be remembered until they are here."""
+        self.gone = False
+        """The thread was deleted: nothing comes any more."""
 
     @property
     def tail_start(self) -> int:
         """The cursor after which everything is in `tail`."""
         return self.log_index - len(self.tail)
+
+    @property
+    def stored(self) -> bool:
+        """Whether the store is known to have held the thread."""
+        return bool(self.applied_seq or self.pending)
 
     @property
     def idle(self) -> bool:
@@ -145,6 +153,19 @@ class LiveSessions:
     def get(self, key: SessionKey) -> LiveSession | None:
         return self._live.get(key)
 
+    def stored(self) -> list[SessionKey]:
+        """Sessions whose threads exist, or did."""
+        return [key for key, live in self._live.items() if live.stored]
+
+    def remove(self, key: SessionKey) -> None:
+        """The thread was deleted: tell its readers, forget everything else. Whoever comes next begins anew."""
+        live = self._live.pop(key, None)
+        if live is not None:
+            live.gone = True
+            live.pending = {}
+            live.attempt = None
+            live.notify()
+
     def waiting(self) -> list[SessionKey]:
         """Sessions known to have unfinished events."""
         return [key for key, live in self._live.items() if live.pending]
@@ -168,10 +189,16 @@ class LiveSessions:
     async def _read(self, key: SessionKey) -> LiveSession:
         live = self._live.setdefault(key, LiveSession(key))
         live.looks += 1
+        existed = live.stored
         try:
             view = await self._sessions.view(key.thread_id)
             if view is not None and view.key != key:
                 raise NotYourThread(key.thread_id)
+            if view is None and existed:
+                raise ThreadDeleted(key.thread_id)  # and its tombstone with it
+        except ThreadDeleted:
+            self.remove(key)
+            raise
         except BaseException:
             live.looks -= 1
             self.release(live)

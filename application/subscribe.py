@@ -26,6 +26,7 @@ from unbroken.application.deliveries import (
 )
 from unbroken.application.live_sessions import LiveAttempt, LiveSession, LiveSessions
 from unbroken.domain.effects import LogEntry
+from unbroken.domain.errors import ThreadDeleted
 from unbroken.domain.events import Event
 from unbroken.domain.live_stream import MAX_PART_UNITS, Part, TextPart, units
 from unbroken.domain.ports.outbox import Outbox
@@ -101,9 +102,14 @@ class Subscription:
         self._changed.set()
 
     async def next(self) -> list[Delivery]:
-        """Wait for news and return it, in order; empty only after `interrupt`. Raises StoreUnavailable."""
+        """Wait for news and return it, in order; empty only after `interrupt`.
+
+        Raises ThreadDeleted, StoreUnavailable.
+        """
         while True:
             self._changed.clear()
+            if self._live.gone:
+                raise ThreadDeleted(self._live.key.thread_id)
             found: list[Delivery] = []
             if self.cursor < self._live.tail_start and not self._gap:
                 self._log(found, await self._stored())

@@ -4,22 +4,30 @@ from __future__ import annotations
 
 from unbroken.adapters.memory.checkpoint_upkeep import MemoryCheckpointUpkeep
 from unbroken.adapters.memory.checkpoints import MemoryCheckpoints
+from unbroken.adapters.memory.controls import MemoryControls
 from unbroken.adapters.memory.event_store import MemoryEventStore
+from unbroken.adapters.memory.files import MemoryFiles
 from unbroken.adapters.memory.outbox import MemoryOutbox
 from unbroken.adapters.memory.replicas import MemoryReplicas
 from unbroken.adapters.memory.sessions import MemorySessions
+from unbroken.adapters.memory.threads import MemoryThreads
 from unbroken.adapters.memory.timers import MemoryTimers
 from unbroken.adapters.memory.transactions import CommitGate, Database, one_turn_of_the_loop
 from unbroken.adapters.memory.unit_of_work import MemoryUnitOfWork
+from unbroken.adapters.memory.user_data import MemoryUserData
 from unbroken.domain.ports.checkpoint_upkeep import CheckpointUpkeep
 from unbroken.domain.ports.checkpoints import Checkpoints
 from unbroken.domain.ports.clock import Clock
+from unbroken.domain.ports.controls import Controls
 from unbroken.domain.ports.event_store import EventStore
+from unbroken.domain.ports.files import Files
 from unbroken.domain.ports.outbox import Outbox
 from unbroken.domain.ports.replicas import Replicas
 from unbroken.domain.ports.sessions import Sessions
+from unbroken.domain.ports.threads import Threads
 from unbroken.domain.ports.timers import Timers
 from unbroken.domain.ports.unit_of_work import UnitOfWork
+from unbroken.domain.ports.user_data import UserData
 
 
 class MemoryStore:
@@ -33,9 +41,13 @@ class MemoryStore:
         self.database = Database(commit_gate)
         self.event_store: EventStore = MemoryEventStore(self.database, clock)
         self.sessions: Sessions = MemorySessions(self.database, clock)
+        self.controls: Controls = MemoryControls(self.database)
         self.unit_of_work: UnitOfWork = MemoryUnitOfWork(self.database, clock)
         self.checkpoints: Checkpoints = MemoryCheckpoints(self.database)
         self.checkpoint_upkeep: CheckpointUpkeep = MemoryCheckpointUpkeep(self.database)
         self.outbox: Outbox = MemoryOutbox(self.database, clock)
         self.timers: Timers = MemoryTimers(self.database, clock)
         self.replicas: Replicas = MemoryReplicas(self.database, clock)
+        self.threads: Threads = MemoryThreads(self.database, clock)
+        self.files: Files = MemoryFiles(self.database, clock)
+        self.user_data: UserData = MemoryUserData(self.database, clock)

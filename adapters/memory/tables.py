@@ -9,6 +9,7 @@ from msgspec import Struct
 
 from unbroken.adapters.memory.encoding import decode_event, decode_logged
 from unbroken.domain.effects import EffectStatus, LogEntry
+from unbroken.domain.errors import CancelKind
 from unbroken.domain.events import Event
 from unbroken.domain.session import SessionKey
 
@@ -26,6 +27,8 @@ class Effect(Struct, frozen=True):
     id: str
     log_index: int | None
     checkpoint_id: str | None
+    base_id: str
+    """Root head before the event; "": empty."""
     type: str
     body: bytes
     dedupe_key: str
@@ -58,6 +61,8 @@ class Timer(Struct, frozen=True):
 
 class Session(Struct, frozen=True):
     key: SessionKey
+    created_at: datetime
+    title: str | None = None
     owner: int | None = None
     epoch: int = 0
     run: int = 0
@@ -67,6 +72,9 @@ class Session(Struct, frozen=True):
     log_index: int = 0
     log_floor: int = 0
     deleted: bool = False
+    open_questions: tuple[str, ...] = ()
+    controls: Mapping[int, CancelKind] = {}
+    """Cancels of unfinished events, by `seq`."""
     last_user_seq: int = 0
     """Of the newest event that a user sent: what overtakes timers (I10)."""
     events: tuple[bytes, ...] = ()
@@ -88,6 +96,10 @@ class Session(Struct, frozen=True):
     def waiting(self) -> int:
         """How many accepted events have not reached their end."""
         return len(self.events) - self.applied_seq
+
+    @property
+    def armed(self) -> bool:
+        return any(timer.pending for timer in self.timers.values())
 
     def event(self, seq: int) -> Event:
         return decode_event(self.events[seq - 1])
@@ -116,9 +128,17 @@ class AgentState(Struct, frozen=True):
     writes: Mapping[tuple[str, str], Mapping[tuple[str, int], bytes]] = {}
     """By (namespace, checkpoint id), then (task id, idx)."""
 
-    def highest(self, checkpoint_ns: str) -> str:
-        """The highest id of a namespace; "" if it holds none."""
-        return max((id_ for ns, id_ in self.checkpoints if ns == checkpoint_ns), default="")
+    def highest(self, checkpoint_ns: str, *, below: str | None = None) -> str:
+        """The highest id of a namespace, `below` another if that is given; "" if there is none."""
+        ids = (id_ for ns, id_ in self.checkpoints if ns == checkpoint_ns and (below is None or id_ < below))
+        return max(ids, default="")
+
+
+class File(Struct, frozen=True):
+    name: str
+    mime_type: str
+    data: bytes
+    created_at: datetime
 
 
 class Marks(Struct, frozen=True):

@@ -4,11 +4,15 @@ in one synchronous step, so neither a failure nor a cancellation can leave half 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, MutableMapping
+from datetime import datetime
+from hashlib import sha256
 from itertools import count
 from typing import Generic, Literal, Protocol, TypeVar
 
-from unbroken.adapters.memory.tables import AgentState, Lease, Marks, Session
+from unbroken.adapters.memory.tables import AgentState, File, Lease, Marks, Session
+from unbroken.domain.errors import ThreadDeleted
+from unbroken.domain.session import SessionKey
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -51,8 +55,9 @@ class Table(Generic[K, V]):
             if (row := self.get(key)) is not None:
                 yield key, row
 
-    def changed(self) -> list[V]:
-        return [row for row in self._changed.values() if row is not None]
+    def changed(self) -> list[tuple[K, V | None]]:
+        """None: it was removed."""
+        return list(self._changed.items())
 
     def apply(self) -> None:
         for key, row in self._changed.items():
@@ -70,6 +75,11 @@ def note(index: dict[str, None], thread_id: str, belongs: bool) -> None:
         index.pop(thread_id, None)
 
 
+def digest(thread_id: str) -> bytes:
+    """What is remembered of a thread whose user was erased."""
+    return sha256(thread_id.encode()).digest()
+
+
 class Transaction:
     """One step's view of the database, and what it will change."""
 
@@ -80,6 +90,21 @@ class Transaction:
         self.marks = Table(database.marks)
         self.leases = Table(database.leases)
         self.boots = Table(database.boots)
+        self.files = Table(database.files)
+        self.erased = Table(database.erased)
+
+    def session_of(self, key: SessionKey, now: datetime) -> Session:
+        """The thread's session, or a new one bound to `key`. Raises ThreadDeleted if it was erased with its user."""
+        session = self.sessions.get(key.thread_id)
+        if session is None and self.erased.get(digest(key.thread_id)):
+            raise ThreadDeleted(key.thread_id)
+        return session or Session(key, now)
+
+    def forget(self, thread_id: str) -> None:
+        """Remove everything of a thread but its session."""
+        self.agent_states.remove(thread_id)
+        self.marks.remove(thread_id)
+        self.files.remove(thread_id)
 
     def put_session(self, session: Session) -> None:
         self.sessions.put(session.key.thread_id, session)
@@ -89,13 +114,21 @@ class Transaction:
         return lease is not None and lease.expires > now
 
     def apply(self) -> None:
-        for table in (self.sessions, self.agent_states, self.marks, self.leases, self.boots):
+        for table in (
+            self.sessions,
+            self.agent_states,
+            self.marks,
+            self.leases,
+            self.boots,
+            self.files,
+            self.erased,
+        ):
             table.apply()
-        for session in self.sessions.changed():
-            thread_id = session.key.thread_id
-            note(self.database.unfinished, thread_id, session.waiting > 0 and not session.deleted)
-            note(self.database.owing, thread_id, bool(session.owed))
-            note(self.database.armed, thread_id, any(timer.pending for timer in session.timers.values()))
+        for thread_id, session in self.sessions.changed():
+            unfinished = session is not None and session.waiting > 0 and not session.deleted
+            note(self.database.unfinished, thread_id, unfinished)
+            note(self.database.owing, thread_id, session is not None and bool(session.owed))
+            note(self.database.armed, thread_id, session is not None and session.armed)
 
 
 class Database:
@@ -108,6 +141,10 @@ class Database:
         self.marks: dict[str, Marks] = {}
         self.leases: dict[int, Lease] = {}
         self.boots: dict[str, int] = {}
+        self.files: dict[str, Mapping[str, File]] = {}
+        """By thread id, then file id."""
+        self.erased: dict[bytes, bool] = {}
+        """Digests of threads that were erased with their users."""
         self.replica_ids = count(1)
         self.unfinished: dict[str, None] = {}
         """Threads with unfinished events, oldest first; so with the two below."""

@@ -8,21 +8,29 @@ from typing import Final
 
 from unbroken.adapters.postgres.checkpoint_upkeep import PostgresCheckpointUpkeep
 from unbroken.adapters.postgres.checkpoints import LOAD_HEAD, PUT, PostgresCheckpoints
+from unbroken.adapters.postgres.controls import PostgresControls
 from unbroken.adapters.postgres.event_store import ACCEPT, PostgresEventStore
+from unbroken.adapters.postgres.files import PostgresFiles
 from unbroken.adapters.postgres.outbox import PostgresOutbox
 from unbroken.adapters.postgres.pool import Pool, open_pool
 from unbroken.adapters.postgres.replicas import PostgresReplicas
 from unbroken.adapters.postgres.sessions import CLAIM, VIEW, PostgresSessions
+from unbroken.adapters.postgres.threads import PostgresThreads
 from unbroken.adapters.postgres.timers import PostgresTimers
 from unbroken.adapters.postgres.unit_of_work import COMMIT, PostgresUnitOfWork
+from unbroken.adapters.postgres.user_data import PostgresUserData
 from unbroken.domain.ports.checkpoint_upkeep import CheckpointUpkeep
 from unbroken.domain.ports.checkpoints import Checkpoints
+from unbroken.domain.ports.controls import Controls
 from unbroken.domain.ports.event_store import EventStore
+from unbroken.domain.ports.files import Files
 from unbroken.domain.ports.outbox import Outbox
 from unbroken.domain.ports.replicas import Replicas
 from unbroken.domain.ports.sessions import Sessions
+from unbroken.domain.ports.threads import Threads
 from unbroken.domain.ports.timers import Timers
 from unbroken.domain.ports.unit_of_work import UnitOfWork
+from unbroken.domain.ports.user_data import UserData
 
 WARMED: Final = (ACCEPT, CLAIM, COMMIT, PUT, VIEW, LOAD_HEAD)
 """What a new connection learns before its first call has to wait for it."""
@@ -35,12 +43,16 @@ class PostgresStore:
         self.pool = pool
         self.event_store: EventStore = PostgresEventStore(pool)
         self.sessions: Sessions = PostgresSessions(pool)
+        self.controls: Controls = PostgresControls(pool)
         self.unit_of_work: UnitOfWork = PostgresUnitOfWork(pool)
         self.checkpoints: Checkpoints = PostgresCheckpoints(pool)
         self.checkpoint_upkeep: CheckpointUpkeep = PostgresCheckpointUpkeep(pool)
         self.outbox: Outbox = PostgresOutbox(pool)
         self.timers: Timers = PostgresTimers(pool)
         self.replicas: Replicas = PostgresReplicas(pool)
+        self.threads: Threads = PostgresThreads(pool)
+        self.files: Files = PostgresFiles(pool)
+        self.user_data: UserData = PostgresUserData(pool)
 
 
 @asynccontextmanager

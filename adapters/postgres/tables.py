@@ -30,7 +30,7 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
-from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB
 
 metadata = MetaData()
 
@@ -78,10 +78,19 @@ sessions = Table(
     Column("tries", Integer, nullable=False, comment="attempts counted at applied_seq + 1; 0: nothing runs"),
     _number("head_event", comment="the event whose run wrote the root head"),
     _number("log_index", comment="the log's end"),
+    Column(
+        "open_questions",
+        ARRAY(Text),
+        nullable=False,
+        server_default=text("'{}'"),
+        comment="interrupt ids that wait for an answer",
+    ),
     _number("log_floor", server_default=text("0"), comment="log entries up to here were removed"),
     _moment("created_at"),
     Column("deleted_at", DateTime(timezone=True), comment="the tombstone"),
+    Column("title", Text, comment="chosen by the user; null: made of the first message"),
     Index("sessions_running", "thread_id", postgresql_where=text("tries > 0")),
+    Index("sessions_user", "user_id"),
     postgresql_with=_HOT,
 )
 
@@ -111,6 +120,7 @@ effects = Table(
     _text("id"),
     Column("log_index", BigInteger, comment="set for what clients see"),
     Column("checkpoint_id", Text),
+    Column("base_id", Text, nullable=False, comment="root head before the event; empty: nowhere"),
     _text("type"),
     _json("payload"),
     _text("dedupe_key"),
@@ -152,10 +162,12 @@ controls = Table(
     "controls",
     metadata,
     _text("thread_id"),
-    _text("request_id"),
+    _number("seq", comment="of the event to end"),
     _text("kind"),
     _moment("created_at"),
-    PrimaryKeyConstraint("thread_id", "request_id", "kind"),
+    PrimaryKeyConstraint("thread_id", "seq"),
+    CheckConstraint("kind IN ('cancel', 'rollback')", name="controls_kind_word"),
+    comment="cancels of unfinished events; they go with the event's end",
 )
 
 timers = Table(
@@ -199,6 +211,26 @@ heads = Table(
     Column("base_id", Text, nullable=False, comment="where a failed event takes the head back to"),
     PrimaryKeyConstraint("thread_id", "checkpoint_ns"),
     postgresql_with=_HOT,
+)
+
+files = Table(
+    "files",
+    metadata,
+    _text("thread_id"),
+    _text("file_id"),
+    _text("name"),
+    _text("mime_type"),
+    Column("data", LargeBinary, nullable=False),
+    _moment("created_at"),
+    PrimaryKeyConstraint("thread_id", "file_id"),
+    comment="what users attached to their messages; never updated",
+)
+
+erased_threads = Table(
+    "erased_threads",
+    metadata,
+    Column("digest", LargeBinary, primary_key=True, comment="SHA-256 of the thread's id"),
+    comment="threads that went with their users: their ids are never bound again",
 )
 
 # From here on: exactly the tables of langgraph-checkpoint-postgres, its versions 0 to 9.

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from unbroken.entrypoints.web.codec import MAX_CURSOR, REQUEST_ID
 
-_THREAD_ID: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}", re.ASCII)
+THREAD_ID: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}", re.ASCII)
 _NUMBER: Final = re.compile(r"[0-9]{1,16}", re.ASCII)
 _MAX_QUERY: Final = 8_192
 _OURS: Final = frozenset({"threadId", "agentId", "cursor", "requestId", "attempt", "offset"})
@@ -48,7 +48,7 @@ def parse_query(query: str | bytes) -> Hello:
     thread_id = given.get("threadId")
     if thread_id is None:
         raise BadQuery("threadId", "is required")
-    if not _THREAD_ID.fullmatch(thread_id):
+    if not THREAD_ID.fullmatch(thread_id):
         raise BadQuery("threadId", "must be 1 to 128 of A-Z a-z 0-9 _ - .")
     agent_id = given.get("agentId")
     if agent_id is not None and not (0 < len(agent_id) <= 128 and agent_id.isprintable()):

@@ -19,6 +19,8 @@ TABLES: Final = (
     "checkpoints",
     "checkpoint_blobs",
     "checkpoint_writes",
+    "files",
+    "erased_threads",
 )
 
 EMPTY: Final = ";".join(f"DELETE FROM {table}" for table in TABLES)

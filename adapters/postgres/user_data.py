@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Final
+
+from unbroken.adapters.postgres.pool import Pool
+from unbroken.adapters.postgres.rows import decode_json
+from unbroken.domain.ports.user_data import Expired, UserData
+from unbroken.domain.session import SessionKey
+
+THREADS: Final = """
+SELECT thread_id AS "threadId", user_id AS "userId", agent_id AS "agentId", title, created_at AS "createdAt",
+    deleted_at IS NOT NULL AS deleted
+FROM sessions WHERE user_id = $1 AND thread_id COLLATE "C" > $2 ORDER BY thread_id COLLATE "C" LIMIT 100
+"""
+
+EVENTS: Final = """
+SELECT seq, id, request_id AS "requestId", created_at AS "createdAt", payload AS body
+FROM events WHERE thread_id = $1 AND seq > $2 ORDER BY seq LIMIT 200
+"""
+
+EFFECTS: Final = """
+SELECT event_seq AS seq, ordinal, id, log_index AS cursor, created_at AS "createdAt", payload AS body
+FROM effects WHERE thread_id = $1 AND (event_seq, ordinal) > ($2, $3) ORDER BY event_seq, ordinal LIMIT 200
+"""
+
+TIMERS: Final = """
+SELECT timer_id AS "timerId", generation, status, payload FROM timers WHERE thread_id = $1 ORDER BY timer_id, generation
+"""
+
+FILES: Final = """
+SELECT file_id AS "fileId", name, mime_type AS "mimeType", created_at AS "createdAt", data
+FROM files WHERE thread_id = $1 AND file_id > $2 ORDER BY file_id LIMIT 1
+"""
+
+ERASE: Final = "SELECT unbroken_erase_thread_v1($1, $2)"
+
+LOOK: Final = """
+SELECT s.thread_id, s.user_id, s.created_at < now() - make_interval(secs => $3) AND s.deleted_at IS NULL AS old
+FROM sessions s WHERE s.thread_id > $1 ORDER BY s.thread_id LIMIT $2
+"""
+
+EXPIRE: Final = "SELECT unbroken_delete_thread_v1($1, $2, $3) AS agent_id"
+
+FORGET_STATISTICS: Final = "SELECT unbroken_forget_statistics_v1()"
+
+
+class PostgresUserData(UserData):
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def export(self, user_id: str) -> AsyncIterator[Mapping[str, Any]]:
+        after = ""
+        while threads := await self._pool.read(THREADS, user_id, after):
+            for thread in threads:
+                after = thread["threadId"]
+                yield {"record": "thread", **thread}
+                async for record in self._records(after):
+                    yield record
+
+    async def erase(self, user_id: str) -> Sequence[SessionKey]:
+        erased: list[SessionKey] = []
+        while threads := await self._pool.read(THREADS, user_id, ""):
+            for thread in threads:
+                await self._pool.write(ERASE, thread["threadId"], user_id)
+                erased.append(SessionKey(user_id, thread["agentId"], thread["threadId"]))
+        if erased:
+            await self._pool.write(FORGET_STATISTICS)
+        return erased
+
+    async def expire(self, *, idle_s: float, after: str, limit: int) -> Expired:
+        looked = await self._pool.read(LOOK, after, limit, idle_s)
+        deleted: list[SessionKey] = []
+        for thread in looked:
+            if thread["old"]:
+                (row,) = await self._pool.write(EXPIRE, thread["thread_id"], thread["user_id"], idle_s)
+                if row["agent_id"] is not None:
+                    deleted.append(SessionKey(thread["user_id"], row["agent_id"], thread["thread_id"]))
+        return Expired(tuple(deleted), looked[-1]["thread_id"] if len(looked) == limit else "")
+
+    async def _records(self, thread_id: str) -> AsyncIterator[Mapping[str, Any]]:
+        about = {"threadId": thread_id}
+        seq = 0
+        while events := await self._pool.read(EVENTS, thread_id, seq):
+            seq = events[-1]["seq"]
+            for row in events:
+                yield {"record": "event", **about, **row, "body": decode_json(row["body"])}
+        place = (0, -1)
+        while effects := await self._pool.read(EFFECTS, thread_id, *place):
+            place = (effects[-1]["seq"], effects[-1]["ordinal"])
+            for row in effects:
+                yield {"record": "effect", **about, **row, "body": decode_json(row["body"])}
+        for row in await self._pool.read(TIMERS, thread_id):
+            yield {"record": "timer", **about, **row, "payload": decode_json(row["payload"])}
+        file_id = ""
+        while files := await self._pool.read(FILES, thread_id, file_id):
+            (row,) = files
+            file_id = row["fileId"]
+            yield {"record": "file", **about, **row}
