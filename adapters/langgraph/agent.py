@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
 
-from langchain_core.messages import BaseMessage
-
+from unbroken.adapters.langgraph.containment import agent_code
 from unbroken.adapters.langgraph.failures import agent_raised
 from unbroken.adapters.langgraph.habits import Habits
+from unbroken.adapters.langgraph.history import Graph
 from unbroken.adapters.langgraph.inputs import input_of
+from unbroken.adapters.langgraph.messages import GONE_ON
 from unbroken.adapters.langgraph.parked import answer_to, waits_for_someone
 from unbroken.adapters.langgraph.recent_heads import AttemptHead, RecentHeads
-from unbroken.adapters.langgraph.turn_run import DanglingToolCalls, Graph, TurnRun
+from unbroken.adapters.langgraph.settling import settled
+from unbroken.adapters.langgraph.turn_run import DanglingToolCalls, TurnRun
+from unbroken.domain.checkpoints import ROOT
 from unbroken.domain.errors import UnbrokenError
 from unbroken.domain.events import InputResponse
 from unbroken.domain.policy import CommitMode
 from unbroken.domain.ports.agent import Agent, Attempt
 from unbroken.domain.ports.checkpoints import Checkpoints
-from unbroken.domain.turn import Answer
+from unbroken.domain.turn import Answer, Settled, Settling
+
+REFUSED = "This call was not carried out: the user refused it."
 
 
 class LangGraphAgent(Agent):
@@ -36,30 +40,44 @@ class LangGraphAgent(Agent):
         self._heads = RecentHeads()
 
     async def run(self, attempt: Attempt) -> Answer:
-        head = AttemptHead(self._checkpoints, attempt.claim, self._heads.get(attempt.claim))
+        task = asyncio.current_task()
+        head = self._head(attempt)
         self._heads.drop(attempt.claim)  # until this attempt has come to an answer
         try:
-            run = await self._repaired(attempt, head)
-            attempt.gate.check()
-            answer = await run.answer()
+            with agent_code():
+                run = await self._repaired(attempt, head)
+                attempt.gate.check()
+                answer = await run.answer()
         except (UnbrokenError, asyncio.CancelledError):
             raise
-        except Exception as error:
+        except BaseException as error:  # a node's SystemExit as well: it fails the turn, not the process
+            if asyncio.current_task() is not task:
+                raise  # the event loop is gone, and this coroutine with it
             attempt.gate.check()
             raise agent_raised(error) from error
         if head.head is not None:
             self._heads.put(attempt.claim, head.head)
         return answer
 
+    async def settle(self, settling: Settling) -> Settled:
+        self._heads.drop(settling.claim)
+        return await settled(self.graph, self._checkpoints, settling)
+
+    def _head(self, attempt: Attempt) -> AttemptHead:
+        claim = attempt.claim
+        if attempt.fork is not None and not claim.resumes:
+            return AttemptHead(self._checkpoints, claim.key.thread_id, dict(attempt.fork.heads)[ROOT])
+        return AttemptHead(self._checkpoints, claim.key.thread_id, claim.head, self._heads.get(claim))
+
     async def _repaired(self, attempt: Attempt, head: AttemptHead) -> TurnRun:
         """A message that follows unanswered tool calls (it came instead of the answer to a question) is found out
         before any node runs; the run then begins anew, with results for those calls."""
         try:
-            return await self._run(attempt, head, ())
-        except DanglingToolCalls as dangling:
-            return await self._run(attempt, head, dangling.repairs)
+            return await self._run(attempt, head)
+        except DanglingToolCalls:
+            return await self._run(attempt, self._head(attempt), dangling=True)
 
-    async def _run(self, attempt: Attempt, head: AttemptHead, repairs: Sequence[BaseMessage]) -> TurnRun:
+    async def _run(self, attempt: Attempt, head: AttemptHead, *, dangling: bool = False) -> TurnRun:
         claim = attempt.claim
         attempt.gate.check()
         run = TurnRun(self.graph, head, attempt, self._habits)
@@ -67,15 +85,19 @@ class LangGraphAgent(Agent):
             await run.resume(commits=self._commits)
         elif isinstance(claim.event.body, InputResponse):
             await self._respond(run, claim.event.body)
-        elif claim.head is not None or await self._adopted(run):
+        elif attempt.fork is not None or claim.head is not None or await self._adopted(run):
             # New input: a head that an event left is at rest, whatever its tasks say.
-            await run.drive(input_of(claim.event, run.effect_channels, repairs), commits=self._commits)
+            if dangling:
+                await run.history.close_calls(GONE_ON)
+            await run.drive(input_of(claim.event, run.effect_channels), commits=self._commits)
         return run
 
     async def _respond(self, run: TurnRun, body: InputResponse) -> None:
         answer = answer_to(await run.snapshot(), body, run.effect_channels)
         if answer is not None:
             await run.drive(answer, commits=self._commits)
+        else:
+            await run.history.close_calls(REFUSED)
 
     async def _adopted(self, run: TurnRun) -> bool:
         """Whether a thread that another saver may have written takes the new message now.

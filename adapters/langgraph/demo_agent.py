@@ -21,8 +21,8 @@ from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode, tools_condition
 
 from unbroken.adapters.langgraph.effects import Effects, schedule_timer
+from unbroken.adapters.langgraph.history import Graph
 from unbroken.adapters.langgraph.inputs import TIMER
-from unbroken.adapters.langgraph.turn_run import Graph
 
 PAUSE_S = 0.04
 MAX_SLOW_S = 600.0

@@ -34,11 +34,11 @@ SECRETS = (
 )
 
 
-def agent_raised(error: Exception) -> AgentRaised:
+def agent_raised(error: BaseException) -> AgentRaised:
     return AgentRaised(told(error), retryable=is_transient(error))
 
 
-def told(error: Exception) -> str:
+def told(error: BaseException) -> str:
     """The exception's type and the first line of its message, without what looks like a secret; bounded."""
     if isinstance(error, GraphRecursionError):
         return "GraphRecursionError: the agent reached its limit of steps without an answer"
@@ -50,14 +50,14 @@ def told(error: Exception) -> str:
     return f"{name}: {first}"[:MAX_MESSAGE] if first else name
 
 
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
     """An exception of somebody else's class may not even be able to say what it is about."""
     with suppress(Exception):
         return str(error)
     return ""
 
 
-def is_transient(error: Exception) -> bool:
+def is_transient(error: BaseException) -> bool:
     """Network trouble, time-outs, rate limits and a provider's own failures pass by themselves."""
     if isinstance(error, GraphRecursionError) or getattr(error, "code", None) == "insufficient_quota":
         return False

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
 
-from langchain_core.messages import BaseMessage, HumanMessage
+from langchain_core.messages import HumanMessage
 
 from unbroken.adapters.langgraph.effects import RESET
 from unbroken.adapters.langgraph.rows import to_json
@@ -31,9 +31,8 @@ def message_of(event: Event) -> HumanMessage:
     return HumanMessage(content, id=event.id)
 
 
-def input_of(event: Event, effect_channels: Sequence[str], repairs: Sequence[BaseMessage] = ()) -> dict[str, Any]:
-    """`repairs` go in before the event's message."""
-    return {"messages": [*repairs, message_of(event)], **resets(effect_channels)}
+def input_of(event: Event, effect_channels: Sequence[str]) -> dict[str, Any]:
+    return {"messages": [message_of(event)], **resets(effect_channels)}
 
 
 def resets(effect_channels: Sequence[str]) -> dict[str, Any]:

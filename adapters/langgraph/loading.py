@@ -21,7 +21,7 @@ from langgraph.graph.state import CompiledStateGraph, StateGraph
 from msgspec import Struct
 
 from unbroken.adapters.langgraph.agent import LangGraphAgent
-from unbroken.adapters.langgraph.turn_run import Graph
+from unbroken.adapters.langgraph.history import Graph
 from unbroken.domain.errors import InvalidValue, UnknownAgent
 from unbroken.domain.policy import CommitMode
 from unbroken.domain.ports.agent import Agent, Agents

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, ToolMessage
+from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, ToolMessage, convert_to_messages
 
 from unbroken.adapters.langgraph.rows import healed
 from unbroken.domain.events import ContentBlock
 from unbroken.domain.live_stream import well_formed
 
+GONE_ON = "This call was not carried out: the user went on without it."
+
 ROLES = {"human": "user", "ai": "assistant", "AIMessageChunk": "assistant"}
+
+
+def messages_in(values: Mapping[str, Any]) -> Sequence[BaseMessage]:
+    """A state's messages, whatever form a node left them in."""
+    messages = values.get("messages") or []
+    if all(isinstance(message, BaseMessage) for message in messages):
+        return messages
+    return convert_to_messages(messages)
 
 
 def text_of(content: str | Sequence[Any]) -> str:
@@ -83,7 +93,7 @@ def token_usage(messages: Iterable[BaseMessage]) -> dict[str, int] | None:
     return total or None
 
 
-def unanswered_tool_calls(messages: Sequence[BaseMessage]) -> list[ToolMessage]:
+def unanswered_tool_calls(messages: Sequence[BaseMessage], reason: str = GONE_ON) -> list[ToolMessage]:
     """Error results for the last AI message's tool calls that have none: model providers refuse a history where
     anything else follows them."""
     answered: set[str] = set()
@@ -93,7 +103,7 @@ def unanswered_tool_calls(messages: Sequence[BaseMessage]) -> list[ToolMessage]:
         elif isinstance(message, AIMessage):
             return [
                 ToolMessage(
-                    "This call was not carried out: the user went on without it.",
+                    reason,
                     tool_call_id=str(call["id"]),
                     name=call["name"],
                     status="error",

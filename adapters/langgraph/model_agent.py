@@ -8,7 +8,7 @@ from typing import Any
 from langchain.chat_models import init_chat_model
 from langgraph.graph import START, MessagesState, StateGraph
 
-from unbroken.adapters.langgraph.turn_run import Graph
+from unbroken.adapters.langgraph.history import Graph
 from unbroken.domain.errors import InvalidValue
 
 

@@ -1,7 +1,7 @@
 """Graphs that stand still until somebody answers: interrupts, and static breakpoints.
 
 LangGraph resumes a breakpoint with no input at all, so a careless resume approves it. Here a breakpoint is a
-question like any other, and only the answer `true` lets its nodes run.
+question like any other, and only the answer `true` lets its nodes run; any other ends the turn there.
 """
 
 from __future__ import annotations
@@ -13,8 +13,9 @@ from langgraph.types import Command, StateSnapshot
 
 from unbroken.adapters.langgraph.inputs import resets
 from unbroken.adapters.langgraph.messages import as_json
-from unbroken.domain.errors import AgentRaised
+from unbroken.domain.errors import QuestionClosed
 from unbroken.domain.events import InputResponse
+from unbroken.domain.policy import own_question_id
 from unbroken.domain.turn import Question
 
 BREAKPOINT = "breakpoint:"
@@ -32,14 +33,15 @@ def questions_of(snapshot: StateSnapshot) -> tuple[Question, ...]:
 
 
 def answer_to(snapshot: StateSnapshot, body: InputResponse, effect_channels: Sequence[str]) -> Command[Any] | None:
-    """The graph's input that answers one question. None: the breakpoint stays closed. Raises AgentRaised if the
-    question is not open."""
+    """The graph's input that answers one question; others that are open stay so. None: a breakpoint is not to be
+    passed. Raises QuestionClosed if the state does not hold the question."""
+    asked = own_question_id(body.interrupt_id)
     update = resets(effect_channels)
-    if any(interrupt.id == body.interrupt_id for interrupt in snapshot.interrupts):
-        return Command(resume={body.interrupt_id: body.value}, update=update or None)
-    if snapshot.next and body.interrupt_id == _breakpoint_id(snapshot):
+    if any(interrupt.id == asked for interrupt in snapshot.interrupts):
+        return Command(resume={asked: body.value}, update=update or None)
+    if not snapshot.interrupts and snapshot.next and asked == _breakpoint_id(snapshot):
         return Command(update=update or {"messages": []}) if body.value is True else None
-    raise AgentRaised("this question is not open any more")
+    raise QuestionClosed("this question is not open any more")
 
 
 def stops_before(breakpoints: Breakpoints, nodes: Collection[str]) -> bool:

@@ -60,15 +60,17 @@ class AttemptHead(Checkpoints):
     before it, because a channel that did not change keeps its version.
     """
 
-    def __init__(self, checkpoints: Checkpoints, claim: Claim, known: StoredCheckpoint | None) -> None:
+    def __init__(
+        self, checkpoints: Checkpoints, thread_id: str, head: str | None, known: StoredCheckpoint | None = None
+    ) -> None:
         self._checkpoints = checkpoints
-        self._thread_id = claim.key.thread_id
-        self._claimed = claim.head
+        self._thread_id = thread_id
+        self._first = head
         self.head = known
         """None: unknown, or empty."""
-        self._complete = known is not None or claim.head == ""
+        self._complete = known is not None or head == ""
         self._advanced = False
-        """The claimed head is not the attempt's any more: reading it again says nothing of the new one."""
+        """The first head is not the attempt's any more: reading it again says nothing of the new one."""
 
     async def load(self, thread_id: str, checkpoint_ns: str, checkpoint_id: str | None) -> StoredCheckpoint | None:
         if checkpoint_ns != ROOT:
@@ -76,7 +78,7 @@ class AttemptHead(Checkpoints):
         if self.head is not None and checkpoint_id == self.head.row.checkpoint_id:
             return self.head
         stored = await self._checkpoints.load(thread_id, checkpoint_ns, checkpoint_id)
-        if checkpoint_id == self._claimed and not self._complete and not self._advanced:
+        if checkpoint_id == self._first and not self._complete and not self._advanced:
             self.head, self._complete = stored, True
         return stored
 

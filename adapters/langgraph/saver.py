@@ -31,9 +31,9 @@ from unbroken.adapters.langgraph.checkpoint_ids import raise_clock_above
 from unbroken.adapters.langgraph.delta_history import delta_history
 from unbroken.adapters.langgraph.rows import channel_values, config_of, next_version, to_tuple
 from unbroken.adapters.langgraph.staging import StagedCheckpoint, StagedWrite, Staging, is_call
-from unbroken.domain.checkpoints import StateChange, StoredCheckpoint, WriteRow
+from unbroken.domain.checkpoints import ROOT, StateChange, StoredCheckpoint, WriteRow
 from unbroken.domain.ports.checkpoints import Checkpoints
-from unbroken.domain.turn import Gate
+from unbroken.domain.turn import Fork, Gate
 
 
 class StagingSaver(BaseCheckpointSaver[str]):
@@ -60,6 +60,14 @@ class StagingSaver(BaseCheckpointSaver[str]):
         self.gate = gate or Gate()
         self.staging = Staging(head)
         self.loop = asyncio.get_running_loop()
+
+    def start_from(self, fork: Fork) -> None:
+        """Go on from another branch. New ids sort after those of the branch that is left: people who look with the
+        official saver see the newest one."""
+        former = self.staging.heads.get(ROOT)
+        if former:
+            raise_clock_above(former)
+        self.staging.start_from(fork)
 
     def take(self) -> StateChange:
         """What was staged since the last call, serialized; it is not held here any longer."""

@@ -22,6 +22,7 @@ from langgraph.checkpoint.serde.types import _DeltaSnapshot
 
 from unbroken.adapters.langgraph.rows import inline, stored_as_blob, to_json
 from unbroken.domain.checkpoints import ROOT, BlobRow, CheckpointRow, StateChange, WriteRow
+from unbroken.domain.turn import Fork
 
 WriteKey = tuple[str, int]
 """(task id, idx), unique beside one checkpoint."""
@@ -89,7 +90,8 @@ class Staging:
         self.heads: dict[str, str] = {} if root_head is None else {ROOT: root_head}
         """The head of each namespace that was read or written; "": known to be empty."""
         self.adopted: set[str] = set()
-        """Namespaces whose head the store chose, because none was ever set."""
+        """Namespaces whose head is to be set though nothing new may stand there: the store chose it, because none was
+        ever set, or a message that replaces an earlier one went back to it."""
         self.root_moved = False
         self.checkpoints: dict[tuple[str, str], StagedCheckpoint] = {}
         self.writes: dict[tuple[str, str], dict[WriteKey, StagedWrite]] = {}
@@ -99,6 +101,11 @@ class Staging:
         self.heads[staged.checkpoint_ns] = staged.id
         if staged.checkpoint_ns == ROOT:
             self.root_moved = True
+
+    def start_from(self, fork: Fork) -> None:
+        """Go on from these heads, and set them with the first change."""
+        self.heads.update(fork.heads)
+        self.adopted.update(checkpoint_ns for checkpoint_ns, _ in fork.heads)
 
     def put_write(self, checkpoint: tuple[str, str], key: WriteKey, write: StagedWrite) -> None:
         beside = self.writes.setdefault(checkpoint, {})

@@ -7,14 +7,21 @@ from contextlib import aclosing
 from typing import Any
 
 from langchain_core.callbacks import AsyncCallbackManager
-from langchain_core.messages import AIMessage, BaseMessage, ToolMessage, convert_to_messages
+from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import RunnableConfig
-from langgraph.graph.state import CompiledStateGraph
 from langgraph.types import StateSnapshot
 
 from unbroken.adapters.langgraph.effects import effect_channels, node_effects
 from unbroken.adapters.langgraph.habits import Habits
-from unbroken.adapters.langgraph.messages import as_dict, mend, spoken, token_usage, unanswered_tool_calls
+from unbroken.adapters.langgraph.history import Graph, History
+from unbroken.adapters.langgraph.messages import (
+    as_dict,
+    mend,
+    messages_in,
+    spoken,
+    token_usage,
+    unanswered_tool_calls,
+)
 from unbroken.adapters.langgraph.parked import questions_of, stands_still
 from unbroken.adapters.langgraph.recent_heads import AttemptHead
 from unbroken.adapters.langgraph.saver import StagingSaver
@@ -24,7 +31,6 @@ from unbroken.domain.live_stream import join_messages
 from unbroken.domain.ports.agent import Attempt
 from unbroken.domain.turn import Answer
 
-Graph = CompiledStateGraph[Any, Any, Any, Any]
 Item = Mapping[str, Any]
 """One item of the stream mode `checkpoints`: a checkpoint of the root graph, and the nodes that run `next`."""
 
@@ -32,11 +38,7 @@ START = "__start__"
 
 
 class DanglingToolCalls(Exception):
-    """The new message would follow tool calls that nobody answered; `repairs` must go in before it."""
-
-    def __init__(self, repairs: list[ToolMessage]) -> None:
-        super().__init__(f"{len(repairs)} tool calls have no result")
-        self.repairs = repairs
+    """The new message would follow tool calls that nobody answered."""
 
 
 class TurnRun:
@@ -45,6 +47,8 @@ class TurnRun:
         self.attempt = attempt
         self._head = checkpoints
         self.saver = StagingSaver(checkpoints, claim.key.thread_id, head=claim.head, gate=attempt.gate)
+        if attempt.fork is not None and not claim.resumes:
+            self.saver.start_from(attempt.fork)
         self.graph: Graph = graph.copy(update={"checkpointer": self.saver})
         self.tap = TokenTap(attempt, habits)
         self.effect_channels = effect_channels(graph.channels)
@@ -58,6 +62,10 @@ class TurnRun:
         """Ids of the messages that were there before the event; None: not looked yet."""
         self._last: Item | None = None
 
+    @property
+    def history(self) -> History:
+        return History(self.graph, self.config)
+
     async def snapshot(self, checkpoint_id: str | None = None) -> StateSnapshot:
         configurable = {**self.config["configurable"]}
         if checkpoint_id is not None:
@@ -67,7 +75,7 @@ class TurnRun:
     async def resume(self, *, commits: bool) -> None:
         """Go on inside the event, from its last committed superstep."""
         base_head = self.attempt.claim.base_head
-        messages = _messages((await self.snapshot(base_head)).values) if base_head else []
+        messages = messages_in((await self.snapshot(base_head)).values) if base_head else []
         self._before = {str(message.id) for message in messages}
         await self.drive(None, commits=commits)
 
@@ -119,15 +127,15 @@ class TurnRun:
     def _begin(self, item: Item, *, given: bool) -> None:
         """The first checkpoint: the head that a resume starts from, or the input before the graph has read it."""
         if self._before is None:
-            self._before = {str(message.id) for message in _messages(item["values"])}
+            self._before = {str(message.id) for message in messages_in(item["values"])}
         if not given:
             self.tap.begin_with(self._new(item["values"]))
 
     def _check_history(self, item: Item) -> None:
         """The event's message is the last one only until the first node adds another."""
-        messages = _messages(item["values"])
-        if messages and messages[-1].id == self._event_id and (repairs := unanswered_tool_calls(messages[:-1])):
-            raise DanglingToolCalls(repairs)
+        messages = messages_in(item["values"])
+        if messages and messages[-1].id == self._event_id and unanswered_tool_calls(messages[:-1]):
+            raise DanglingToolCalls
 
     def _settle(self, item: Item, previous: Item) -> None:
         written = self.saver.staging.written(previous["config"]["configurable"]["checkpoint_id"], "messages")
@@ -149,7 +157,7 @@ class TurnRun:
         before = self._before or set()
         new: list[tuple[str, BaseMessage]] = []
         own_seen = False
-        for index, message in enumerate(_messages(values)):
+        for index, message in enumerate(messages_in(values)):
             if message.id == self._event_id:
                 own_seen = True
             elif message.id is None and own_seen:
@@ -170,10 +178,3 @@ class TurnRun:
                 ):
                     added.add(str(message.id))
         return added
-
-
-def _messages(values: Mapping[str, Any]) -> Sequence[BaseMessage]:
-    messages = values.get("messages") or []
-    if all(isinstance(message, BaseMessage) for message in messages):
-        return messages
-    return convert_to_messages(messages)

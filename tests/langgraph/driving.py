@@ -11,23 +11,29 @@ from langchain_core.messages import BaseMessage
 
 from unbroken.adapters.in_process.clock import SystemClock
 from unbroken.adapters.langgraph.agent import LangGraphAgent
+from unbroken.adapters.langgraph.history import Graph
 from unbroken.adapters.langgraph.saver import StagingSaver
-from unbroken.adapters.langgraph.turn_run import Graph
 from unbroken.adapters.memory.store import MemoryStore
 from unbroken.adapters.postgres.store import PostgresStore
 from unbroken.domain.checkpoints import StateChange
-from unbroken.domain.events import EventBody, NewEvent, UserMessage
+from unbroken.domain.errors import AgentRaised
+from unbroken.domain.events import EventBody, InputResponse, NewEvent, UserMessage
 from unbroken.domain.live_stream import LiveStream, ToolPart, ToolPhase
-from unbroken.domain.policy import CommitMode
+from unbroken.domain.policy import CommitMode, question_id
 from unbroken.domain.ports.agent import Attempt
 from unbroken.domain.session import Claim, SessionKey
-from unbroken.domain.turn import Answer, Gate, TurnChange
+from unbroken.domain.turn import Answer, Fork, Gate, TurnChange
 
 Store = MemoryStore | PostgresStore
 
 
 class Crash(BaseException):
-    """The process dies here: nothing of ours may catch it."""
+    """The process dies here."""
+
+
+def reply(own_id: str, value: Any) -> InputResponse:
+    """The answer to a question of the agent's, under the id by which clients know it."""
+    return InputResponse(question_id(own_id, 1), value)
 
 
 class ObservedAttempt(Attempt):
@@ -37,6 +43,7 @@ class ObservedAttempt(Attempt):
         self.store = store
         self.claim = claim
         self.gate = Gate()
+        self.fork: Fork | None = None
         self.stream = LiveStream()
         self.chunks: list[tuple[str, str]] = []
         self.begun_with: list[tuple[str, str]] = []
@@ -115,7 +122,12 @@ class Chat:
 
     async def run(self, claim: Claim) -> Answer:
         """One attempt, and its finishing commit."""
-        answer = await self.agent.run(self.attempt(claim))
+        try:
+            answer = await self.agent.run(self.attempt(claim))
+        except AgentRaised as error:
+            if isinstance(error.__cause__, Crash):
+                raise error.__cause__ from None  # nothing of ours would be there to make a failed turn of it
+            raise
         await self.store.unit_of_work.commit(TurnChange(claim, answer.state, finishes=True))
         return answer
 

@@ -15,7 +15,7 @@ from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langgraph.graph import END, START, MessagesState, StateGraph
 
-from unbroken.adapters.langgraph.turn_run import Graph
+from unbroken.adapters.langgraph.history import Graph
 
 Said = str | AIMessage
 Script = Callable[[list[BaseMessage]], Said]

@@ -14,7 +14,7 @@ from langgraph.types import Send, interrupt
 from typing_extensions import TypedDict
 
 from tests.langgraph.scripted import chain, model_node
-from unbroken.adapters.langgraph.turn_run import Graph
+from unbroken.adapters.langgraph.history import Graph
 
 Builder = StateGraph[Any, Any, Any, Any]
 

@@ -12,7 +12,7 @@ from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.checkpoint.postgres.aio import AsyncPostgresSaver
 from langgraph.types import Command, StateSnapshot
 
-from unbroken.adapters.langgraph.turn_run import Graph
+from unbroken.adapters.langgraph.history import Graph
 
 
 class StockChat:

@@ -15,10 +15,10 @@ from langchain_core.messages.ai import UsageMetadata
 from langchain_core.outputs import ChatGenerationChunk
 from langgraph.graph import END, START, MessagesState, StateGraph
 
-from tests.langgraph.driving import Chat, ObservedAttempt, Store
+from tests.langgraph.driving import Chat, ObservedAttempt, Store, reply
 from tests.langgraph.scripted import ScriptedModel, chain, echo, model_node
 from unbroken.adapters.langgraph.checkpoint_ids import ticks
-from unbroken.domain.errors import AgentRaised, Fenced
+from unbroken.domain.errors import AgentRaised, Fenced, QuestionClosed
 from unbroken.domain.events import TimerFired, UserMessage
 from unbroken.domain.live_stream import well_formed
 from unbroken.domain.policy import CommitMode
@@ -299,16 +299,14 @@ async def test_an_interrupt_ends_the_turn_with_a_question_and_its_text_so_far(mo
 
 @pytest.mark.parametrize("mode", list(CommitMode))
 async def test_an_answer_to_a_question_goes_on_where_the_graph_asked(mode: CommitMode) -> None:
-    from unbroken.domain.events import InputResponse
-
     chat = Chat(asking(), commit=mode)
     (question,) = (await chat.say("book it")).questions
-    answer = await chat.say(InputResponse(question.interrupt_id, "certainly"))
+    answer = await chat.say(reply(question.interrupt_id, "certainly"))
     assert answer.text == "seen human,ai,tool"
     assert answer.questions == ()
     assert [kind for kind, _ in await chat.spoken()] == ["human", "ai", "tool", "ai"]
-    with pytest.raises(AgentRaised, match="not open"):
-        await chat.say(InputResponse(question.interrupt_id, "again"))
+    with pytest.raises(QuestionClosed):
+        await chat.say(reply(question.interrupt_id, "again"))
 
 
 @pytest.mark.parametrize("mode", list(CommitMode))
@@ -325,15 +323,30 @@ async def test_a_message_instead_of_an_answer_leaves_a_history_that_providers_ac
 @pytest.mark.parametrize("options", [{"interrupt_before": ["book"]}, {"interrupt_after": ["agent"]}])
 @pytest.mark.parametrize("mode", list(CommitMode))
 async def test_a_breakpoint_is_a_question_that_only_true_answers(options: dict[str, Any], mode: CommitMode) -> None:
-    from unbroken.domain.events import InputResponse
-
     chat = Chat(asking(**options), commit=mode)
     (question,) = (await chat.say("book it")).questions
     assert question.value == {"type": "breakpoint", "nodes": ["book"]}
-    refused = await chat.say(InputResponse(question.interrupt_id, False))
-    assert refused.questions == (question,)
-    approved = await chat.say(InputResponse(question.interrupt_id, True))
+    approved = await chat.say(reply(question.interrupt_id, True))
     assert "tool" in [message["role"] for message in approved.content]
+
+
+@pytest.mark.parametrize("answer", [False, None, "true", 1, {"ok": True}])
+@pytest.mark.parametrize("options", [{"interrupt_before": ["book"]}, {"interrupt_after": ["agent"]}])
+@pytest.mark.parametrize("mode", list(CommitMode))
+async def test_a_refused_breakpoint_ends_the_turn_and_asks_no_more(
+    options: dict[str, Any], mode: CommitMode, answer: Any
+) -> None:
+    chat = Chat(asking(**options), commit=mode)
+    (question,) = (await chat.say("book it")).questions
+    refused = await chat.say(reply(question.interrupt_id, answer))
+    assert (refused.text, refused.questions) == ("", ())
+    result = (await chat.messages())[-1]
+    assert isinstance(result, ToolMessage)
+    assert (result.status, result.tool_call_id) == ("error", "call-1")
+    assert "refused" in str(result.content)
+    assert (await chat.say("well then")).text == "seen human,ai,tool,human"
+    with pytest.raises(QuestionClosed):
+        await chat.say(reply(question.interrupt_id, True))
 
 
 @pytest.mark.parametrize("options", [{"interrupt_before": ["book"]}, {"interrupt_after": ["agent"]}])

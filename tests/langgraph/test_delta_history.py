@@ -16,7 +16,7 @@ from tests.langgraph.driving import Chat
 from tests.langgraph.scripted import model_node
 from tests.langgraph.stock import official_saver
 from unbroken.adapters.langgraph import delta_history
-from unbroken.adapters.langgraph.turn_run import Graph
+from unbroken.adapters.langgraph.history import Graph
 from unbroken.adapters.langgraph.write_through import WriteThroughSaver
 from unbroken.adapters.postgres.store import PostgresStore
 from unbroken.domain.policy import CommitMode

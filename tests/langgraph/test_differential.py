@@ -5,13 +5,12 @@ from __future__ import annotations
 import pytest
 from langgraph.checkpoint.memory import InMemorySaver
 
-from tests.langgraph.driving import Chat
+from tests.langgraph.driving import Chat, reply
 from tests.langgraph.normal import normal_thread
 from tests.langgraph.shapes import SHAPES
 from tests.langgraph.stock import StockChat, official_saver
 from unbroken.adapters.langgraph.write_through import WriteThroughSaver
 from unbroken.adapters.postgres.store import open_postgres
-from unbroken.domain.events import InputResponse
 from unbroken.domain.policy import CommitMode
 
 pytestmark = pytest.mark.asyncio
@@ -23,7 +22,7 @@ async def ours(chat: Chat) -> None:
     for number, text in enumerate(CONVERSATION):
         answer = await chat.say(text, f"event-{number}")
         for question in answer.questions:
-            await chat.say(InputResponse(question.interrupt_id, "yes"), f"response-{number}")
+            await chat.say(reply(question.interrupt_id, "yes"), f"response-{number}")
 
 
 async def theirs(stock: StockChat) -> None:

@@ -9,11 +9,10 @@ from langchain_core.messages import AIMessage
 from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.types import Send, interrupt
 
-from tests.langgraph.driving import Chat, Crash, Store
+from tests.langgraph.driving import Chat, Crash, Store, reply
 from tests.langgraph.scripted import chain, model_node
 from unbroken.adapters.langgraph.effects import Effects, collect, node_effects, schedule_timer
 from unbroken.domain.effects import ScheduleTimer
-from unbroken.domain.events import InputResponse
 from unbroken.domain.policy import CommitMode
 from unbroken.domain.turn import Answer, NodeEffect
 
@@ -147,7 +146,7 @@ async def test_the_answer_to_a_question_does_not_set_the_questions_timers_again(
     chat = Chat(chain(("before", setting("once")), ("ask", ask), ("after", setting("later")), state=State))
     asked = await chat.say("go")
     assert places(asked) == [("before", 0, 0, "once")]
-    answer = await chat.say(InputResponse(asked.questions[0].interrupt_id, "yes"))
+    answer = await chat.say(reply(asked.questions[0].interrupt_id, "yes"))
     assert places(answer) == [("after", 0, 0, "later")]
 
 

@@ -8,13 +8,12 @@ import pytest
 from langchain_core.messages import AIMessage
 from langgraph.graph import MessagesState
 
-from tests.langgraph.driving import Chat, Crash
+from tests.langgraph.driving import Chat, Crash, reply
 from tests.langgraph.scripted import chain, model_node
 from tests.langgraph.shapes import SHAPES, question
 from tests.langgraph.stock import StockChat, official_saver
-from unbroken.adapters.langgraph.turn_run import Graph
+from unbroken.adapters.langgraph.history import Graph
 from unbroken.adapters.postgres.store import PostgresStore
-from unbroken.domain.events import InputResponse
 from unbroken.domain.policy import CommitMode
 
 pytestmark = pytest.mark.asyncio
@@ -76,7 +75,7 @@ async def test_a_question_asked_there_is_answered_here(postgres: PostgresStore, 
         await stock.say("shall I?", "event-0")
         (interrupt,) = (await stock.snapshot()).interrupts
         chat = Chat(question(), store=postgres, thread_id="theirs")
-        answer = await chat.say(InputResponse(interrupt.id, "yes"))
+        answer = await chat.say(reply(interrupt.id, "yes"))
         assert answer.text == "you decided yes\n\nmeanwhile\n\nanswer saw 3"
         assert [text for _, text in await chat.spoken()] == [text for _, text in await stock.spoken()]
 
@@ -92,7 +91,7 @@ async def test_a_question_found_open_is_asked_again_and_not_answered_by_the_next
         answer = await chat.say("hello")
         assert [one.interrupt_id for one in answer.questions] == [interrupt.id]
         assert answer.text == ""
-        assert (await chat.say(InputResponse(interrupt.id, "yes"))).text.startswith("you decided yes")
+        assert (await chat.say(reply(interrupt.id, "yes"))).text.startswith("you decided yes")
 
 
 async def test_a_breakpoint_found_parked_is_not_passed_unasked(postgres: PostgresStore, database_url: str) -> None:
@@ -110,7 +109,7 @@ async def test_a_breakpoint_found_parked_is_not_passed_unasked(postgres: Postgre
         chat = Chat(guarded(), store=postgres, thread_id="theirs")
         (asked,) = (await chat.say("hello")).questions
         assert ran == []
-        await chat.say(InputResponse(asked.interrupt_id, True))
+        await chat.say(reply(asked.interrupt_id, True))
         assert ran == ["send"]
 
 

@@ -7,12 +7,12 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from tests.langgraph.driving import Chat, Store
+from tests.langgraph.driving import Chat, Store, reply
 from tests.langgraph.shapes import SHAPES
 from unbroken.adapters.langgraph.recent_heads import RecentHeads
 from unbroken.domain.checkpoints import ROOT, BlobRow, CheckpointRow, StoredCheckpoint
 from unbroken.domain.errors import Fenced
-from unbroken.domain.events import Event, InputResponse, UserMessage
+from unbroken.domain.events import Event, UserMessage
 from unbroken.domain.policy import CommitMode
 from unbroken.domain.ports.checkpoints import Checkpoints
 from unbroken.domain.session import Claim, SessionKey
@@ -43,7 +43,7 @@ async def test_what_is_remembered_is_what_the_store_holds(shape: str, mode: Comm
         claim = await chat.accept(text)
         answer = await chat.run(claim)
         for question in answer.questions:
-            claim = await chat.accept(InputResponse(question.interrupt_id, "yes"))
+            claim = await chat.accept(reply(question.interrupt_id, "yes"))
             await chat.run(claim)
         stored = await store.checkpoints.load(chat.key.thread_id, ROOT, None)
         assert stored is not None

@@ -17,7 +17,7 @@ from langgraph.graph import MessagesState
 from tests.langgraph.driving import Chat, Crash
 from tests.langgraph.scripted import chain, echo, model_node
 from tests.langgraph.stock import StockChat, official_saver
-from unbroken.adapters.langgraph.turn_run import Graph
+from unbroken.adapters.langgraph.history import Graph
 from unbroken.adapters.postgres.store import PostgresStore
 from unbroken.domain.errors import Fenced
 from unbroken.domain.turn import TurnChange

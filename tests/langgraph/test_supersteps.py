@@ -11,7 +11,7 @@ from langgraph.graph import END, START, MessagesState, StateGraph
 
 from tests.langgraph.driving import Chat, Crash
 from tests.langgraph.scripted import chain, echo, model_node
-from unbroken.adapters.langgraph.turn_run import Graph
+from unbroken.adapters.langgraph.history import Graph
 from unbroken.domain.errors import Fenced, StoreUnavailable
 from unbroken.domain.policy import CommitMode
 from unbroken.domain.turn import TurnChange

@@ -1,0 +1,59 @@
+"""A thread's messages between two runs of its graph: how to bring it to rest, and what models need to accept them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from langchain_core.messages import BaseMessage
+from langchain_core.runnables import RunnableConfig
+from langgraph.constants import END, START
+from langgraph.graph.state import CompiledStateGraph
+from langgraph.pregel._read import PregelNode
+
+from unbroken.adapters.langgraph.effects import effect_channels
+from unbroken.adapters.langgraph.inputs import resets
+from unbroken.adapters.langgraph.messages import messages_in, unanswered_tool_calls
+
+Graph = CompiledStateGraph[Any, Any, Any, Any]
+
+WRITER = "unbroken:history"
+"""A node that only writes. Writing as a real one would ask what follows it, about a history that it never made."""
+
+MOST_CLEARINGS = 8
+
+
+class History:
+    """`graph` brings the saver that everything is staged by."""
+
+    def __init__(self, graph: Graph, config: RunnableConfig) -> None:
+        # A node's first writer takes what the node returns; the others are its edges.
+        writer = PregelNode(channels=[], triggers=[], writers=list(graph.nodes[START].writers[:1]))
+        self._graph: Graph = graph.copy(update={"nodes": {**graph.nodes, WRITER: writer}})
+        self._config: RunnableConfig = {"configurable": config["configurable"]}
+        self._resets = resets(effect_channels(graph.channels))
+
+    async def messages(self, checkpoint_id: str | None = None) -> Sequence[BaseMessage]:
+        """Now, or at a checkpoint."""
+        configurable = {**self._config["configurable"]}
+        if checkpoint_id is not None:
+            configurable["checkpoint_id"] = checkpoint_id
+        return messages_in((await self._graph.aget_state({"configurable": configurable})).values)
+
+    async def rest(self) -> None:
+        """Nothing is pending any more: what finished beside an unfinished task counts, the others are given up."""
+        for _ in range(MOST_CLEARINGS):
+            if not (await self._graph.aget_state(self._config)).next:
+                return
+            await self._graph.aupdate_state(self._config, None, as_node=END)
+        raise RuntimeError("the graph does not come to rest")
+
+    async def append(self, messages: Sequence[BaseMessage]) -> None:
+        """To a thread at rest, which it stays."""
+        if messages:
+            await self._graph.aupdate_state(self._config, {"messages": [*messages], **self._resets}, as_node=WRITER)
+
+    async def close_calls(self, reason: str) -> None:
+        """At rest, and every tool call has a result."""
+        await self.rest()
+        await self.append(unanswered_tool_calls(await self.messages(), reason))

@@ -1,0 +1,83 @@
+"""The history of an attempt that ended without an answer, made whole: models accept what follows, and nothing is lost
+of what the user has read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from langchain_core.messages import AIMessage, BaseMessage
+
+from unbroken.adapters.langgraph.history import Graph, History
+from unbroken.adapters.langgraph.inputs import message_of
+from unbroken.adapters.langgraph.messages import spoken
+from unbroken.adapters.langgraph.saver import StagingSaver
+from unbroken.domain.checkpoints import StateChange
+from unbroken.domain.events import InputResponse
+from unbroken.domain.live_stream import join_messages
+from unbroken.domain.ports.checkpoints import Checkpoints
+from unbroken.domain.turn import Settled, Settling
+
+REASONS = {
+    "cancelled": "This call was not finished: the user stopped it.",
+    "failed": "This call was not finished: the turn failed.",
+}
+
+
+async def settled(graph: Graph, checkpoints: Checkpoints, settling: Settling) -> Settled:
+    claim, event = settling.claim, settling.claim.event
+    shown = [(message_id, text) for message_id, text in settling.texts if text.strip()]
+    moved = claim.resumes or settling.head != claim.head
+    if not shown and not moved:
+        return Settled(StateChange(), "")
+    saver = StagingSaver(checkpoints, claim.key.thread_id, head=settling.head)
+    base = claim.base_head if claim.resumes else claim.head
+    if settling.fork is not None and not moved:
+        saver.start_from(settling.fork)
+        base = saver.staging.heads[""]
+    configurable = {"thread_id": claim.key.thread_id, "user_id": claim.key.user_id}
+    history = History(graph.copy(update={"checkpointer": saver}), {"configurable": configurable})
+    before = frozenset(str(message.id) for message in await history.messages(base)) if base else frozenset()
+    await history.close_calls(REASONS[settling.reason])
+    messages = await history.messages()
+    if base is None:  # a thread of another saver's: the event's own message tells where the event begins
+        before = _until(messages, event.id)
+    own = [] if isinstance(event.body, InputResponse) or _holds(messages, event.id) else [message_of(event)]
+    partial = [
+        AIMessage(text.rstrip(), id=message_id, response_metadata={"stop_reason": settling.reason})
+        for message_id, text in unsaid(shown, _added(messages, before, event.id))
+    ]
+    await history.append([*own, *partial])
+    said = [spoken(message) for message in _added(await history.messages(), before, event.id)]
+    return Settled(saver.take(), join_messages(said))
+
+
+def unsaid(shown: Sequence[tuple[str, str]], added: Sequence[BaseMessage]) -> list[tuple[str, str]]:
+    """What was shown and none of these messages holds, whatever id it was streamed under: a message may have
+    another in the state."""
+    held = {str(message.id) for message in added}
+    streamed = {message_id for message_id, _ in shown}
+    said = join_messages([spoken(message) for message in added if str(message.id) not in streamed])
+    missing = []
+    for message_id, text in shown:
+        if message_id in held:
+            continue
+        place = said.find(text.strip())
+        if place >= 0:
+            said = said[place + len(text.strip()) :]
+        else:
+            missing.append((message_id, text))
+    return missing
+
+
+def _holds(messages: Sequence[BaseMessage], message_id: str) -> bool:
+    return any(message.id == message_id for message in messages)
+
+
+def _until(messages: Sequence[BaseMessage], message_id: str) -> frozenset[str]:
+    """Ids of the messages before this one; of all, if it is not among them."""
+    ids = [str(message.id) for message in messages]
+    return frozenset(ids[: ids.index(message_id)] if message_id in ids else ids)
+
+
+def _added(messages: Sequence[BaseMessage], before: frozenset[str], own_id: str) -> list[BaseMessage]:
+    return [message for message in messages if str(message.id) not in before and message.id != own_id]
