@@ -4,13 +4,11 @@ from collections.abc import Sequence
 
 from unbroken.adapters.memory.agent_state import kept, lineage
 from unbroken.adapters.memory.encoding import decode_checkpoint, decode_json
+from unbroken.adapters.memory.pruning import DELTA_MARKS
 from unbroken.adapters.memory.tables import AgentState
 from unbroken.adapters.memory.transactions import Database, Transaction
 from unbroken.domain.errors import InvalidValue
 from unbroken.domain.ports.checkpoint_upkeep import CheckpointUpkeep
-
-DELTA_MARKS = ("counters_since_delta_snapshot", "delta_writes_versioned")
-"""Metadata by which the official saver knows that a checkpoint's value is spread over its ancestors' writes."""
 
 
 class MemoryCheckpointUpkeep(CheckpointUpkeep):

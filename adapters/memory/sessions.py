@@ -54,7 +54,7 @@ class MemorySessions(Sessions):
     async def before(self, thread_id: str, request_id: str) -> Fork | None:
         def step(transaction: Transaction) -> Fork | None:
             session = transaction.sessions.get(thread_id)
-            seq = _first_of(session, request_id) if session else None
+            seq = first_of(session, request_id) if session else None
             state = transaction.agent_states.get(thread_id) or AgentState()
             if session is None or seq is None:
                 return None
@@ -81,7 +81,7 @@ class MemorySessions(Sessions):
         return await self._database.run("strays", step)
 
 
-def _first_of(session: Session, request_id: str) -> int | None:
+def first_of(session: Session, request_id: str) -> int | None:
     """The `seq` of the message that stood first where this request's message stands."""
     request = session.requests.get(request_id)
     while request is not None:

@@ -7,6 +7,7 @@ from unbroken.adapters.memory.checkpoints import MemoryCheckpoints
 from unbroken.adapters.memory.controls import MemoryControls
 from unbroken.adapters.memory.event_store import MemoryEventStore
 from unbroken.adapters.memory.files import MemoryFiles
+from unbroken.adapters.memory.health import MemoryHealth
 from unbroken.adapters.memory.outbox import MemoryOutbox
 from unbroken.adapters.memory.replicas import MemoryReplicas
 from unbroken.adapters.memory.sessions import MemorySessions
@@ -24,10 +25,12 @@ from unbroken.domain.ports.files import Files
 from unbroken.domain.ports.outbox import Outbox
 from unbroken.domain.ports.replicas import Replicas
 from unbroken.domain.ports.sessions import Sessions
+from unbroken.domain.ports.store_health import StoreHealth
 from unbroken.domain.ports.threads import Threads
 from unbroken.domain.ports.timers import Timers
 from unbroken.domain.ports.unit_of_work import UnitOfWork
 from unbroken.domain.ports.user_data import UserData
+from unbroken.domain.pruning import KEEP_BRANCHES
 
 
 class MemoryStore:
@@ -37,17 +40,20 @@ class MemoryStore:
     and timers are decided by its monotonic time. `commit_gate` stands around every transaction.
     """
 
-    def __init__(self, clock: Clock, *, commit_gate: CommitGate = one_turn_of_the_loop) -> None:
+    def __init__(
+        self, clock: Clock, *, commit_gate: CommitGate = one_turn_of_the_loop, keep_branches: int = KEEP_BRANCHES
+    ) -> None:
         self.database = Database(commit_gate)
         self.event_store: EventStore = MemoryEventStore(self.database, clock)
         self.sessions: Sessions = MemorySessions(self.database, clock)
         self.controls: Controls = MemoryControls(self.database)
-        self.unit_of_work: UnitOfWork = MemoryUnitOfWork(self.database, clock)
+        self.unit_of_work: UnitOfWork = MemoryUnitOfWork(self.database, clock, keep_branches=keep_branches)
         self.checkpoints: Checkpoints = MemoryCheckpoints(self.database)
         self.checkpoint_upkeep: CheckpointUpkeep = MemoryCheckpointUpkeep(self.database)
         self.outbox: Outbox = MemoryOutbox(self.database, clock)
         self.timers: Timers = MemoryTimers(self.database, clock)
         self.replicas: Replicas = MemoryReplicas(self.database, clock)
+        self.health: StoreHealth = MemoryHealth(self.database, clock)
         self.threads: Threads = MemoryThreads(self.database, clock)
         self.files: Files = MemoryFiles(self.database, clock)
         self.user_data: UserData = MemoryUserData(self.database, clock)

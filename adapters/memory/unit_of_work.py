@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from unbroken.adapters.memory.agent_state import at_rest, extended, reverted
 from unbroken.adapters.memory.claims import count_attempt
 from unbroken.adapters.memory.encoding import encode_json
+from unbroken.adapters.memory.pruning import pruned
 from unbroken.adapters.memory.tables import AgentState, Effect, Session
 from unbroken.adapters.memory.transactions import Database, Transaction
 from unbroken.domain.checkpoints import ROOT
@@ -14,14 +15,17 @@ from unbroken.domain.effects import EffectStatus, NewEffect, SkipEvent
 from unbroken.domain.errors import CancelRequested, Fenced
 from unbroken.domain.ports.clock import Clock
 from unbroken.domain.ports.unit_of_work import UnitOfWork
+from unbroken.domain.pruning import KEEP_BRANCHES, prunes
 from unbroken.domain.session import Claim
 from unbroken.domain.turn import Committed, TurnChange
 
 
 class MemoryUnitOfWork(UnitOfWork):
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, *, keep_branches: int = KEEP_BRANCHES) -> None:
+        """`keep_branches`: the latest events that can be gone back to, at least."""
         self._database = database
         self._clock = clock
+        self._keep_branches = keep_branches
 
     async def commit(self, change: TurnChange) -> Committed:
         def step(transaction: Transaction) -> Committed:
@@ -50,6 +54,9 @@ class MemoryUnitOfWork(UnitOfWork):
             )
             if change.open_questions is not None:
                 session = replace(session, open_questions=change.open_questions)
+            if prunes(seq):
+                pruned_state = pruned(state, session, self._keep_branches)
+                transaction.agent_states.put(claim.key.thread_id, pruned_state)
             following = None
             if session.waiting:
                 session, following = count_attempt(transaction, session, claim.owner)

@@ -11,13 +11,14 @@ from unbroken.adapters.postgres.checkpoints import LOAD_HEAD, PUT, PostgresCheck
 from unbroken.adapters.postgres.controls import PostgresControls
 from unbroken.adapters.postgres.event_store import ACCEPT, PostgresEventStore
 from unbroken.adapters.postgres.files import PostgresFiles
+from unbroken.adapters.postgres.health import PostgresHealth
 from unbroken.adapters.postgres.outbox import PostgresOutbox
 from unbroken.adapters.postgres.pool import Pool, open_pool
 from unbroken.adapters.postgres.replicas import PostgresReplicas
 from unbroken.adapters.postgres.sessions import CLAIM, VIEW, PostgresSessions
 from unbroken.adapters.postgres.threads import PostgresThreads
 from unbroken.adapters.postgres.timers import PostgresTimers
-from unbroken.adapters.postgres.unit_of_work import COMMIT, PostgresUnitOfWork
+from unbroken.adapters.postgres.unit_of_work import COMMIT, COMMIT_AND_PRUNE, PostgresUnitOfWork
 from unbroken.adapters.postgres.user_data import PostgresUserData
 from unbroken.domain.ports.checkpoint_upkeep import CheckpointUpkeep
 from unbroken.domain.ports.checkpoints import Checkpoints
@@ -27,24 +28,26 @@ from unbroken.domain.ports.files import Files
 from unbroken.domain.ports.outbox import Outbox
 from unbroken.domain.ports.replicas import Replicas
 from unbroken.domain.ports.sessions import Sessions
+from unbroken.domain.ports.store_health import StoreHealth
 from unbroken.domain.ports.threads import Threads
 from unbroken.domain.ports.timers import Timers
 from unbroken.domain.ports.unit_of_work import UnitOfWork
 from unbroken.domain.ports.user_data import UserData
+from unbroken.domain.pruning import KEEP_BRANCHES
 
-WARMED: Final = (ACCEPT, CLAIM, COMMIT, PUT, VIEW, LOAD_HEAD)
+WARMED: Final = (ACCEPT, CLAIM, COMMIT, COMMIT_AND_PRUNE, PUT, VIEW, LOAD_HEAD)
 """What a new connection learns before its first call has to wait for it."""
 
 
 class PostgresStore:
     """Every guarantee of the store ports, for as long as the database keeps its own."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, *, keep_branches: int = KEEP_BRANCHES) -> None:
         self.pool = pool
         self.event_store: EventStore = PostgresEventStore(pool)
         self.sessions: Sessions = PostgresSessions(pool)
         self.controls: Controls = PostgresControls(pool)
-        self.unit_of_work: UnitOfWork = PostgresUnitOfWork(pool)
+        self.unit_of_work: UnitOfWork = PostgresUnitOfWork(pool, keep_branches=keep_branches)
         self.checkpoints: Checkpoints = PostgresCheckpoints(pool)
         self.checkpoint_upkeep: CheckpointUpkeep = PostgresCheckpointUpkeep(pool)
         self.outbox: Outbox = PostgresOutbox(pool)
@@ -53,16 +56,19 @@ class PostgresStore:
         self.threads: Threads = PostgresThreads(pool)
         self.files: Files = PostgresFiles(pool)
         self.user_data: UserData = PostgresUserData(pool)
+        self.health: StoreHealth = PostgresHealth(pool)
 
 
 @asynccontextmanager
-async def open_postgres(url: str, *, pool_size: int = 10) -> AsyncIterator[PostgresStore]:
+async def open_postgres(
+    url: str, *, pool_size: int = 10, keep_branches: int = KEEP_BRANCHES
+) -> AsyncIterator[PostgresStore]:
     """The stores of the database at `url`, whose schema is up to date (`migrate`).
 
     Raises InvalidValue for a malformed URL, StoreUnavailable with one line if it cannot be used.
     """
     pool = await open_pool(url, size=pool_size, statements=WARMED)
     try:
-        yield PostgresStore(pool)
+        yield PostgresStore(pool, keep_branches=keep_branches)
     finally:
         await pool.close()

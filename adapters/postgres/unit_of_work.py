@@ -14,22 +14,32 @@ from unbroken.adapters.postgres.rows import (
 )
 from unbroken.domain.effects import LogEntry, NewEffect, SkipEvent
 from unbroken.domain.ports.unit_of_work import UnitOfWork
+from unbroken.domain.pruning import KEEP_BRANCHES, prunes
 from unbroken.domain.turn import Committed, TurnChange
 
 COMMIT: Final = f"SELECT * FROM unbroken_commit_v1({placeholders(1, 9 + STATE_COLUMNS + 9)})"
+
+COMMIT_AND_PRUNE: Final = f"""
+SELECT c.*, unbroken_prune_v1($1, ${9 + STATE_COLUMNS + 9 + 1})
+FROM unbroken_commit_v1({placeholders(1, 9 + STATE_COLUMNS + 9)}) c
+"""
+"""One statement, one transaction: the commit's fence guards both, and its row has been made before it is pruned."""
 
 NOTHING_OWED: Final[list[Any]] = [0, b"{}", *[None] * 7]
 
 
 class PostgresUnitOfWork(UnitOfWork):
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, *, keep_branches: int = KEEP_BRANCHES) -> None:
+        """`keep_branches`: the latest events that can be gone back to, at least."""
         self._pool = pool
+        self._keep_branches = keep_branches
 
     async def commit(self, change: TurnChange) -> Committed:
         claim = change.claim
         bodies = [encode_json("effect", effect.body) for effect in change.effects]
+        prune = change.finishes and prunes(claim.event.seq)
         (row,) = await self._pool.write(
-            COMMIT,
+            COMMIT_AND_PRUNE if prune else COMMIT,
             claim.key.thread_id,
             claim.owner,
             claim.epoch,
@@ -41,6 +51,7 @@ class PostgresUnitOfWork(UnitOfWork):
             None if change.open_questions is None else list(change.open_questions),
             *state_arguments(change.state),
             *(_owed(change, bodies) if bodies else NOTHING_OWED),
+            *([self._keep_branches] if prune else []),
         )
         if not change.finishes:
             return Committed()

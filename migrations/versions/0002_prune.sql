@@ -1,7 +1,7 @@
 -- Remove the checkpoints that nothing goes back to any more: part of a finishing commit, under its lock.
 --
--- What stays is what a head or its base points to, and where the last `p_keep` events began: from there a message can be
--- replaced. Of another namespace, for each of those places the last checkpoint before it, which is what a fork takes.
+-- What stays is what a head or its base points to, and where the last `p_keep` events began, or those that they replaced:
+-- from there a message can be replaced (again). Of another namespace, for each of those places the last checkpoint before it, which is what a fork takes.
 -- What lies above the root head is not ours, and stays for whoever adopts it.
 -- Nothing happens while a question is open (a parked subgraph may need rows of a call), where a DeltaChannel's value is
 -- spread over its ancestors, and in a thread that another saver left very long: that is not work for a commit.
@@ -22,8 +22,17 @@ BEGIN
             SELECT count(*) FROM (SELECT FROM checkpoints c WHERE c.thread_id = p_thread LIMIT 5001) counted) THEN
         RETURN 0;
     END IF;
+    WITH RECURSIVE place AS (
+        SELECT e.seq, e.payload ->> 'replaces' AS replaces
+        FROM events e WHERE e.thread_id = p_thread AND e.seq > applied - p_keep AND e.seq <= applied
+        UNION
+        SELECT e.seq, e.payload ->> 'replaces' FROM place p
+        JOIN events e ON e.thread_id = p_thread AND e.request_id = p.replaces AND e.seq < p.seq
+    )
     SELECT coalesce(array_agg(DISTINCT f.base_id), '{}') INTO bases
-        FROM effects f WHERE f.thread_id = p_thread AND f.event_seq > applied - p_keep AND f.base_id <> '';
+        FROM place p CROSS JOIN LATERAL (
+            SELECT v.base_id FROM effects v WHERE v.thread_id = p_thread AND v.event_seq = p.seq LIMIT 1) f
+        WHERE f.base_id <> '';
 
     SELECT array_agg(c.checkpoint_ns), array_agg(c.checkpoint_id),
             bool_or(c.metadata ?| ARRAY['counters_since_delta_snapshot', 'delta_writes_versioned'])
