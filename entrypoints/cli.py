@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO
 
 import click
 
@@ -111,11 +111,15 @@ def agents(**given: Any) -> None:
 @click.option("--thread", "thread_id", help="Go on with this thread; absent: begin a new one.")
 @click.option("--agent", "agent_id", help="Talk to this agent; absent: the server's default.")
 @click.option("--user", "user_id", help="Who is talking, where the server asks nobody else.")
-def chat(url: str, thread_id: str | None, agent_id: str | None, user_id: str | None) -> None:
+@click.option("--token-file", type=click.File(), help="A file that holds a token, where the server asks for one.")
+def chat(
+    url: str, thread_id: str | None, agent_id: str | None, user_id: str | None, token_file: TextIO | None
+) -> None:
     """Talk to a running server in the terminal; reads lines from a pipe as well."""
     from unbroken.entrypoints.client.chat import chat as converse
 
-    sys.exit(asyncio.run(converse(url, thread_id=thread_id, agent_id=agent_id, user_id=user_id)))
+    headers = {"Authorization": f"Bearer {token_file.read().strip()}"} if token_file else {}
+    sys.exit(asyncio.run(converse(url, thread_id=thread_id, agent_id=agent_id, user_id=user_id, headers=headers)))
 
 
 if __name__ == "__main__":

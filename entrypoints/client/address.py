@@ -1,10 +1,10 @@
-"""Where a server's socket and its history are found, given its address as people write it."""
+"""Where a server's socket and its REST resources are found, given its address as people write it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
-from urllib.parse import quote, urlencode, urlsplit, urlunsplit
+from urllib.parse import urlencode, urlsplit, urlunsplit
 
 SOCKET_PATH = "/api/chat/ws"
 
@@ -14,8 +14,8 @@ def socket_url(base: str, query: Mapping[str, Any]) -> str:
     return _url(base, {"http": "ws", "https": "wss"}, SOCKET_PATH, query)
 
 
-def history_url(base: str, thread_id: str, query: Mapping[str, Any]) -> str:
-    path = f"/api/threads/{quote(thread_id, safe='')}/messages"
+def api_url(base: str, path: str, query: Mapping[str, Any]) -> str:
+    """Of a REST resource; `path` begins with a slash and is quoted already."""
     return _url(base, {"ws": "http", "wss": "https"}, path, query)
 
 

@@ -16,6 +16,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from unbroken.entrypoints.client.address import is_loopback, socket_url
 from unbroken.entrypoints.client.backoff import Backoff
 from unbroken.entrypoints.client.history import NoHistory, fetch_page
+from unbroken.entrypoints.client.rest import Rest
 from unbroken.entrypoints.client.reducer import Conversation, Start
 from unbroken.entrypoints.client.turn import Frame, Turn
 from unbroken.entrypoints.web.frames import CloseCode
@@ -54,6 +55,7 @@ class ChatClient:
         *,
         agent_id: str | None = None,
         user_id: str | None = None,
+        headers: dict[str, str] | None = None,
         start: Start = 0,
         on_frame: OnFrame | None = None,
         on_status: OnStatus | None = None,
@@ -66,7 +68,9 @@ class ChatClient:
         self.connections = 0
         """How many sockets were opened so far."""
         self._url = url
-        self._user_id = user_id
+        self._headers = headers or {}
+        """Sent with the handshake and with every request: who we are, where a server asks for it."""
+        self._rest = Rest(url, user_id=user_id, headers=self._headers)
         identity = {"agentId": agent_id, "userId": user_id}
         self._query = {"threadId": thread_id} | {key: value for key, value in identity.items() if value is not None}
         self._legacy = start is None
@@ -101,10 +105,14 @@ class ChatClient:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def send(self, content: str | list[dict[str, Any]], *, request_id: str | None = None) -> str:
-        """Say something; returns its request id at once, whether or not there is a socket now. Raises ChatClosed."""
+    async def send(
+        self, content: str | list[dict[str, Any]], *, request_id: str | None = None, replaces: str | None = None
+    ) -> str:
+        """Say something, instead of an earlier message if it `replaces` one; returns its request id at once, whether
+        or not there is a socket now. Raises ChatClosed."""
         request_id = request_id or uuid4().hex
-        await self._give(self.conversation.send(request_id, content))
+        options = None if replaces is None else {"replaces": replaces}
+        await self._give(self.conversation.send(request_id, content, options))
         return request_id
 
     async def respond(self, interrupt_id: str, value: Any, *, request_id: str | None = None) -> str:
@@ -199,7 +207,15 @@ class ChatClient:
     def _connect(self) -> connect:
         url = socket_url(self._url, self._query | self.conversation.resume())
         proxy: Literal[True] | None = None if is_loopback(self._url) else True
-        return connect(url, max_size=MAX_FRAME, compression=None, proxy=proxy, open_timeout=10, close_timeout=2)
+        return connect(
+            url,
+            additional_headers=self._headers,
+            max_size=MAX_FRAME,
+            compression=None,
+            proxy=proxy,
+            open_timeout=10,
+            close_timeout=2,
+        )
 
     def _judge(self, closed: ConnectionClosed) -> tuple[bool, str]:
         """Whether to reconnect at once, and why the connection ended; stops the client if it must not come back."""
@@ -238,7 +254,7 @@ class ChatClient:
         try:
             while missing := self.conversation.missing:
                 before = missing["until"] + 1
-                page = await fetch_page(self._url, self.thread_id, before=before, user_id=self._user_id)
+                page = await fetch_page(self._rest, self.thread_id, before=before)
                 self.conversation.history(page)
                 self._wake()
         except NoHistory as error:

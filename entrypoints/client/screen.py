@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from rich.console import Console
 from rich.control import Control
 from rich.segment import ControlType
 
+from unbroken.entrypoints.client.question_form import form_of
 from unbroken.entrypoints.client.reducer import Conversation
 from unbroken.entrypoints.client.turn import Turn
 
 _CONTROL = {code: "\ufffd" for code in [*range(32), 127, *range(128, 160)] if chr(code) not in "\n\t"}
 """A model's words must not move the cursor or colour the terminal."""
 _CLEAR_LINE = Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2))
+_ABOVE = "what you said before"
 
 
 class Screen:
@@ -26,21 +29,32 @@ class Screen:
         self._interactive = interactive
         self._streams = interactive or console.is_terminal
         self._mine: set[str] = set()
+        self._prompting = False
+        self._line_open = False
+        self.prompt = "you"
+        """Who is to type: `you`, or what the line will be taken for."""
+        self.begin()
+
+    def begin(self) -> None:
+        """Another thread: nothing of it was shown yet."""
         self._done: set[str] = set()
         self._tools: set[tuple[str, str, str]] = set()
         self._asked: set[tuple[str, str]] = set()
         self._open: str | None = None
         """The turn that is being printed."""
         self._printed = ""
-        self._prompting = False
-        self._line_open = False
 
     def greet(self, thread_id: str) -> None:
-        self._line(f"Thread {thread_id}. End with Ctrl-D; what you said is answered all the same.", "dim")
+        self.note(f"Thread {thread_id}. /help says what else you can do; Ctrl-D leaves, and what you said is answered.")
+
+    def note(self, *lines: str, style: str = "dim") -> None:
+        """Words of ours, not of the conversation."""
+        for line in lines:
+            self._line(line.translate(_CONTROL), style)
 
     def ask(self) -> None:
         if not self._prompting and not self._line_open:
-            self._console.print("you › ", style="bold cyan", end="")
+            self._console.print(f"{self.prompt} › ", style="bold cyan", end="")
             self._prompting = True
 
     def typed(self) -> None:
@@ -52,14 +66,24 @@ class Screen:
 
     def show(self, conversation: Conversation) -> None:
         """Print what is new."""
-        for turn in conversation.turns:
+        shown = conversation.branch()
+        for turn in shown:
             if not (self._interactive or turn.request_id in self._mine):
                 continue
             if turn.request_id not in self._done and not self._turn(turn):
                 break
             self._questions(turn)
-        if self._interactive and not any(turn.attempt and not turn.ended for turn in conversation.turns):
+        if self._interactive and not any(turn.attempt and not turn.ended for turn in shown):
             self.ask()
+
+    def unfold(self, turn: Turn) -> None:
+        """A turn's tool calls with all that is known of them."""
+        for tool in turn.tools:
+            self.note(f"⚙ {tool['name']} {tool['phase']}", style="")
+            if data := tool.get("data"):
+                self.note(*(f"  {line}" for line in _pretty(data).splitlines()))
+        if not turn.tools:
+            self.note("no tool was called in the last answer")
 
     def _turn(self, turn: Turn) -> bool:
         """Whether the turn is over, so that the next one may be printed."""
@@ -79,6 +103,8 @@ class Screen:
         self._open, self._printed = turn.request_id, ""
         if self._interactive and turn.own is None and turn.said:
             self._line(f"you › {said_text(turn.said)}", "cyan")
+        if self._interactive and turn.replaces is not None:
+            self._line(f"↶ instead of {_ABOVE}", "dim")
 
     def _text(self, turn: Turn) -> None:
         text = turn.text.translate(_CONTROL)
@@ -100,9 +126,14 @@ class Screen:
     def _questions(self, turn: Turn) -> None:
         for question in turn.questions:
             asked = (turn.request_id, question["interruptId"])
-            if asked not in self._asked:
-                self._asked.add(asked)
-                self._line(f"? {said_text(question)}", "yellow")
+            if asked in self._asked:
+                continue
+            self._asked.add(asked)
+            form = form_of(question["value"])
+            self._line(f"? {form.prompt}".translate(_CONTROL), "yellow")
+            self.note(*(f"  {line}" for line in form.lines()), style="yellow")
+            if self._interactive and form.hint and question["outcome"] is None:
+                self.note(f"  ({form.hint})")
 
     def _end(self, turn: Turn) -> None:
         if self._line_open:
@@ -135,7 +166,17 @@ def said_text(said: dict[str, Any]) -> str:
     if isinstance(content, str):
         text = content
     elif isinstance(content, list):
-        text = "\n".join(str(block.get("text") or f"[{block.get('type')}]") for block in content)
+        text = "\n".join(_block_text(content))
     else:
-        text = json.dumps(said.get("value"), ensure_ascii=False)
+        value = said.get("value")
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return text.translate(_CONTROL)
+
+
+def _block_text(blocks: Iterable[dict[str, Any]]) -> Iterable[str]:
+    for block in blocks:
+        yield str(block.get("text") or f"[{block.get('type')}]")
+
+
+def _pretty(data: Any) -> str:
+    return data if isinstance(data, str) else json.dumps(data, ensure_ascii=False, indent=2)

@@ -61,7 +61,7 @@ class ScriptedServer:
         query = dict(parse_qsl(url.query))
         if url.path.endswith("/messages"):
             self.histories.append(query)
-            page = self.model.history(int(query["before"]))
+            page = self.model.history(int(query.get("before", len(self.model.log) + 1)))
             return Response(200, "OK", Headers(), json.dumps(page).encode())
         self.queries.append(query)
         if self.refuse:

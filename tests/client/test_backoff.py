@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from unbroken.entrypoints.client.address import history_url, is_loopback, socket_url
+from unbroken.entrypoints.client.address import api_url, is_loopback, socket_url
 from unbroken.entrypoints.client.backoff import Backoff
 
 
@@ -29,7 +29,7 @@ def test_an_expected_success_is_believed_once() -> None:
 def test_addresses_are_taken_as_people_write_them() -> None:
     for base in ("127.0.0.1:8000", "http://127.0.0.1:8000/", "ws://127.0.0.1:8000/api/chat/ws"):
         assert socket_url(base, {"threadId": "t"}) == "ws://127.0.0.1:8000/api/chat/ws?threadId=t"
-        assert history_url(base, "t", {"before": 3}) == "http://127.0.0.1:8000/api/threads/t/messages?before=3"
+        assert api_url(base, "/api/threads", {"limit": 3}) == "http://127.0.0.1:8000/api/threads?limit=3"
         assert is_loopback(base)
     assert socket_url("https://chat.example/inner", {}) == "wss://chat.example/inner/api/chat/ws"
     assert not is_loopback("https://chat.example")

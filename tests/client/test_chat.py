@@ -2,20 +2,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-import pty
-import signal
-import sys
-from collections.abc import AsyncIterator, Callable
-from typing import Self
+from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 
 from tests.client.scripted_server import ScriptedServer
+from tests.client.terminal import Terminal
 from unbroken.entrypoints.client.chat import chat
 
 pytestmark = pytest.mark.asyncio
-PROGRAM = "from unbroken.entrypoints.cli import main; main()"
 
 
 @pytest_asyncio.fixture
@@ -99,52 +95,8 @@ async def test_words_of_a_model_do_not_steer_the_terminal(
     assert capsys.readouterr().out == "a\ufffd[2Jb\ufffdc\ufffdd\n"
 
 
-class Terminal:
-    """A program on a terminal of its own."""
-
-    def __init__(self, server: ScriptedServer) -> None:
-        self._ours, self._theirs = pty.openpty()
-        self._server = server
-        self.shown = ""
-        self._changed = asyncio.Event()
-
-    async def __aenter__(self) -> Self:
-        command = [sys.executable, "-c", PROGRAM, "chat", "--url", self._server.url, "--thread", "t1"]
-        end = self._theirs
-        self.process = await asyncio.create_subprocess_exec(*command, stdin=end, stdout=end, stderr=end)
-        os.close(self._theirs)
-        asyncio.get_running_loop().add_reader(self._ours, self._read)
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        asyncio.get_running_loop().remove_reader(self._ours)
-        if self.process.returncode is None:
-            self.process.kill()
-            await self.process.wait()
-        os.close(self._ours)
-
-    def type(self, keys: str) -> None:
-        os.write(self._ours, keys.encode())
-
-    async def until(self, holds: Callable[[str], bool]) -> None:
-        async with asyncio.timeout(20):
-            while not holds(self.shown):
-                self._changed.clear()
-                await self._changed.wait()
-
-    def _read(self) -> None:
-        try:
-            data = os.read(self._ours, 65_536)
-        except OSError:
-            asyncio.get_running_loop().remove_reader(self._ours)
-            return
-        self.shown += data.decode()
-        self._changed.set()
-
-
 async def test_a_terminal_shows_the_answer_as_it_comes_and_says_when_it_begins_again(server: ScriptedServer) -> None:
-    async with Terminal(server) as terminal:
-        await terminal.until(lambda shown: "you › " in shown)
+    async with Terminal(server.url) as terminal:
         terminal.type("hello\n")
         await server.until(lambda: server.model.waiting)
         await server.let(server.model.start, lambda: server.model.say("one "))
@@ -154,14 +106,11 @@ async def test_a_terminal_shows_the_answer_as_it_comes_and_says_when_it_begins_a
         await server.let(server.model.finish)
         await terminal.until(lambda shown: shown.count("you › ") == 2)
         terminal.type("\x04")
-        async with asyncio.timeout(10):
-            assert await terminal.process.wait() == 0
+        assert await terminal.ended() == 0
 
 
 async def test_ctrl_c_leaves_without_a_traceback(server: ScriptedServer) -> None:
-    async with Terminal(server) as terminal:
-        await terminal.until(lambda shown: "you › " in shown)
-        terminal.process.send_signal(signal.SIGINT)
-        async with asyncio.timeout(10):
-            assert await terminal.process.wait() == 130
+    async with Terminal(server.url) as terminal:
+        terminal.interrupt()
+        assert await terminal.ended() == 130
         assert "Traceback" not in terminal.shown
