@@ -12,20 +12,30 @@ from unbroken.adapters.in_process.clock import SystemClock
 from unbroken.adapters.in_process.wakeups import InProcessWakeups
 from unbroken.application.accept_event import AcceptEvent
 from unbroken.application.acknowledge import Acknowledge
+from unbroken.application.cancel import Cancel
+from unbroken.application.delete_thread import DeleteThread
 from unbroken.application.effect_runner import EffectRunner
 from unbroken.application.event_queue import EventQueue
 from unbroken.application.fire_timers import FireTimers
 from unbroken.application.live_sessions import LiveSessions
+from unbroken.application.readiness import Readiness
 from unbroken.application.recover import Recover
+from unbroken.application.retain import Retain
 from unbroken.application.session_processor import SessionProcessor
 from unbroken.application.subscribe import Subscribe
+from unbroken.application.turn_end import TurnEnd
 from unbroken.domain.policy import RetryPolicy
 from unbroken.domain.ports.agent import Agents
+from unbroken.domain.ports.controls import Controls
 from unbroken.domain.ports.event_store import EventStore
+from unbroken.domain.ports.files import Files
 from unbroken.domain.ports.outbox import Outbox
 from unbroken.domain.ports.sessions import Sessions
+from unbroken.domain.ports.store_health import StoreHealth
+from unbroken.domain.ports.threads import Threads
 from unbroken.domain.ports.timers import Timers
 from unbroken.domain.ports.unit_of_work import UnitOfWork
+from unbroken.domain.ports.user_data import UserData
 from unbroken.entrypoints.ids import new_id
 from unbroken.entrypoints.settings import Settings
 
@@ -35,9 +45,14 @@ class Container(containers.DeclarativeContainer):
     replica_id = providers.Dependency(instance_of=int)
     event_store = providers.Dependency(instance_of=EventStore)
     sessions = providers.Dependency(instance_of=Sessions)
+    controls = providers.Dependency(instance_of=Controls)
     unit_of_work = providers.Dependency(instance_of=UnitOfWork)
     outbox = providers.Dependency(instance_of=Outbox)
     timers = providers.Dependency(instance_of=Timers)
+    health = providers.Dependency(instance_of=StoreHealth)
+    threads = providers.Dependency(instance_of=Threads)
+    files = providers.Dependency(instance_of=Files)
+    user_data = providers.Dependency(instance_of=UserData)
     agents = providers.Dependency(instance_of=Agents)
 
     clock = providers.Singleton(SystemClock)
@@ -60,16 +75,24 @@ class Container(containers.DeclarativeContainer):
         interval_s=settings.provided.effect_poll_s,
         claim_s=settings.provided.effect_claim_s,
     )
-    processor = providers.Singleton(
-        SessionProcessor,
+    turn_end = providers.Singleton(
+        TurnEnd,
         agents=agents,
         unit_of_work=unit_of_work,
         live=live,
         clock=clock,
         new_id=providers.Object(new_id),
+        on_effects=effect_runner.provided.wake,
+    )
+    processor = providers.Singleton(
+        SessionProcessor,
+        agents=agents,
+        sessions=sessions,
+        unit_of_work=unit_of_work,
+        live=live,
+        end=turn_end,
         retry=retry,
         turn_limit_s=settings.provided.turn_limit_s,
-        on_effects=effect_runner.provided.wake,
     )
     queue = providers.Singleton(
         EventQueue,
@@ -83,6 +106,7 @@ class Container(containers.DeclarativeContainer):
     accept = providers.Singleton(
         AcceptEvent,
         event_store=event_store,
+        files=files,
         agents=agents,
         queue=queue,
         live=live,
@@ -90,6 +114,24 @@ class Container(containers.DeclarativeContainer):
         new_id=providers.Object(new_id),
         replica=replica_id,
         queue_limit=settings.provided.queue_limit,
+        when_busy=settings.provided.busy_policy,
+    )
+    cancel = providers.Singleton(
+        Cancel,
+        controls=controls,
+        queue=queue,
+        processor=processor,
+        clock=clock,
+        replica=replica_id,
+        interval_s=settings.provided.cancel_poll_s,
+    )
+    readiness = providers.Singleton(
+        Readiness,
+        store=health,
+        processor=processor,
+        clock=clock,
+        replica=replica_id,
+        abandoned_limit=settings.provided.abandoned_limit,
     )
     subscribe = providers.Singleton(Subscribe, live, outbox)
     acknowledge = providers.Singleton(
@@ -105,4 +147,15 @@ class Container(containers.DeclarativeContainer):
     )
     fire_timers = providers.Singleton(
         FireTimers, timers=timers, accept=accept, clock=clock, interval_s=settings.provided.timer_poll_s
+    )
+    delete_thread = providers.Singleton(
+        DeleteThread,
+        threads=threads,
+        queue=queue,
+        live=live,
+        clock=clock,
+        interval_s=settings.provided.recovery_poll_s,
+    )
+    retain = providers.Singleton(
+        Retain, user_data=user_data, delete=delete_thread, clock=clock, days=settings.provided.retention_days
     )

@@ -18,13 +18,18 @@ from unbroken.adapters.postgres.heartbeat import Heartbeat
 from unbroken.adapters.postgres.store import PostgresStore, open_postgres
 from unbroken.application.accept_event import AcceptEvent
 from unbroken.application.acknowledge import Acknowledge
+from unbroken.application.cancel import Cancel
+from unbroken.application.delete_thread import DeleteThread
 from unbroken.application.event_queue import EventQueue
+from unbroken.application.readiness import Readiness
 from unbroken.application.subscribe import Subscribe
 from unbroken.domain.errors import Unavailable
 from unbroken.domain.ports.agent import Agents
+from unbroken.domain.ports.files import Files
 from unbroken.domain.ports.outbox import Outbox
 from unbroken.domain.ports.replicas import Replica, Replicas
 from unbroken.domain.ports.sessions import Sessions
+from unbroken.domain.ports.threads import Threads
 from unbroken.entrypoints.container import Container
 from unbroken.entrypoints.settings import Settings
 
@@ -38,22 +43,42 @@ class Service:
     """What a running replica offers to its transports."""
 
     accept: AcceptEvent
+    cancel: Cancel
     subscribe: Subscribe
     acknowledge: Acknowledge
     sessions: Sessions
     outbox: Outbox
     agents: Agents
     queue: EventQueue
+    delete_thread: DeleteThread
+    threads: Threads
+    files: Files
+    readiness: Readiness
 
     def __init__(self, settings: Settings, container: Container, agents: Agents) -> None:
         self.settings = settings
         self.agents = agents
         self.accept = container.accept()
+        self.cancel = container.cancel()
         self.subscribe = container.subscribe()
         self.acknowledge = container.acknowledge()
         self.sessions = container.sessions()
         self.outbox = container.outbox()
         self.queue = container.queue()
+        self.delete_thread = container.delete_thread()
+        self.threads = container.threads()
+        self.files = container.files()
+        self.readiness = container.readiness()
+        self.stopping = False
+        self.intake: list[asyncio.Task[None]] = []
+        """The loops that find new work."""
+
+    async def drain(self, grace_s: float) -> None:
+        """Begin nothing new, let running turns finish for `grace_s`, hand back the rest. Again: nothing happens."""
+        self.stopping = True
+        self.readiness.stop()
+        await _ended(self.intake)
+        await self.queue.close(grace_s)
 
 
 @asynccontextmanager
@@ -68,10 +93,12 @@ async def running(
     async with AsyncExitStack() as stack:
         store: MemoryStore | PostgresStore
         if database_url is None:
-            store = MemoryStore(SystemClock())
+            store = MemoryStore(SystemClock(), keep_branches=settings.keep_branches)
             lease_ttl_s = FOREVER_S
         else:
-            store = await stack.enter_async_context(open_postgres(database_url, pool_size=settings.pool_size))
+            store = await stack.enter_async_context(
+                open_postgres(database_url, pool_size=settings.pool_size, keep_branches=settings.keep_branches)
+            )
             lease_ttl_s = settings.lease_ttl_s
         replica = await store.replicas.join(settings.replica, lease_ttl_s=lease_ttl_s)
         stack.push_async_callback(_leave, store.replicas, replica)
@@ -87,37 +114,40 @@ async def running(
             heartbeat.start()
             stack.push_async_callback(heartbeat.stop)
 
-        agents = load_agents(graphs, store.checkpoints, commit=settings.commit, exceptions=settings.agent_commit)
+        agents = load_agents(
+            graphs, store.checkpoints, commit=settings.commit, exceptions=settings.agent_commit, files=store.files
+        )
         container = Container(
             settings=settings,
             replica_id=replica.id,
             event_store=store.event_store,
             sessions=store.sessions,
+            controls=store.controls,
             unit_of_work=store.unit_of_work,
             outbox=store.outbox,
             timers=store.timers,
+            health=store.health,
+            threads=store.threads,
+            files=store.files,
+            user_data=store.user_data,
             agents=agents,
         )
         container.check_dependencies()
         service = Service(settings, container, agents)
         container.wakeups().listen(service.queue.hint)
         await container.recover().once()
-        loops = [
+        intake = (container.recover(), container.effect_runner(), container.fire_timers(), container.retain())
+        service.intake = [asyncio.create_task(_forever(loop.forever)) for loop in intake]
+        # While turns are drained, a cancel from another replica still ends them.
+        lasting = [
             asyncio.create_task(_forever(loop.forever))
-            for loop in (
-                container.recover(),
-                container.effect_runner(),
-                container.fire_timers(),
-                container.acknowledge(),
-            )
+            for loop in (container.acknowledge(), container.cancel(), container.delete_thread())
         ]
         try:
             yield service
         finally:
-            for loop in loops:
-                loop.cancel()
-            await asyncio.gather(*loops, return_exceptions=True)
-            await service.queue.close(settings.drain_s)
+            await service.drain(settings.drain_s)
+            await _ended(lasting)
             try:
                 await service.acknowledge.flush()
             except Unavailable as error:
@@ -132,6 +162,12 @@ async def _forever(loop: Callable[[], Coroutine[Any, Any, None]]) -> None:
         except Exception:
             log.exception("a background loop failed; it begins anew")
             await asyncio.sleep(1.0)
+
+
+async def _ended(loops: Sequence[asyncio.Task[None]]) -> None:
+    for loop in loops:
+        loop.cancel()
+    await asyncio.gather(*loops, return_exceptions=True)
 
 
 async def _leave(replicas: Replicas, replica: Replica) -> None:

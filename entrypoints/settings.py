@@ -15,6 +15,7 @@ from dotenv import dotenv_values
 from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from unbroken.domain.events import WhenBusy
 from unbroken.domain.policy import CommitMode
 from unbroken.entrypoints.web.codec import Limits
 
@@ -61,6 +62,13 @@ class Settings(BaseSettings):
     agent_commit: Annotated[dict[str, CommitMode], NoDecode] = Field(
         default={}, description="Exceptions from it for single agents, comma-separated: `NAME=turn`"
     )
+    when_busy: WhenBusy = Field(
+        default=WhenBusy.ENQUEUE,
+        description="A message while an earlier one is unfinished: `enqueue`, `reject`, `interrupt`, `rollback`",
+    )
+    agent_when_busy: Annotated[dict[str, WhenBusy], NoDecode] = Field(
+        default={}, description="Exceptions from it for single agents, comma-separated: `NAME=interrupt`"
+    )
     auth: Literal["none"] = Field(
         default="none", description="Who callers are: `none` believes whoever reaches loopback"
     )
@@ -83,16 +91,34 @@ class Settings(BaseSettings):
     )
     effect_poll_s: float = Field(default=1.0, gt=0, description="Pause between two looks for effects to execute")
     effect_claim_s: float = Field(default=30.0, gt=0, description="How long one try at executing an effect may take")
+    cancel_poll_s: float = Field(
+        default=0.25, gt=0, description="Pause between two looks for cancels from elsewhere, while turns run"
+    )
     timer_poll_s: float = Field(default=1.0, gt=0, description="Longest pause between two looks for due timers")
     ack_flush_s: float = Field(default=1.0, gt=0, description="Pause between two writes of delivery marks")
     drain_s: float = Field(default=5.0, ge=0, description="What running turns get to finish when the server stops")
+    stop_limit_s: float = Field(
+        default=15.0, gt=0, description="Longest stop, draining included; then the process ends hard, with exit code 4"
+    )
+    abandoned_limit: int = Field(
+        default=10, ge=0, description="Stopped attempts that may still run before `/health/ready` says no"
+    )
     reader_stall_s: float = Field(
         default=30.0, gt=0, description="A client that takes no byte for so long is closed with 1013"
     )
 
     max_frame_bytes: int = Field(default=1 << 20, ge=1024, description="Longest frame a client may send")
     max_content_bytes: int = Field(default=256 << 10, ge=1, description="Longest message, in bytes of UTF-8")
+    max_file_bytes: int = Field(default=10 << 20, ge=1, le=256 << 20, description="Largest file that may be attached")
+    max_thread_files: int = Field(default=100, ge=0, description="Files that one thread may hold")
     frames_per_s: float = Field(default=50.0, gt=0, description="Frames a client may send a second, on average")
+
+    retention_days: float | None = Field(
+        default=None, gt=0, description="Threads silent for so many days are deleted; absent: none ever is"
+    )
+    keep_branches: int = Field(
+        default=20, ge=0, description="Latest messages of a thread that can still be edited or asked again"
+    )
 
     pool_size: int = Field(default=10, ge=2, le=1000, description="Connections to the database")
     replica_name: str = Field(default="", description="Stable name of this process among replicas; absent: `host:port`")
@@ -116,9 +142,9 @@ class Settings(BaseSettings):
                 raise ValueError(f"two agents are named {name!r}")
         return value
 
-    @field_validator("agent_commit", mode="before")
+    @field_validator("agent_commit", "agent_when_busy", mode="before")
     @classmethod
-    def _modes(cls, value: Any) -> Any:
+    def _by_agent(cls, value: Any) -> Any:
         if not isinstance(value, str):
             return value
         pairs = [part.partition("=") for part in _listed(value)]
@@ -149,9 +175,14 @@ class Settings(BaseSettings):
             )
         if self.retry_backoff_s > self.retry_max_backoff_s:
             raise ValueError("UNBROKEN_RETRY_BACKOFF_S: cannot be more than UNBROKEN_RETRY_MAX_BACKOFF_S")
+        if self.stop_limit_s <= self.drain_s:
+            raise ValueError("UNBROKEN_STOP_LIMIT_S: must leave time beyond UNBROKEN_DRAIN_S")
         if self.max_content_bytes >= self.max_frame_bytes:
             raise ValueError("UNBROKEN_MAX_CONTENT_BYTES: must leave room in a frame of UNBROKEN_MAX_FRAME_BYTES")
         return self
+
+    def busy_policy(self, agent_id: str) -> WhenBusy:
+        return self.agent_when_busy.get(agent_id, self.when_busy)
 
     @property
     def frame_limits(self) -> Limits:

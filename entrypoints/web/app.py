@@ -1,4 +1,4 @@
-"""The Litestar application: the socket, the page, the threads' history, and the service behind them."""
+"""The Litestar application: the socket, the page, REST, and the service behind them."""
 
 from __future__ import annotations
 
@@ -7,28 +7,42 @@ import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
-from litestar import Litestar, WebSocket, get, websocket
-from litestar.connection import ASGIConnection
-from litestar.datastructures import State
+from litestar import Litestar, Router, WebSocket, websocket
 from litestar.exceptions import HTTPException
 from litestar.static_files import create_static_files_router
 
+from unbroken.application.log_context import working_for
 from unbroken.application.subscribe import TAIL_CURSOR, Shown
-from unbroken.domain.errors import InvalidValue, NotYourThread, Refused, ThreadDeleted, Unavailable, UnknownAgent
-from unbroken.domain.ports.identity import Caller
+from unbroken.domain.errors import InvalidValue, NotYourThread, ThreadDeleted, Unavailable, UnknownAgent
 from unbroken.domain.session import SessionKey
+from unbroken.entrypoints.ids import new_id
 from unbroken.entrypoints.service import Service
+from unbroken.entrypoints.web import files, threads
+from unbroken.entrypoints.web.callers import user_of
 from unbroken.entrypoints.web.connection import Closed, Connection, stalled
 from unbroken.entrypoints.web.frames import CloseCode
-from unbroken.entrypoints.web.history import history_page
+from unbroken.entrypoints.web.health import live, ready
 from unbroken.entrypoints.web.identity import LocalIdentity
 from unbroken.entrypoints.web.query import BadQuery, Hello, parse_query
+from unbroken.entrypoints.web.rest import REFUSALS, refused
 
 log = logging.getLogger(__name__)
 
 PAGE = Path(__file__).parent.parent / "page"
+RESTARTING = "the server is stopping; what was said is kept"
+REST: Final = (
+    threads.me,
+    threads.list_threads,
+    threads.create_thread,
+    threads.get_thread,
+    threads.change_thread,
+    threads.delete_thread,
+    threads.messages,
+    files.add_file,
+    files.get_file,
+)
 OpenService = Callable[[], AbstractAsyncContextManager[Service]]
 
 
@@ -50,9 +64,12 @@ def create_app(open_service: OpenService) -> Litestar:
     return Litestar(
         route_handlers=[
             chat,
-            messages,
+            Router(path="/", route_handlers=REST, exception_handlers=REFUSALS),
+            live,
+            ready,
             create_static_files_router(path="/", directories=[PAGE], html_mode=True, include_in_schema=False),
         ],
+        exception_handlers={HTTPException: refused},
         lifespan=[lifespan],
         openapi_config=None,
         logging_config=None,
@@ -62,15 +79,34 @@ def create_app(open_service: OpenService) -> Litestar:
 @websocket("/api/chat/ws")
 async def chat(socket: WebSocket[Any, Any, Any]) -> None:
     await socket.accept()
-    try:
-        await _converse(socket)
-    except Closed as end:
-        await _close(socket, end.code, str(end))
+    with working_for(connection=new_id()):
+        try:
+            await _converse(socket)
+        except Closed as end:
+            log.info("connection closed with %d", end.code)
+            await _close(socket, end.code, str(end))
+
+
+async def stop_serving(app: Litestar, grace_s: float) -> None:
+    """Send everyone away with 1012, then let running turns finish for `grace_s`. The listener stays open meanwhile:
+    who comes is told 1012 as well, and who asks whether we are ready, that we are not."""
+    service: Service = app.state.service
+    draining = asyncio.create_task(service.drain(grace_s))
+    await asyncio.sleep(0)  # from here on nobody new is let in
+    for connection in list(app.state.connections):
+        connection.stop(Closed(CloseCode.RESTARTING, RESTARTING))
+    await draining
+
+
+def _refuse_if_stopping(service: Service) -> None:
+    if service.stopping:
+        raise Closed(CloseCode.RESTARTING, RESTARTING)
 
 
 async def _converse(socket: WebSocket[Any, Any, Any]) -> None:
     service: Service = socket.app.state.service
-    user_id = _user_of(socket)
+    _refuse_if_stopping(service)
+    user_id = user_of(socket)
     key, hello = _hello(socket, service, user_id)
     shown = Shown(hello.request_id, hello.attempt, hello.offset) if hello.request_id else None
     try:
@@ -86,6 +122,7 @@ async def _converse(socket: WebSocket[Any, Any, Any]) -> None:
         key,
         subscription,
         accept=service.accept,
+        cancel=service.cancel,
         acknowledge=service.acknowledge,
         limits=service.settings.frame_limits,
         frames_per_s=service.settings.frames_per_s,
@@ -94,6 +131,7 @@ async def _converse(socket: WebSocket[Any, Any, Any]) -> None:
     connections: set[Connection] = socket.app.state.connections
     connections.add(connection)
     try:
+        _refuse_if_stopping(service)
         if isinstance(hello.cursor, int):
             connection.presented(hello.cursor)
         await connection.run()
@@ -102,20 +140,6 @@ async def _converse(socket: WebSocket[Any, Any, Any]) -> None:
     finally:
         connections.discard(connection)
         subscription.close()
-
-
-def _user_of(connection: ASGIConnection[Any, Any, Any, State]) -> str:
-    client = connection.client
-    caller = Caller(
-        host=client.host if client else "",
-        headers={name.lower(): value for name, value in connection.headers.items()},
-        query=dict(connection.query_params),
-        scheme=str(connection.scope.get("scheme", "")),
-    )
-    try:
-        return str(connection.app.state.identity.user_of(caller))
-    except Refused as error:
-        raise Closed(CloseCode.NOT_AUTHENTICATED, str(error)) from error
 
 
 def _hello(socket: WebSocket[Any, Any, Any], service: Service, user_id: str) -> tuple[SessionKey, Hello]:
@@ -149,20 +173,3 @@ async def _close_stalled(connections: set[Connection], limit_s: float) -> None:
         now = asyncio.get_running_loop().time()
         for connection in stalled(connections, now, limit_s):
             connection.stop(Closed(CloseCode.OVERLOADED, f"nothing was read for {limit_s:g} s"))
-
-
-@get("/api/threads/{thread_id:str}/messages")
-async def messages(
-    request: ASGIConnection[Any, Any, Any, State], thread_id: str, before: int | None = None, limit: int = 50
-) -> dict[str, Any]:
-    service: Service = request.app.state.service
-    try:
-        return await history_page(service.sessions, service.outbox, _user_of(request), thread_id, before, limit)
-    except Closed as error:
-        raise HTTPException(status_code=401, detail=str(error)) from error
-    except (NotYourThread, ThreadDeleted) as error:
-        raise HTTPException(status_code=404, detail="no such thread") from error
-    except InvalidValue as error:
-        raise HTTPException(status_code=400, detail=str(error)) from error
-    except Unavailable as error:
-        raise HTTPException(status_code=503, detail="the store does not answer; try again") from error

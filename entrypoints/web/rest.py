@@ -13,7 +13,6 @@ from litestar.datastructures import State
 from litestar.exceptions import HTTPException, ValidationException
 
 from unbroken.domain.errors import (
-    InvalidValue,
     NotYourThread,
     ThreadDeleted,
     TooManyFiles,
@@ -79,12 +78,8 @@ async def read_body(request: Call, limit: int) -> bytes:
     return bytes(body)
 
 
-def _problem_of(error: Exception) -> Problem:
+def _refusal(error: UnbrokenError) -> Problem:
     match error:
-        case Problem():
-            return error
-        case Closed():
-            return Problem(HTTPStatus.UNAUTHORIZED, "not_authenticated", str(error))
         case NotYourThread() | ThreadDeleted():
             return not_found()
         case UnknownFile():
@@ -93,11 +88,21 @@ def _problem_of(error: Exception) -> Problem:
             return Problem(HTTPStatus.BAD_REQUEST, "no_such_agent", str(error))
         case TooManyFiles():
             return Problem(HTTPStatus.CONFLICT, "too_many_files", str(error))
-        case InvalidValue():
-            return Problem(HTTPStatus.BAD_REQUEST, "bad_request", str(error))
         case Unavailable():
             message = "the store does not answer; try again"
             return Problem(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", message)
+        case _:
+            return Problem(HTTPStatus.BAD_REQUEST, "bad_request", str(error))
+
+
+def _problem_of(error: Exception) -> Problem:
+    match error:
+        case Problem():
+            return error
+        case Closed():
+            return Problem(HTTPStatus.UNAUTHORIZED, "not_authenticated", str(error))
+        case UnbrokenError():
+            return _refusal(error)
         case ValidationException(extra=[{"key": key, "message": message}, *_]):
             return Problem(HTTPStatus.BAD_REQUEST, "bad_request", f"{key}: {message}")
         case HTTPException():
