@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
+from unbroken.adapters.langgraph.attachments import Attachments
 from unbroken.adapters.langgraph.containment import agent_code
 from unbroken.adapters.langgraph.failures import agent_raised
 from unbroken.adapters.langgraph.habits import Habits
@@ -20,6 +22,8 @@ from unbroken.domain.events import InputResponse
 from unbroken.domain.policy import CommitMode
 from unbroken.domain.ports.agent import Agent, Attempt
 from unbroken.domain.ports.checkpoints import Checkpoints
+from unbroken.domain.ports.files import Files
+from unbroken.domain.session import SessionKey
 from unbroken.domain.turn import Answer, Settled, Settling
 
 REFUSED = "This call was not carried out: the user refused it."
@@ -32,10 +36,19 @@ class LangGraphAgent(Agent):
     superstep is committed before the next one's nodes start, and a crash repeats only the one it hit.
     """
 
-    def __init__(self, graph: Graph, checkpoints: Checkpoints, *, commit: CommitMode = CommitMode.SUPERSTEP) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        checkpoints: Checkpoints,
+        *,
+        commit: CommitMode = CommitMode.SUPERSTEP,
+        files: Files | None = None,
+    ) -> None:
+        """`files` None: references to files stay as they are."""
         self.graph = graph
         self.commit = commit
         self._checkpoints = checkpoints
+        self._files = files
         self._habits = Habits()
         self._heads = RecentHeads()
 
@@ -80,7 +93,8 @@ class LangGraphAgent(Agent):
     async def _run(self, attempt: Attempt, head: AttemptHead, *, dangling: bool = False) -> TurnRun:
         claim = attempt.claim
         attempt.gate.check()
-        run = TurnRun(self.graph, head, attempt, self._habits)
+        attachments = self._attachments(claim.key)
+        run = TurnRun(self.graph, head, attempt, self._habits, attachments)
         if claim.resumes:
             await run.resume(commits=self._commits)
         elif isinstance(claim.event.body, InputResponse):
@@ -89,8 +103,16 @@ class LangGraphAgent(Agent):
             # New input: a head that an event left is at rest, whatever its tasks say.
             if dangling:
                 await run.history.close_calls(GONE_ON)
-            await run.drive(input_of(claim.event, run.effect_channels), commits=self._commits)
+            given = input_of(claim.event, run.effect_channels)
+            if attachments is not None:
+                await attachments.fill(given)
+            await run.drive(given, commits=self._commits)
         return run
+
+    def _attachments(self, key: SessionKey) -> Attachments | None:
+        if self._files is None:
+            return None
+        return Attachments(partial(self._files.read, key.user_id, key.thread_id))
 
     async def _respond(self, run: TurnRun, body: InputResponse) -> None:
         answer = answer_to(await run.snapshot(), body, run.effect_channels)

@@ -26,6 +26,7 @@ from unbroken.domain.errors import InvalidValue, UnknownAgent
 from unbroken.domain.policy import CommitMode
 from unbroken.domain.ports.agent import Agent, Agents
 from unbroken.domain.ports.checkpoints import Checkpoints
+from unbroken.domain.ports.files import Files
 
 BUNDLED = "assistant"
 """The bundled agent's name, scripted or with a model: so threads go on when a model is plugged in."""
@@ -59,11 +60,13 @@ def load_agents(
     *,
     commit: CommitMode,
     exceptions: Mapping[str, CommitMode] | None = None,
+    files: Files | None = None,
 ) -> LangGraphAgents:
     """`exceptions`: the commit mode of single agents, by name. Raises InvalidValue for a name that is not served."""
     modes = dict(exceptions or {})
     agents = {
-        named.name: LangGraphAgent(named.graph, checkpoints, commit=modes.pop(named.name, commit)) for named in graphs
+        named.name: LangGraphAgent(named.graph, checkpoints, commit=modes.pop(named.name, commit), files=files)
+        for named in graphs
     }
     for name in modes:
         raise InvalidValue(f"agent {name}", f"has a commit mode, but is not served; served are {', '.join(agents)}")

@@ -27,6 +27,7 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.types import TASKS
 
+from unbroken.adapters.langgraph.attachments import Attachments
 from unbroken.adapters.langgraph.checkpoint_ids import raise_clock_above
 from unbroken.adapters.langgraph.delta_history import delta_history
 from unbroken.adapters.langgraph.rows import channel_values, config_of, next_version, to_tuple
@@ -59,6 +60,7 @@ class StagingSaver(BaseCheckpointSaver[str]):
         self.thread_id = thread_id
         self.gate = gate or Gate()
         self.staging = Staging(head)
+        self.attachments: Attachments | None = None
         self.loop = asyncio.get_running_loop()
 
     def start_from(self, fork: Fork) -> None:
@@ -68,6 +70,11 @@ class StagingSaver(BaseCheckpointSaver[str]):
         if former:
             raise_clock_above(former)
         self.staging.start_from(fork)
+
+    def attach(self, attachments: Attachments) -> None:
+        """From here on, files stand in the place of references to them in all that is read, and only there."""
+        self.attachments = attachments
+        self.serde = attachments.serde(self.serde)
 
     def take(self) -> StateChange:
         """What was staged since the last call, serialized; it is not held here any longer."""
@@ -133,13 +140,16 @@ class StagingSaver(BaseCheckpointSaver[str]):
     ) -> Mapping[str, DeltaChannelHistory]:
         self._check(config)
         checkpoint_ns = config["configurable"].get("checkpoint_ns", "")
-        return await delta_history(
+        found = await delta_history(
             self.serde,
             channels,
             start=get_checkpoint_id(config),
             load=lambda checkpoint_id: self._stored(checkpoint_ns, checkpoint_id),
             page=lambda before, limit: self._page(checkpoint_ns, before, limit),
         )
+        if self.attachments is not None:
+            await self.attachments.fill(list(found.values()))
+        return found
 
     def get_next_version(self, current: str | None, channel: None) -> str:
         return next_version(current)
@@ -235,7 +245,10 @@ class StagingSaver(BaseCheckpointSaver[str]):
         checkpoint["channel_values"] = channel_values(self.serde, inlined, stored.blobs)
         if checkpoint["v"] < 4 and row.parent_id:
             await self._migrate_sends(stored, checkpoint, row.parent_id)
-        return to_tuple(self.serde, stored, checkpoint)
+        found = to_tuple(self.serde, stored, checkpoint)
+        if self.attachments is not None:
+            await self.attachments.fill_stored(stored, checkpoint["channel_values"], found.pending_writes)
+        return found
 
     async def _migrate_sends(self, stored: StoredCheckpoint, checkpoint: dict[str, Any], parent_id: str) -> None:
         """Formats below 4 keep their pending sends beside the parent."""

@@ -11,6 +11,7 @@ from langchain_core.messages import AIMessage, BaseMessage
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import StateSnapshot
 
+from unbroken.adapters.langgraph.attachments import Attachments
 from unbroken.adapters.langgraph.effects import effect_channels, node_effects
 from unbroken.adapters.langgraph.habits import Habits
 from unbroken.adapters.langgraph.history import Graph, History
@@ -42,11 +43,20 @@ class DanglingToolCalls(Exception):
 
 
 class TurnRun:
-    def __init__(self, graph: Graph, checkpoints: AttemptHead, attempt: Attempt, habits: Habits) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        checkpoints: AttemptHead,
+        attempt: Attempt,
+        habits: Habits,
+        attachments: Attachments | None = None,
+    ) -> None:
         claim = attempt.claim
         self.attempt = attempt
         self._head = checkpoints
         self.saver = StagingSaver(checkpoints, claim.key.thread_id, head=claim.head, gate=attempt.gate)
+        if attachments is not None:
+            self.saver.attach(attachments)
         if attempt.fork is not None and not claim.resumes:
             self.saver.start_from(attempt.fork)
         self.graph: Graph = graph.copy(update={"checkpointer": self.saver})
