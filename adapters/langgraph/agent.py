@@ -15,16 +15,17 @@ from unbroken.adapters.langgraph.messages import GONE_ON
 from unbroken.adapters.langgraph.parked import answer_to, waits_for_someone
 from unbroken.adapters.langgraph.recent_heads import AttemptHead, RecentHeads
 from unbroken.adapters.langgraph.settling import settled
+from unbroken.adapters.langgraph.staging import is_call
 from unbroken.adapters.langgraph.turn_run import DanglingToolCalls, TurnRun
 from unbroken.domain.checkpoints import ROOT
-from unbroken.domain.errors import UnbrokenError
+from unbroken.domain.errors import BranchGone, UnbrokenError
 from unbroken.domain.events import InputResponse
 from unbroken.domain.policy import CommitMode
 from unbroken.domain.ports.agent import Agent, Attempt
 from unbroken.domain.ports.checkpoints import Checkpoints
 from unbroken.domain.ports.files import Files
-from unbroken.domain.session import SessionKey
-from unbroken.domain.turn import Answer, Settled, Settling
+from unbroken.domain.session import Claim, SessionKey
+from unbroken.domain.turn import Answer, Fork, Settled, Settling
 
 REFUSED = "This call was not carried out: the user refused it."
 
@@ -93,6 +94,8 @@ class LangGraphAgent(Agent):
     async def _run(self, attempt: Attempt, head: AttemptHead, *, dangling: bool = False) -> TurnRun:
         claim = attempt.claim
         attempt.gate.check()
+        if attempt.fork is not None and not claim.resumes:
+            await self._check(claim, attempt.fork, head)
         attachments = self._attachments(claim.key)
         run = TurnRun(self.graph, head, attempt, self._habits, attachments)
         if claim.resumes:
@@ -113,6 +116,12 @@ class LangGraphAgent(Agent):
         if self._files is None:
             return None
         return Attachments(partial(self._files.read, key.user_id, key.thread_id))
+
+    async def _check(self, claim: Claim, fork: Fork, head: AttemptHead) -> None:
+        """Raises BranchGone. LangGraph would take a checkpoint that is gone for an empty thread."""
+        for checkpoint_ns, id_ in fork.heads:
+            if id_ and not is_call(checkpoint_ns) and await head.load(claim.key.thread_id, checkpoint_ns, id_) is None:
+                raise BranchGone("the conversation cannot be taken back that far any more")
 
     async def _respond(self, run: TurnRun, body: InputResponse) -> None:
         answer = answer_to(await run.snapshot(), body, run.effect_channels)

@@ -73,7 +73,7 @@ class Contained(Coroutine[Any, Any, T]):
     def send(self, value: Any) -> Any:
         try:
             return self._coroutine.send(value)
-        except (SystemExit, KeyboardInterrupt) as error:
+        except (SystemExit, KeyboardInterrupt, GeneratorExit) as error:
             raise Exited(_name(error)) from error
 
     def throw(self, *error: Any) -> Any:

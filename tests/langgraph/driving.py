@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 from uuid import uuid4
 
+import pytest
 from langchain_core.messages import BaseMessage
 
 from unbroken.adapters.in_process.clock import SystemClock
@@ -15,14 +17,15 @@ from unbroken.adapters.langgraph.history import Graph
 from unbroken.adapters.langgraph.saver import StagingSaver
 from unbroken.adapters.memory.store import MemoryStore
 from unbroken.adapters.postgres.store import PostgresStore
-from unbroken.domain.checkpoints import StateChange
-from unbroken.domain.errors import AgentRaised
+from unbroken.domain.checkpoints import ROOT, StateChange
+from unbroken.domain.effects import NewEffect, SkipEvent, dedupe_key
+from unbroken.domain.errors import AgentRaised, Fenced
 from unbroken.domain.events import EventBody, InputResponse, NewEvent, UserMessage
 from unbroken.domain.live_stream import LiveStream, ToolPart, ToolPhase
 from unbroken.domain.policy import CommitMode, question_id
 from unbroken.domain.ports.agent import Attempt
 from unbroken.domain.session import Claim, SessionKey
-from unbroken.domain.turn import Answer, Fork, Gate, TurnChange
+from unbroken.domain.turn import Answer, Fork, Gate, Settled, Settling, TurnChange
 
 Store = MemoryStore | PostgresStore
 
@@ -34,6 +37,12 @@ class Crash(BaseException):
 def reply(own_id: str, value: Any) -> InputResponse:
     """The answer to a question of the agent's, under the id by which clients know it."""
     return InputResponse(question_id(own_id, 1), value)
+
+
+def end_of(claim: Claim) -> tuple[NewEffect, ...]:
+    """Every event has its end in the log; here nobody reads it."""
+    key = dedupe_key(claim.event.id, "", 0, 0, "skip_event")
+    return (NewEffect(uuid4().hex, 0, SkipEvent("driven by hand"), key),)
 
 
 class ObservedAttempt(Attempt):
@@ -93,6 +102,8 @@ class Chat:
         self.agent = LangGraphAgent(graph, self.store.checkpoints, commit=commit)
         self.key = SessionKey("ann", "demo", thread_id or f"thread-{uuid4().hex[:12]}")
         self.attempts: list[ObservedAttempt] = []
+        self.requests: dict[str, str] = {}
+        """Request ids, by the ids of their events."""
         self._replica = 0
 
     @property
@@ -106,6 +117,7 @@ class Chat:
         event = NewEvent(
             event_id or f"event-{uuid4().hex[:12]}", uuid4().hex, UserMessage(body) if isinstance(body, str) else body
         )
+        self.requests[event.id] = event.request_id
         receipt = await self.store.event_store.accept(self.key, event, replica=self._replica, queue_limit=100)
         assert receipt.claim is not None
         return receipt.claim
@@ -123,17 +135,55 @@ class Chat:
     async def run(self, claim: Claim) -> Answer:
         """One attempt, and its finishing commit."""
         try:
-            answer = await self.agent.run(self.attempt(claim))
+            answer = await self.agent.run(await self.begun(claim))
         except AgentRaised as error:
             if isinstance(error.__cause__, Crash):
                 raise error.__cause__ from None  # nothing of ours would be there to make a failed turn of it
             raise
-        await self.store.unit_of_work.commit(TurnChange(claim, answer.state, finishes=True))
+        await self.store.unit_of_work.commit(TurnChange(claim, answer.state, True, end_of(claim)))
         return answer
+
+    async def begun(self, claim: Claim) -> ObservedAttempt:
+        """An attempt that knows where it starts, as the session's processor makes it."""
+        attempt, body = self.attempt(claim), claim.event.body
+        if isinstance(body, UserMessage) and body.replaces is not None and not claim.resumes:
+            attempt.fork = await self.store.sessions.before(self.key.thread_id, body.replaces)
+            assert attempt.fork is not None
+        return attempt
+
+    async def stop(self, claim: Claim, reached: asyncio.Event) -> Settled:
+        """An attempt that is cancelled once it has `reached` something, and its durable end."""
+        attempt = await self.begun(claim)
+        run = asyncio.ensure_future(self.agent.run(attempt))
+        waiting = asyncio.ensure_future(reached.wait())
+        await asyncio.wait({run, waiting}, timeout=10, return_when=asyncio.FIRST_COMPLETED)
+        assert reached.is_set(), run
+        attempt.gate.close("cancelled")
+        run.cancel()
+        with pytest.raises((asyncio.CancelledError, Fenced)):
+            await run
+        return await self.settle(attempt, "cancelled")
+
+    async def fail(self, claim: Claim) -> Settled:
+        """An attempt that fails, and its durable end."""
+        attempt = await self.begun(claim)
+        with pytest.raises(AgentRaised):
+            await self.agent.run(attempt)
+        attempt.gate.close("failed")
+        return await self.settle(attempt, "failed")
+
+    async def settle(self, attempt: ObservedAttempt, reason: Literal["cancelled", "failed"]) -> Settled:
+        claim = attempt.claim
+        heads = [head for change in attempt.supersteps for ns, head in change.heads if ns == ROOT]
+        head = heads[-1] if heads else claim.head
+        settling = Settling(claim, head, attempt.stream.messages, reason, attempt.fork)
+        settled = await self.agent.settle(settling)
+        await self.store.unit_of_work.commit(TurnChange(claim, settled.state, True, end_of(claim)))
+        return settled
 
     async def revert(self, claim: Claim) -> None:
         """The durable end of a failed event."""
-        await self.store.unit_of_work.commit(TurnChange(claim, StateChange(), finishes=True, reverts=True))
+        await self.store.unit_of_work.commit(TurnChange(claim, StateChange(), True, end_of(claim), reverts=True))
 
     async def say(self, body: EventBody | str, event_id: str = "") -> Answer:
         return await self.run(await self.accept(body, event_id))
