@@ -73,11 +73,12 @@ async def test_nothing_to_cancel_is_told_by_name(serving: Serving, thread: str) 
 
 @pytest.mark.asyncio
 @BOTH_MODES
+@pytest.mark.parametrize("deaf", ["deaf=3", "call=3"])
 async def test_an_agent_deaf_to_its_cancellation_is_stopped_all_the_same(
-    serving: Serving, thread: str, agent: str
+    serving: Serving, thread: str, agent: str, deaf: str
 ) -> None:
     async with Client(serving.url, thread=thread, agent=agent) as client:
-        request = await client.say("deaf=3")
+        request = await client.say(deaf)
         await streaming(client, request)
         await asyncio.sleep(0.2)
         loop = asyncio.get_running_loop()

@@ -1,19 +1,20 @@
 """speak → what the message asks for → conclude; every way in which a turn can end otherwise than by an answer.
 
-`ask=2` asks two questions at once, `deaf=1.5` ignores its cancellation for so many seconds, `block=1.5` blocks a
-thread, `late=3` fails while it concludes.
+`ask=2` asks two questions at once, `deaf=1.5` ignores its cancellation for so many seconds, `call=1.5` does so within
+two tool calls, `block=1.5` blocks a thread, `late=3` fails while it concludes.
 """
 
 from __future__ import annotations
 
 import asyncio
 import operator
+import secrets
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Annotated, Any, TypedDict
 
-from langchain_core.messages import AIMessage
+from langchain_core.messages import AIMessage, ToolMessage
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import Send, interrupt
 
@@ -38,7 +39,8 @@ def asked_for(state: State) -> Sequence[Send | str]:
     questions = int(option(told, "ask", 0))
     if questions:
         return [Send("ask", Asking(number=number)) for number in range(1, questions + 1)]
-    return ["hold"] if option(told, "deaf", 0) else ["block"] if option(told, "block", 0) else ["conclude"]
+    nodes = {"deaf": "hold", "call": "call", "block": "block"}
+    return [next((node for name, node in nodes.items() if option(told, name, 0)), "conclude")]
 
 
 async def ask(state: Asking) -> dict[str, Any]:
@@ -47,13 +49,29 @@ async def ask(state: Asking) -> dict[str, Any]:
 
 
 async def hold(state: State) -> dict[str, Any]:
-    """Swallows every cancellation for a while."""
+    await deaf_for(option(said(state["messages"]), "deaf", 0))
+    return {}
+
+
+async def call(state: State) -> dict[str, Any]:
+    calls = [{"name": "weigh", "args": {"grams": grams}, "id": f"call-{secrets.token_hex(4)}"} for grams in (1, 2)]
+    return {"messages": [AIMessage(content="", tool_calls=calls)]}
+
+
+async def weigh(state: State) -> dict[str, Any]:
+    await deaf_for(option(said(state["messages"]), "call", 0))
+    called = state["messages"][-1]
+    assert isinstance(called, AIMessage)
+    return {"messages": [ToolMessage("heavy", tool_call_id=str(one["id"])) for one in called.tool_calls]}
+
+
+async def deaf_for(seconds: float) -> None:
+    """Swallows every cancellation."""
     loop = asyncio.get_running_loop()
-    until = loop.time() + option(said(state["messages"]), "deaf", 0)
+    until = loop.time() + seconds
     while loop.time() < until:
         with suppress(asyncio.CancelledError):
             await asyncio.sleep(until - loop.time())
-    return {}
 
 
 def block(state: State) -> dict[str, Any]:
@@ -71,12 +89,16 @@ graph = (
     .add_node(speak)
     .add_node(ask)
     .add_node(hold)
+    .add_node(call)
+    .add_node(weigh)
     .add_node(block)
     .add_node(conclude)
     .add_edge(START, "speak")
-    .add_conditional_edges("speak", asked_for, ["ask", "hold", "block", "conclude"])
+    .add_conditional_edges("speak", asked_for, ["ask", "hold", "call", "block", "conclude"])
     .add_edge("ask", "conclude")
     .add_edge("hold", "conclude")
+    .add_edge("call", "weigh")
+    .add_edge("weigh", "conclude")
     .add_edge("block", "conclude")
     .compile()
 )
