@@ -1,6 +1,6 @@
 """The bundled agent that needs no key: a real graph around a model that recites.
 
-It streams word by word, calls a tool, is slow on request so that one can pull the plug, and sets timers.
+It streams word by word, calls a tool, asks back, is slow on request so that one can pull the plug, and sets timers.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Huma
 from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langchain_core.tools import tool
-from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.graph import END, START, MessagesState, StateGraph
 from langgraph.prebuilt import ToolNode, tools_condition
+from langgraph.types import interrupt
 
 from unbroken.adapters.langgraph.effects import Effects, schedule_timer
 from unbroken.adapters.langgraph.history import Graph
@@ -27,8 +28,14 @@ from unbroken.adapters.langgraph.inputs import TIMER
 PAUSE_S = 0.04
 MAX_SLOW_S = 600.0
 SLOW_PAUSE_S = 0.25
+ASKING = "I would like to know one thing. You may answer now, or in a week."
 _SLOW = re.compile(r"(?i)\bslow\s+(\d+(?:\.\d+)?)")
 _COUNT = re.compile(r"(?is)\bcount\b[:\s]+(.+)")
+_ASK = re.compile(r"(?i)\bask me\b")
+_QUESTION = {
+    "question": "What would you take on a long journey?",
+    "options": ["A lamp", "A map", "A good book"],
+}
 _REMIND = re.compile(r"(?i)\bremind me in (\d+(?:\.\d+)?)\s*(s|sec|seconds?|m|min|minutes?)\b")
 
 
@@ -93,12 +100,18 @@ def reply(messages: list[BaseMessage]) -> AIMessage:
     if (count := _COUNT.search(said)) is not None:
         call = {"name": "count_words", "args": {"text": count[1].strip()}, "id": f"count-{last.id}"}
         return AIMessage("Let me count.", tool_calls=[call])
+    if _ASK.search(said):
+        return AIMessage(ASKING)
     if seconds := _slow_s(last):
         return AIMessage("".join(_tale(seconds, SLOW_PAUSE_S)))
     return AIMessage(
-        f"I am a scripted demo, not a language model; set UNBROKEN_MODEL to talk to a real one. You said: {said!r}. "
-        "I can stream an answer for a while (slow 60) so that you can pull the plug meanwhile, call a tool "
-        "(count: some words), and write first (remind me in 5 s)."
+        "I am a scripted demo, not a language model; set `UNBROKEN_MODEL` to talk to a real one. "
+        f"You said: {said!r}.\n\n"
+        "What I can do:\n\n"
+        "- stream an answer for a while, so that you can pull the plug meanwhile: `slow 60`\n"
+        "- call a tool: `count: some words`\n"
+        "- ask you something: `ask me`\n"
+        "- write first: `remind me in 5 s`"
     )
 
 
@@ -113,12 +126,25 @@ async def remember(state: State) -> dict[str, Any]:
     return {"messages": [answer], "effects": [schedule_timer(after_s, payload=_text(last), timer_id="reminder")]}
 
 
+async def ask(state: State) -> dict[str, Any]:
+    answer = interrupt(_QUESTION)
+    return {"messages": [AIMessage(f"{answer}: I will remember that.")]}
+
+
+def after_the_model(state: State) -> str:
+    said = next(message for message in reversed(state["messages"]) if isinstance(message, HumanMessage))
+    if reply([said]).text == ASKING:
+        return "ask"
+    return str(tools_condition(dict(state)))
+
+
 def demo_graph() -> Graph:
     builder = StateGraph(State)
     builder.add_node("assistant", remember)
     builder.add_node("tools", ToolNode([count_words]))
+    builder.add_node("ask", ask)
     builder.add_edge(START, "assistant")
-    builder.add_conditional_edges("assistant", tools_condition)
+    builder.add_conditional_edges("assistant", after_the_model, ["ask", "tools", END])
     builder.add_edge("tools", "assistant")
     return builder.compile()
 

@@ -11,7 +11,8 @@ from tests.langgraph.driving import Chat, Store
 from unbroken.adapters.langgraph import demo_agent
 from unbroken.adapters.langgraph.demo_agent import demo_graph
 from unbroken.domain.effects import ScheduleTimer
-from unbroken.domain.events import TimerFired
+from unbroken.domain.events import InputResponse, TimerFired
+from unbroken.domain.policy import question_id
 
 pytestmark = pytest.mark.asyncio
 
@@ -39,6 +40,17 @@ async def test_it_calls_a_tool(store: Store) -> None:
         ("count_words", "finished"),
     ]
     assert len(chat.seen.supersteps) == 2
+
+
+async def test_it_asks_and_answers_to_what_it_was_told(store: Store) -> None:
+    chat = Chat(demo_graph(), store=store)
+    asking = await chat.say("please ask me something")
+    (question,) = asking.questions
+    assert question.value["options"][1] == "A map"
+    answer = await chat.say(InputResponse(question_id(question.interrupt_id, 1), "A map"))
+    assert answer.text == "A map: I will remember that."
+    assert answer.questions == ()
+    assert (await chat.say("hello")).questions == ()
 
 
 async def test_it_takes_as_long_as_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
