@@ -14,15 +14,15 @@ export const NEVER = new Map([
   [1000, "The server ended the connection."],
   [1007, "The server did not understand this page. Reload it."],
   [1009, "A message was too large for the server. Reload the page to go on."],
-  [4400, "The address of this page is not understood by the server."],
-  [4401, "You are not signed in, or not any more. Sign in and reload the page."],
-  [4403, "This thread belongs to somebody else."],
+  [4400, "The server does not understand the address of this page."],
+  [4401, "Your session has ended. Sign in again."],
+  [4403, "This conversation is not yours, or it was deleted."],
   [4404, "The server does not have this agent."],
 ]);
 
 export class Connection {
   #conversation;
-  #base;
+  #api;
   #query;
   #changed;
   #socket = null;
@@ -32,20 +32,34 @@ export class Connection {
   #sentAt = 0;
   #resendAt = null;
   #timer = null;
+  #keeping = null;
+  #leaving = false;
   #readingHistory = false;
 
-  // `base`: the server's address; `query`: threadId, agentId, userId; `changed` is called whenever anything shown may
-  // have changed.
-  constructor(conversation, base, query, changed) {
+  // `query`: threadId, agentId; `changed` is called whenever anything shown may have changed.
+  constructor(conversation, api, query, changed) {
     this.#conversation = conversation;
-    this.#base = base;
+    this.#api = api;
     this.#query = query;
     this.#changed = changed;
-    this.status = "connecting"; // connecting, connected, waiting or closed
+    this.status = "idle"; // idle, connecting, connected, waiting or closed
     this.why = ""; // in words
+    this.code = null; // of the last close
+    this.retryAt = null; // milliseconds since the epoch, while waiting
     this.historyTrouble = "";
-    setInterval(() => this.#keepUp(), ACK_MS);
+  }
+
+  open() {
+    this.#leaving = false;
+    if (this.status !== "idle") return;
+    this.#keeping = setInterval(() => this.#keepUp(), ACK_MS);
     this.#connect();
+  }
+
+  // Nobody looks any more: end it, but not before everything said has its receipt.
+  leave() {
+    this.#leaving = true;
+    this.#leaveIfDone();
   }
 
   send(frame) {
@@ -68,11 +82,8 @@ export class Connection {
     this.#readingHistory = true;
     this.historyTrouble = "";
     try {
-      const path = `api/threads/${encodeURIComponent(this.#query.threadId)}/messages`;
-      const url = this.#url(path, { before: missing.until + 1, limit: 50, userId: this.#query.userId });
-      const answer = await fetch(url);
-      if (!answer.ok) throw new Error(`the server answered ${answer.status}`);
-      this.#conversation.history(await answer.json());
+      const page = await this.#api.messages(this.#query.threadId, { before: missing.until + 1, limit: 50 });
+      this.#conversation.history(page);
     } catch (error) {
       this.historyTrouble = `Earlier messages cannot be read: ${error.message}.`;
     } finally {
@@ -81,20 +92,10 @@ export class Connection {
     }
   }
 
-  #url(path, query) {
-    const url = new URL(path, this.#base);
-    for (const [name, value] of Object.entries(query)) {
-      if (value !== undefined && value !== null) url.searchParams.set(name, value);
-    }
-    return url;
-  }
-
   #connect() {
-    const url = this.#url("api/chat/ws", { ...this.#query, ...this.#conversation.resume() });
-    url.protocol = url.protocol === "https:" ? "wss:" : "ws:";
-    this.#tell("connecting", "");
+    const socket = new WebSocket(this.#api.socketUrl({ ...this.#query, ...this.#conversation.resume() }));
+    this.#tell("connecting", this.why);
     this.#openedAt = 0;
-    const socket = new WebSocket(url);
     this.#socket = socket;
     socket.onopen = () => this.#opened();
     socket.onmessage = ({ data }) => this.#received(socket, JSON.parse(data));
@@ -118,6 +119,7 @@ export class Connection {
     if (conversation.missing && conversation.missing !== gap) this.readHistory();
     this.#changed();
     if (conversation.reconnect) this.#again(1006, "the view is made good");
+    else this.#leaveIfDone();
   }
 
   #closed(socket, code, reason) {
@@ -129,16 +131,20 @@ export class Connection {
     const socket = this.#socket;
     this.#socket = null;
     socket.close();
+    this.code = code;
     if (NEVER.has(code)) {
-      this.#tell("closed", [NEVER.get(code), why].join(" "));
+      clearInterval(this.#keeping);
+      this.#tell("closed", why);
       return;
     }
     if (this.#openedAt && Date.now() - this.#openedAt >= CALM_MS) this.#failures = 0;
     const atOnce = this.#failures === 0 && this.#openedAt && NOW.has(code);
-    const pause = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(this.#failures, 16));
+    const longest = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** Math.min(this.#failures, 16));
+    const pause = atOnce ? 0 : longest * (1 - Math.random() / 2);
     this.#failures += 1;
+    this.retryAt = Date.now() + pause;
     this.#tell("waiting", why);
-    this.#timer = setTimeout(() => this.#connect(), atOnce ? 0 : pause * (1 - Math.random() / 2));
+    this.#timer = setTimeout(() => this.#connect(), pause);
   }
 
   #sendUnsent() {
@@ -158,9 +164,20 @@ export class Connection {
     if (due || Date.now() - this.#sentAt > RESEND_MS) this.#sendUnsent();
   }
 
+  #leaveIfDone() {
+    if (!this.#leaving || this.#conversation.unsent().length || this.status === "closed") return;
+    clearInterval(this.#keeping);
+    clearTimeout(this.#timer);
+    const socket = this.#socket;
+    this.#socket = null;
+    socket?.close(1000);
+    this.#tell("idle", "");
+  }
+
   #tell(status, why) {
     this.status = status;
     this.why = why;
+    if (status !== "waiting") this.retryAt = null;
     this.#changed();
   }
 }

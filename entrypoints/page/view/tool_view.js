@@ -1,0 +1,31 @@
+// Tool calls, folded: their name and state on one line, what went in and came out below.
+
+import { chevron, wrench } from "./icons.js";
+import { html } from "./ui.js";
+import { isEmpty, readable } from "../text/tools.js";
+
+const STATES = { started: "running", finished: "done", failed: "failed" };
+
+export function Tools({ tools, over }) {
+  return html`<ul class="tools" aria-label="Tool calls">
+    ${tools.map((tool) => html`<${Tool} key=${tool.toolCallId} tool=${tool} over=${over} />`)}
+  </ul>`;
+}
+
+function Tool({ tool, over }) {
+  const state = tool.phase === "started" && over ? "not finished" : (STATES[tool.phase] ?? tool.phase);
+  return html`<li class="tool" data-phase=${state === "not finished" ? "failed" : tool.phase}>
+    <details>
+      <summary>${wrench}<span class="name">${tool.name}</span><span class="phase">${state}</span>${chevron}</summary>
+      <${Value} title="Arguments" value=${tool.args} absent="None" />
+      <${Value} title="Result" value=${tool.result} absent=${tool.phase === "started" ? "Not yet" : "None"} />
+    </details>
+  </li>`;
+}
+
+function Value({ title, value, absent }) {
+  return html`<div class="value">
+    <h4>${title}</h4>
+    ${isEmpty(value) ? html`<p>${absent}</p>` : html`<pre tabindex="0">${readable(value)}</pre>`}
+  </div>`;
+}

@@ -1,0 +1,114 @@
+// One turn: what was said, the answer with its tools and questions, and what can be done with them.
+
+import { Said } from "./attachment_view.js";
+import { CopyButton } from "./copy_button.js";
+import { Editor } from "./editor.js";
+import { again, bin, pencil, ring, square } from "./icons.js";
+import { Markdown } from "./markdown_view.js";
+import { Question } from "./question_view.js";
+import { Tools } from "./tool_view.js";
+import { Button, drawnBy, html } from "./ui.js";
+import { textOf } from "../turn.js";
+import { answerText } from "../text/question_form.js";
+import { parts } from "../text/tools.js";
+import { turnWords } from "../text/words.js";
+
+// `page`: what the views may do (app.js); `responses`: interrupt id → the turn that answers it.
+export const TurnView = drawnBy(
+  ({ turn, connected, editing, begunAgain, responses, last }) => [
+    turn,
+    turn.phase,
+    turn.text,
+    turn.attempt,
+    turn.cancelWanted,
+    turn.error,
+    JSON.stringify([turn.said, turn.tools, turn.questions]),
+    turn.questions.map(({ interruptId }) => responses.get(interruptId)?.phase ?? "").join(),
+    connected,
+    editing,
+    begunAgain,
+    last,
+  ],
+  function Turn({ turn, page, connected, editing, begunAgain, responses, last }) {
+    const words = turnWords(turn, { connected, begunAgain });
+    return html`<li
+      class="turn"
+      data-request-id=${turn.requestId}
+      data-phase=${turn.phase}
+      data-attempt=${turn.attempt}
+      aria-busy=${turn.phase === "running"}
+    >
+      ${editing ? html`<${Editor} turn=${turn} page=${page} />` : html`<${SaidPart} turn=${turn} page=${page} />`}
+      <${Answer} turn=${turn} />
+      ${turn.questions.map(
+        (question) => html`<${Question}
+          key=${question.interruptId}
+          question=${question}
+          response=${responses.get(question.interruptId)}
+          respond=${(value) => page.session.respond(question.interruptId, value)}
+        />`,
+      )}
+      <${State} turn=${turn} words=${words} page=${page} last=${last} />
+    </li>`;
+  },
+);
+
+function SaidPart({ turn, page }) {
+  const { content, interruptId, value } = turn.said;
+  if (interruptId !== undefined) {
+    const asked = page.session.conversation.turns.flatMap(({ questions }) => questions);
+    const question = asked.find((one) => one.interruptId === interruptId);
+    return html`<h2 class="visually-hidden">Your answer to a question</h2>
+      <div class="said response" role="group" aria-label="You answered">${answerText(value, question?.value)}</div>`;
+  }
+  if (content === undefined) return null;
+  const text = textOf(content);
+  const blocks = typeof content === "string" ? [] : content.filter(({ type }) => type !== "text");
+  return html`<h2 class="visually-hidden">You said</h2>
+    <${Said} blocks=${blocks} fileUrl=${page.fileUrl} />
+    ${text && html`<div class="said" role="group" aria-label="You said">${text}</div>`}
+    <div class="actions mine">
+      ${turn.replaces && html`<span class="edited">Edited</span>`}
+      ${text && html`<${CopyButton} text=${text} label="Copy message" />`}
+      ${turn.accepted && html`<${Button} icon=${pencil} label="Edit message" onClick=${() => page.edit(turn)} />`}
+    </div>`;
+}
+
+function Answer({ turn }) {
+  const { text, tools, ended, phase } = turn;
+  if (!text && !tools.length) return null;
+  return html`<h2 class="visually-hidden">Answer</h2>
+    <div class="answer" role="group" aria-label="Answer" data-streaming=${phase === "running"}>
+      ${parts(text, tools).map((part, index) =>
+        part.tools
+          ? html`<${Tools} key=${`tools-${index}`} tools=${part.tools} over=${ended} />`
+          : html`<div key=${`text-${index}`} class="prose"><${Markdown} text=${part.text} whole=${ended} /></div>`,
+      )}
+    </div>`;
+}
+
+// The line under a turn: its state in words, and what can be done about it.
+function State({ turn, words, page, last }) {
+  const { phase, text, said } = turn;
+  const thinking = phase === "running" && !text && !turn.tools.length;
+  const again_ = said.content !== undefined && (phase === "failed" || phase === "cancelled");
+  const answered = phase === "answered" && said.content !== undefined;
+  const waits = phase === "queued" && !turn.cancelWanted;
+  const undelivered = phase === "unsent" || phase === "refused";
+  return html`<div class="foot" data-last=${last}>
+    ${
+      words &&
+      html`<p class="state" title=${turn.error ? `${turn.error.message} (${turn.error.code})` : undefined}>
+      ${thinking && ring}<span>${words}</span>
+    </p>`
+    }
+    <div class="actions">
+      ${text && turn.ended && html`<${CopyButton} text=${text} label="Copy answer" />`}
+      ${answered && html`<${Button} icon=${again} label="Answer again" onClick=${() => page.replace(turn)} />`}
+      ${again_ && html`<${Button} icon=${again} kind="choice" onClick=${() => page.replace(turn)}>Try again<//>`}
+      ${waits &&
+      html`<${Button} icon=${square} kind="choice" onClick=${() => page.session.stop(turn)}>Do not answer this<//>`}
+      ${undelivered && html`<${Button} icon=${bin} kind="choice" onClick=${() => page.takeBack(turn)}>Take back<//>`}
+    </div>
+  </div>`;
+}

@@ -1,0 +1,259 @@
+// The page's modules that need no browser: node --test tests/client/page_modules.test.js
+
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { Outbox } from "../../entrypoints/page/model/outbox.js";
+import { ThreadList, byDay } from "../../entrypoints/page/model/threads.js";
+import { kindOf, readableSize } from "../../entrypoints/page/model/attachments.js";
+import { MarkdownBlocks } from "../../entrypoints/page/text/markdown.js";
+import { answerText, decisionsOf, formOf, valueOf } from "../../entrypoints/page/text/question_form.js";
+import { isEmpty, parts, readable } from "../../entrypoints/page/text/tools.js";
+import { connectionWords, endWords, turnWords } from "../../entrypoints/page/text/words.js";
+
+const TEXT = `# Title
+
+Some **bold** text with \`code\`, then
+
+- one
+- two
+
+  with more
+
+1. first
+\`\`\`py
+print("*")
+\`\`\`
+
+| a | b |
+|---|---|
+| 1 | 2 |
+
+> quoted
+
+***
+
+~~~js
+let open = 1`;
+
+function whole(text) {
+  return new MarkdownBlocks().of(text);
+}
+
+test("an answer that grows letter by letter reads like one that was there at once", () => {
+  const growing = new MarkdownBlocks();
+  for (let length = 0; length <= TEXT.length; length += 1) {
+    assert.deepEqual(growing.of(TEXT.slice(0, length)), whole(TEXT.slice(0, length)), `${length} letters`);
+  }
+});
+
+test("an answer that begins again is read anew", () => {
+  const growing = new MarkdownBlocks();
+  growing.of("one\n\ntwo\n\nthree");
+  assert.deepEqual(growing.of("other\n\nwords"), whole("other\n\nwords"));
+});
+
+test("a link's address that comes after the link gives it its meaning", () => {
+  const growing = new MarkdownBlocks();
+  growing.of("see [this][1]\n\nand more");
+  const html = new MarkdownBlocks().of("see [this][1]\n\nand more\n\n[1]: https://example.org")[0].html;
+  assert.match(html, /href="https:\/\/example\.org"/);
+});
+
+test("markup, scripts' addresses and pictures from outside stay harmless", () => {
+  const html = whole('<img src=x onerror=1> <b>b</b> [x](javascript:alert(1)) ![p](https://example.org/p.png "t")')
+    .map((block) => block.html)
+    .join("");
+  assert.doesNotMatch(html, /<img|<b>|javascript:/);
+  assert.match(html, /&lt;img src=x onerror=1&gt;/);
+  assert.match(html, /<a href="https:\/\/example\.org\/p\.png"[^>]*>p<\/a>/);
+});
+
+test("headings begin below the page's own", () => {
+  assert.match(whole("# One")[0].html, /^<h3>/);
+  assert.match(whole("###### Six")[0].html, /^<h6>/);
+});
+
+test("a fence is open until it is closed by one of its kind", () => {
+  const open = (text) => whole(text)[0].open;
+  assert.equal(open("```py\nx"), true);
+  assert.equal(open("```py\nx\n```"), false);
+  assert.equal(open("````\n```\n"), true);
+  assert.equal(open("~~~\nx\n```"), true);
+  assert.equal(open("```\n```"), false);
+  assert.equal(open("    indented"), false);
+});
+
+test("every shape of question becomes a form that can be answered", () => {
+  assert.deepEqual(formOf("sure?"), { kind: "text", prompt: "sure?" });
+  assert.equal(formOf({ prompt: "name?", default: "Ada" }).initial, "Ada");
+  assert.deepEqual(
+    formOf({ question: "go?", type: "boolean" }).choices.map(({ value }) => value),
+    [true, false],
+  );
+  assert.equal(formOf({ question: "go?", default: false }).kind, "choice");
+  assert.deepEqual(formOf({ message: "which?", choices: ["a", { label: "B", value: 2 }, { id: 3, title: "C" }] }), {
+    kind: "choice",
+    prompt: "which?",
+    choices: [
+      { label: "a", value: "a" },
+      { label: "B", value: 2 },
+      { label: "C", value: 3 },
+    ],
+  });
+  assert.equal(formOf({ question: "which?", options: ["a"], multiple: true }).kind, "choices");
+  assert.equal(formOf({ type: "breakpoint", nodes: ["pay"] }).choices[0].value, true);
+  assert.equal(formOf({ action_requests: [{ name: "pay", args: { sum: 1 } }] }).actions[0].name, "pay");
+  for (const value of [null, 7, [], {}, { anything: 1 }, { options: ["a"] }, { question: " " }]) {
+    assert.equal(formOf(value).kind, "json", JSON.stringify(value));
+  }
+});
+
+test("answers read as they were given", () => {
+  const question = { question: "which?", options: [{ label: "B", value: 2 }, "c"], multiple: true };
+  assert.equal(answerText(2, question), "B");
+  assert.equal(answerText([2, "c"], question), "B, c");
+  assert.equal(answerText(true), "Yes");
+  assert.equal(answerText("words", "sure?"), "words");
+  assert.equal(answerText({ a: 1 }), '{\n  "a": 1\n}');
+  const decided = decisionsOf([
+    { approved: true, reason: "" },
+    { approved: false, reason: " too dear " },
+  ]);
+  assert.deepEqual(decided, { decisions: [{ type: "approve" }, { type: "reject", message: "too dear" }] });
+  assert.equal(answerText(decided), "Approved, Rejected: too dear");
+  assert.deepEqual([valueOf("[1]"), valueOf("one")], [[1], "one"]);
+});
+
+test("tools stand where they were called, together if at one place", () => {
+  const tool = (toolCallId, offset) => ({ toolCallId, offset });
+  const [a, b, c] = [tool("a", 5), tool("b", 5), tool("c", 99)];
+  assert.deepEqual(parts("First\n\nthen", [c, b, a]), [
+    { text: "First" },
+    { tools: [b, a] },
+    { text: "\n\nthen" },
+    { tools: [c] },
+  ]);
+  assert.deepEqual(parts("", [a]), [{ tools: [a] }]);
+  assert.deepEqual(parts("only words", []), [{ text: "only words" }]);
+});
+
+test("a tool's values are readable, whatever they are", () => {
+  assert.equal(readable('{"a":1}'), '{\n  "a": 1\n}');
+  assert.equal(readable('{"a":1'), '{"a":1');
+  assert.equal(readable("42"), "42");
+  assert.equal(readable({ q: 1 }), '{\n  "q": 1\n}');
+  assert.deepEqual([{}, "", undefined, 0, { a: 1 }].map(isEmpty), [true, true, true, false, false]);
+});
+
+test("the connection is told in words", () => {
+  const say = (connection, more) => connectionWords({ why: "", ...connection }, { online: true, now: 1_000, ...more });
+  assert.equal(say({ status: "connected" }), "Connected");
+  assert.equal(say({ status: "connecting" }), "Connecting…");
+  assert.equal(say({ status: "connecting", why: "lost" }), "Reconnecting…");
+  assert.equal(say({ status: "waiting", retryAt: 3_500 }), "Reconnecting in 3 s…");
+  assert.equal(say({ status: "waiting", retryAt: 1_200 }), "Reconnecting…");
+  const offline = say({ status: "waiting", retryAt: 9 }, { online: false });
+  assert.equal(offline, "You’re offline; your messages will be sent");
+  assert.equal(say({ status: "closed", code: 4401 }), "Your session has ended. Sign in again.");
+  assert.equal(say({ status: "closed", code: 4403 }, { deleted: true }), "This conversation was deleted.");
+});
+
+test("every phase of a turn has words, or needs none", () => {
+  const turn = (phase, more) => ({ phase, text: "", tools: [], attempt: 1, questions: [], final: {}, ...more });
+  const say = (phase, more, seen = { connected: true }) => turnWords(turn(phase, more), seen);
+  assert.equal(say("unsent"), "Sending…");
+  assert.match(say("unsent", {}, { connected: false }), /as soon as there is a connection/);
+  assert.match(say("unsent", { error: { code: "busy", message: "" } }), /busy.*Trying again/);
+  assert.match(say("refused", { error: { code: "too_long", message: "" } }), /^Not sent\./);
+  assert.equal(say("running"), "Thinking…");
+  assert.equal(say("running", { text: "x" }), "");
+  assert.equal(say("running", { cancelWanted: true }), "Stopping…");
+  assert.equal(say("running", { attempt: 2 }, { connected: true, begunAgain: true }), "Interrupted, and begun again");
+  assert.equal(say("failed", { error: { code: "new_code", message: "what it says" } }), "What it says");
+  assert.equal(say("answered", { final: { origin: "agent" } }), "The agent wrote first");
+  assert.equal(
+    endWords(turn("answered", { text: "Yes.", questions: [{ outcome: null }] })),
+    "Answer: Yes. The agent asks a question.",
+  );
+});
+
+class Storage {
+  #items = new Map();
+  get length() {
+    return this.#items.size;
+  }
+  key(index) {
+    return [...this.#items.keys()][index];
+  }
+  getItem(key) {
+    return this.#items.get(key) ?? null;
+  }
+  setItem(key, text) {
+    this.#items.set(key, text);
+  }
+  removeItem(key) {
+    this.#items.delete(key);
+  }
+}
+
+test("what has no receipt outlives the tab, one entry a request, and no tab forgets another's", () => {
+  const storage = new Storage();
+  const frame = (requestId) => ({ type: "message", requestId, content: requestId });
+  const [one, other] = [new Outbox(storage, "u", "t"), new Outbox(storage, "u", "t")];
+  one.keep([frame("a"), frame("b")]);
+  other.keep([frame("c")]);
+  one.keep([frame("b")]);
+  new Outbox(storage, "u", "elsewhere").keep([frame("d")]);
+  storage.setItem("unbroken.outbox/u/t/broken", "{");
+  assert.deepEqual(
+    new Outbox(storage, "u", "t").recall().map(({ requestId }) => requestId),
+    ["b", "c"],
+  );
+  assert.deepEqual(new Outbox(null, "u", "t").recall(), []);
+});
+
+test("threads are grouped by the day of their last activity", () => {
+  const now = new Date(2026, 10, 23, 12);
+  const at = (...time) => ({ updatedAt: new Date(...time).toISOString() });
+  const grouped = byDay(
+    [at(2026, 10, 23, 0, 1), at(2026, 10, 22, 23), at(2026, 10, 18), at(2026, 10, 1), at(2025, 1, 1)],
+    now,
+  );
+  assert.deepEqual(
+    grouped.map(([heading]) => heading),
+    ["Today", "Yesterday", "Last 7 days", "Last 30 days", "Earlier"],
+  );
+});
+
+test("a list that is read late does not overwrite what was asked later", async () => {
+  const answers = [];
+  const list = new ThreadList({ threads: () => new Promise((resolve) => answers.push(resolve)) }, () => {});
+  const [first, second] = [list.load(), list.search("late")];
+  answers[1]({ threads: [{ threadId: "new", updatedAt: "2" }], before: null });
+  answers[0]({ threads: [{ threadId: "old", updatedAt: "1" }], before: null });
+  await Promise.all([first, second]);
+  assert.deepEqual(
+    list.items.map(({ threadId }) => threadId),
+    ["new"],
+  );
+});
+
+test("a name that the server refuses is taken back", async () => {
+  const refuse = () => Promise.reject(new Error("no"));
+  const list = new ThreadList({ rename: refuse }, () => {});
+  list.items = [{ threadId: "t", title: "before" }];
+  await assert.rejects(list.rename("t", "after"));
+  assert.equal(list.find("t").title, "before");
+});
+
+test("a server without a list of threads is not an error", async () => {
+  const list = new ThreadList({ threads: () => Promise.reject(Object.assign(new Error(), { status: 404 })) }, () => {});
+  await list.load();
+  assert.equal(list.state, "absent");
+});
+
+test("files are called what they are", () => {
+  assert.deepEqual(["image/png", "audio/ogg", "application/pdf", ""].map(kindOf), ["image", "audio", "file", "file"]);
+  assert.deepEqual([12, 1_600, 2_340_000].map(readableSize), ["12 B", "2 kB", "2.3 MB"]);
+});
