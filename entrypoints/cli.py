@@ -1,4 +1,6 @@
-"""`unbroken serve | chat | migrate | agents`. Every expected failure is one line on stderr and a non-zero exit.
+"""`unbroken serve | chat | migrate | agents | export | erase`.
+
+Every expected failure is one line on stderr and a non-zero exit.
 
 A command imports what it needs when it runs: the server's libraries take seconds to load, which `--help` and the chat
 need not wait for, and Ctrl-C while they load is answered like any other.
@@ -96,6 +98,37 @@ def migrate(**given: Any) -> None:
 
 
 @cli.command()
+@_data_dir
+@click.argument("user")
+def export(user: str, **given: Any) -> None:
+    """Write everything that is stored of USER to stdout: one JSON object a line, files in base64."""
+    settings = _settings(given)
+    from unbroken.entrypoints.maintenance import export_user, reached_database
+
+    with reached_database(settings) as url:
+        records = asyncio.run(export_user(url, user, sys.stdout.buffer))
+    click.echo(f"{records} records of {user!r}", err=True)
+
+
+@cli.command()
+@_data_dir
+@click.argument("user")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def erase(user: str, yes: bool, **given: Any) -> None:
+    """Remove everything of USER for ever: threads, messages, files, agents' states, and that there was such a user."""
+    settings = _settings(given)
+    if not yes:
+        if not sys.stdin.isatty():
+            raise click.UsageError("nobody is here to ask: say --yes to erase without being asked")
+        click.confirm(f"Erase everything of user {user!r} for ever?", abort=True, err=True)
+    from unbroken.entrypoints.maintenance import erase_user, reached_database
+
+    with reached_database(settings) as url:
+        threads = asyncio.run(erase_user(url, user))
+    click.echo(f"erased {threads} threads of {user!r}", err=True)
+
+
+@cli.command()
 @_agents
 def agents(**given: Any) -> None:
     """Load the agents and list them; the first is the default."""
@@ -112,9 +145,7 @@ def agents(**given: Any) -> None:
 @click.option("--agent", "agent_id", help="Talk to this agent; absent: the server's default.")
 @click.option("--user", "user_id", help="Who is talking, where the server asks nobody else.")
 @click.option("--token-file", type=click.File(), help="A file that holds a token, where the server asks for one.")
-def chat(
-    url: str, thread_id: str | None, agent_id: str | None, user_id: str | None, token_file: TextIO | None
-) -> None:
+def chat(url: str, thread_id: str | None, agent_id: str | None, user_id: str | None, token_file: TextIO | None) -> None:
     """Talk to a running server in the terminal; reads lines from a pipe as well."""
     from unbroken.entrypoints.client.chat import chat as converse
 

@@ -137,12 +137,19 @@ class EmbeddedPostgres:
             self._launch(cluster, *_listening(cluster))
         return True
 
+    def served_url(self) -> str:
+        """The URL of the database in `data_dir` that another process serves. Raises EmbeddedError if nobody does."""
+        with _one_line_for(self.data_dir):
+            home = pointed_home(self.data_dir)
+            cluster = Cluster(home, self._bin_dir or Path(), account_for(home / "postgres"))
+            if not cluster.exists() or cluster.postmaster() is None:
+                raise EmbeddedError(f"no server runs in {self.data_dir}")
+            return _url(cluster)
+
     @property
     def url(self) -> str:
         """The URL of its database by Unix socket; as good for asyncpg and SQLAlchemy as for psql."""
-        cluster = self._running()
-        port, folder = _listening(cluster)
-        return f"postgresql://{USER}:{cluster.password}@/{DATABASE}?host={quote(str(folder))}&port={port}"
+        return _url(self._running())
 
     @property
     def tcp_url(self) -> str:
@@ -232,6 +239,11 @@ class EmbeddedPostgres:
         if self._cluster is None:
             raise EmbeddedError(f"the server in {self.data_dir} has not been started")
         return self._cluster
+
+
+def _url(cluster: Cluster) -> str:
+    port, folder = _listening(cluster)
+    return f"postgresql://{USER}:{cluster.password}@/{DATABASE}?host={quote(str(folder))}&port={port}"
 
 
 def _listening(cluster: Cluster) -> tuple[int, Path]:
