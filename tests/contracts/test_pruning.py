@@ -171,10 +171,12 @@ async def test_what_another_saver_put_above_the_head_is_not_ours_to_remove(store
 
 async def test_events_that_went_back_leave_what_they_went_back_to(store: Subject) -> None:
     talk = await turns(store, 2)
+    request_id = ""
     for _ in range(MANY):
         claim = await talk.accepted()
+        request_id = claim.event.request_id
         await talk.superstep(claim, state_at(100 + claim.event.seq, parent=last_of(2)))
         await talk.finish(claim, ReportFailure("model_failed", "no", claim.run), reverts=True)
     assert await talk.head() == checkpoint_id(last_of(2))
-    fork = await talk.store.sessions.before(talk.thread_id, claim.event.request_id)
+    fork = await talk.store.sessions.before(talk.thread_id, request_id)
     assert fork == Fork((("", checkpoint_id(last_of(2))),))

@@ -106,7 +106,7 @@ def test_nobody_is_erased_unasked(here: Installation) -> None:
 def answering(here: Installation, user: str, answer: bytes) -> int:
     """The exit code of an erasure that asks a person."""
     person, terminal = pty.openpty()
-    command = [UNBROKEN, "erase", user, "--data-dir", str(here.directory / "data")]
+    command = [str(UNBROKEN), "erase", user, "--data-dir", str(here.directory / "data")]
     with subprocess.Popen(command, stdin=terminal, stderr=subprocess.DEVNULL, env=environment()) as process:
         os.write(person, answer)
         code = process.wait(LIMIT_S)

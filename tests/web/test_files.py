@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
@@ -123,9 +124,9 @@ async def test_a_message_refers_only_to_files_of_its_own_thread(memory_server: S
     foreign = upload(Rest(memory_server, f"user-of-{other}"[:120]), other, PNG).json["fileId"]
     own = upload(rest, thread, PNG).json["fileId"]
     async with Client(memory_server.url, thread=thread, user=rest.user, agent="one") as tab:
-        for file_id in ("absent", foreign):
-            request_id = await tab.say([{"type": "image", "file_id": file_id}])
-            await tab.until(lambda tab, r=request_id: any(f.get("requestId") == r for f in tab.view.frames))
+        for number, file_id in enumerate(("absent", foreign), 1):
+            await tab.say([{"type": "image", "file_id": file_id}])
+            await tab.until(partial(heard, number))
             refusal = tab.view.frames[-1]
             assert (refusal["type"], refusal["code"], refusal["retryable"]) == ("error", "unknown_file", False)
             assert file_id in refusal["message"]
@@ -137,3 +138,7 @@ async def test_a_message_refers_only_to_files_of_its_own_thread(memory_server: S
         assert end["type"] == "final"
     history = rest.ask("GET", f"/api/threads/{thread}/messages").json
     assert history["messages"][0]["content"] == content
+
+
+def heard(frames: int, tab: Client) -> bool:
+    return len(tab.view.frames) >= frames
