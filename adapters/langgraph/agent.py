@@ -104,7 +104,7 @@ class LangGraphAgent(Agent):
             await self._respond(run, claim.event.body)
         elif attempt.fork is not None or claim.head is not None or await self._adopted(run):
             # New input: a head that an event left is at rest, whatever its tasks say.
-            if dangling:
+            if dangling or claim.open_questions:
                 await run.history.close_calls(GONE_ON)
             given = input_of(claim.event, run.effect_channels)
             if attachments is not None:

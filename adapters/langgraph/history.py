@@ -20,6 +20,9 @@ Graph = CompiledStateGraph[Any, Any, Any, Any]
 WRITER = "unbroken:history"
 """A node that only writes. Writing as a real one would ask what follows it, about a history that it never made."""
 
+CHECKPOINTER = "__pregel_checkpointer"
+"""LangGraph's name for what a parent hands to its subgraphs."""
+
 MOST_CLEARINGS = 8
 
 
@@ -32,6 +35,11 @@ class History:
         self._graph: Graph = graph.copy(update={"nodes": {**graph.nodes, WRITER: writer}})
         self._config: RunnableConfig = {"configurable": config["configurable"]}
         self._resets = resets(effect_channels(graph.channels))
+
+    def _inside(self, checkpoint_ns: str, graph: Graph) -> History:
+        """Of a subgraph, which then believes that its parent calls it."""
+        inherited = {CHECKPOINTER: self._graph.checkpointer, "checkpoint_ns": checkpoint_ns}
+        return History(graph, {"configurable": {**self._config["configurable"], **inherited}})
 
     async def messages(self, checkpoint_id: str | None = None) -> Sequence[BaseMessage]:
         """Now, or at a checkpoint."""
@@ -54,6 +62,9 @@ class History:
             await self._graph.aupdate_state(self._config, {"messages": [*messages], **self._resets}, as_node=WRITER)
 
     async def close_calls(self, reason: str) -> None:
-        """At rest, and every tool call has a result."""
+        """At rest, and every tool call has a result; likewise in subgraphs that remember their calls."""
+        for checkpoint_ns, graph in self._graph.get_subgraphs(recurse=True):
+            if isinstance(graph, CompiledStateGraph) and graph.checkpointer is True:
+                await self._inside(checkpoint_ns, graph).close_calls(reason)
         await self.rest()
         await self.append(unanswered_tool_calls(await self.messages(), reason))

@@ -22,7 +22,7 @@ from unbroken.domain.effects import NewEffect, SkipEvent, dedupe_key
 from unbroken.domain.errors import AgentRaised, Fenced
 from unbroken.domain.events import EventBody, InputResponse, NewEvent, UserMessage
 from unbroken.domain.live_stream import LiveStream, ToolPart, ToolPhase
-from unbroken.domain.policy import CommitMode, question_id
+from unbroken.domain.policy import CommitMode, question_id, questions_after
 from unbroken.domain.ports.agent import Attempt
 from unbroken.domain.session import Claim, SessionKey
 from unbroken.domain.turn import Answer, Fork, Gate, Settled, Settling, TurnChange
@@ -140,7 +140,9 @@ class Chat:
             if isinstance(error.__cause__, Crash):
                 raise error.__cause__ from None  # nothing of ours would be there to make a failed turn of it
             raise
-        await self.store.unit_of_work.commit(TurnChange(claim, answer.state, True, end_of(claim)))
+        open_ = questions_after(claim, answer.questions).open
+        change = TurnChange(claim, answer.state, True, end_of(claim), open_questions=open_)
+        await self.store.unit_of_work.commit(change)
         return answer
 
     async def begun(self, claim: Claim) -> ObservedAttempt:
@@ -178,7 +180,9 @@ class Chat:
         head = heads[-1] if heads else claim.head
         settling = Settling(claim, head, attempt.stream.messages, reason, attempt.fork)
         settled = await self.agent.settle(settling)
-        await self.store.unit_of_work.commit(TurnChange(claim, settled.state, True, end_of(claim)))
+        open_ = () if settled.state != StateChange() else claim.open_questions
+        change = TurnChange(claim, settled.state, True, end_of(claim), open_questions=open_)
+        await self.store.unit_of_work.commit(change)
         return settled
 
     async def revert(self, claim: Claim) -> None:

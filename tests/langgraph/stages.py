@@ -17,7 +17,7 @@ from langgraph.types import Send, interrupt
 from typing_extensions import TypedDict
 
 from tests.checker.model_rules import violations
-from tests.langgraph.scripted import ScriptedModel
+from tests.langgraph.scripted import Script, ScriptedModel
 from unbroken.adapters.langgraph.history import Graph
 
 Builder = StateGraph[Any, Any, Any, Any]
@@ -69,7 +69,7 @@ def used(messages: list[BaseMessage]) -> bool:
     return any(isinstance(message, ToolMessage) for message in messages[last:])
 
 
-def agent(stage: Stage, script: Callable[[list[BaseMessage]], Any]) -> Any:
+def agent(stage: Stage, script: Script) -> Any:
     model = StrictModel(script=script, stage=stage)
 
     async def node(state: Any) -> dict[str, Any]:
@@ -78,7 +78,7 @@ def agent(stage: Stage, script: Callable[[list[BaseMessage]], Any]) -> Any:
     return node
 
 
-def loop(stage: Stage, script: Callable[[list[BaseMessage]], Any], tools: Any, state: Any = MessagesState) -> Builder:
+def loop(stage: Stage, script: Script, tools: Any, state: Any = MessagesState) -> Builder:
     def after(state: Any) -> str:
         last = state["messages"][-1]
         assert isinstance(last, AIMessage), "routing was asked about a history that the graph never makes"
@@ -107,15 +107,20 @@ def tool_node(stage: Stage) -> ToolNode:
 
     @tool
     async def ask() -> str:
+        """Asks."""
+        return str(interrupt("go on?"))
+
+    @tool
+    async def ask_slowly() -> str:
         """Asks, then comes to the stage."""
         answer = interrupt("go on?")
         await stage.stop()
         return str(answer)
 
-    return ToolNode([quick, slow, ask], handle_tool_errors=False)
+    return ToolNode([quick, slow, ask, ask_slowly], handle_tool_errors=False)
 
 
-def using(*names: str, after: str = "All done.") -> Callable[[list[BaseMessage]], Any]:
+def using(*names: str, after: str = "All done.") -> Script:
     return lambda messages: AIMessage(after) if used(messages) else calls(*names, text="Let me see.")
 
 
@@ -151,8 +156,8 @@ def in_a_tool_of_its_own_task(stage: Stage, *names: str) -> Graph:
     return builder.compile()
 
 
-def in_a_subgraph(stage: Stage, checkpointer: bool | None = None) -> Graph:
-    inner = loop(stage, using("slow"), tool_node(stage)).compile(checkpointer=checkpointer)
+def in_a_subgraph(stage: Stage, script: Script | None = None, *, checkpointer: bool | None = None) -> Graph:
+    inner = loop(stage, script or using("slow"), tool_node(stage)).compile(checkpointer=checkpointer)
     builder: Builder = StateGraph(MessagesState)
     builder.add_node("greet", agent(stage, lambda messages: "Hello."))
     builder.add_node("inner", inner)

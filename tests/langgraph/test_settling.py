@@ -8,7 +8,7 @@ from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMe
 from tests.checker.model_rules import violations
 from tests.langgraph.driving import Chat, Store, reply
 from tests.langgraph.scripted import chain, model_node
-from tests.langgraph.stages import PLACES, Stage, in_a_tool_of_its_own_task, loop, tool_node, using
+from tests.langgraph.stages import PLACES, Stage, in_a_subgraph, in_a_tool_of_its_own_task, loop, tool_node, using
 from unbroken.adapters.langgraph.settling import unsaid
 from unbroken.domain.checkpoints import StateChange
 from unbroken.domain.errors import QuestionClosed
@@ -111,7 +111,7 @@ async def test_no_text_is_put_in_twice_whatever_id_it_was_streamed_under(
 
 
 @pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("names", [("ask",), ("quick", "ask")])
+@pytest.mark.parametrize("names", [("ask_slowly",), ("quick", "ask_slowly")])
 async def test_a_cancelled_answer_to_a_question_closes_the_call_that_asked(
     mode: CommitMode, names: tuple[str, ...], store: Store
 ) -> None:
@@ -131,7 +131,7 @@ async def test_words_of_a_cancelled_answer_to_a_question_stay_and_its_call_has_a
 ) -> None:
     stage = Stage()
     script = using("ask", after="As you | like.")
-    chat = Chat(loop(stage, script, tool_node(Stage(stops=0))).compile(), store=store, commit=mode)
+    chat = Chat(loop(stage, script, tool_node(stage)).compile(), store=store, commit=mode)
     (question,) = (await chat.say("go")).questions
     settled = await chat.stop(await chat.accept(reply(question.interrupt_id, "yes")), stage.reached)
     assert settled.text == "As you"
@@ -153,3 +153,36 @@ async def test_a_message_instead_of_an_answer_keeps_what_the_other_tool_found(mo
     assert refused(messages) == []
     results = [(message.name, message.status) for message in messages if isinstance(message, ToolMessage)]
     assert sorted(results) == [("ask", "error"), ("quick", "success")]
+
+
+@pytest.mark.parametrize("checkpointer", [None, True], ids=["anew", "remembering"])
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_question_inside_a_subgraph_can_be_passed_over_too(
+    mode: CommitMode, checkpointer: bool | None, store: Store
+) -> None:
+    """A subgraph that remembers has a history of its own, which its model is given in every later turn."""
+    chat = Chat(in_a_subgraph(Stage(stops=0), using("ask"), checkpointer=checkpointer), store=store, commit=mode)
+    await chat.say("go")
+    (question,) = (await chat.say("never mind")).questions
+    assert (await chat.say(reply(question.interrupt_id, "yes"))).text.endswith("All done.")
+    assert refused(await chat.messages()) == []
+
+
+@pytest.mark.parametrize("checkpointer", [None, True], ids=["anew", "remembering"])
+@pytest.mark.parametrize("mode", MODES)
+async def test_an_answer_cancelled_inside_a_subgraph_can_be_given_again_or_not(
+    mode: CommitMode, checkpointer: bool | None, store: Store
+) -> None:
+    """Nothing of a subgraph is shown before it is complete: its question is open as before."""
+    stage = Stage(stops=0)
+    graph = in_a_subgraph(stage, using("ask", after="As you | like."), checkpointer=checkpointer)
+    chat = Chat(graph, store=store, commit=mode)
+    (question,) = (await chat.say("go")).questions
+    stage.stops = 2
+    for _ in range(2):
+        stage.reached.clear()
+        settled = await chat.stop(await chat.accept(reply(question.interrupt_id, "yes")), stage.reached)
+        assert (settled.state, settled.text) == (StateChange(), "")
+    (question,) = (await chat.say("again")).questions
+    assert (await chat.say(reply(question.interrupt_id, "yes"))).text.endswith("like.")
+    assert refused(await chat.messages()) == []
