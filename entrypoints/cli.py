@@ -91,9 +91,9 @@ def serve(**given: Any) -> None:
 def migrate(**given: Any) -> None:
     """Bring the database's schema up to date, and stop."""
     settings = _settings(given)
-    from unbroken.entrypoints.server import database
+    from unbroken.entrypoints import server
 
-    with database(settings):
+    with server.database(settings):
         click.echo("the database is up to date", err=True)
 
 
@@ -126,6 +126,18 @@ def erase(user: str, yes: bool, **given: Any) -> None:
     with reached_database(settings) as url:
         threads = asyncio.run(erase_user(url, user))
     click.echo(f"erased {threads} threads of {user!r}", err=True)
+
+
+@cli.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@_data_dir
+@click.argument("program")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def database(program: str, arguments: tuple[str, ...], **given: Any) -> None:
+    """Run a program of PostgreSQL's (pg_dump, pg_restore, psql …) on the database that is served from."""
+    settings = _settings(given)
+    from unbroken.entrypoints.database_program import run_program
+
+    sys.exit(run_program(settings, program, arguments))
 
 
 @cli.command()

@@ -104,7 +104,8 @@ def _run(server: _Server, listener: socket.socket) -> None:
     cancellation."""
     loop = asyncio.SelectorEventLoop() if (factory := server.config.get_loop_factory()) is None else factory()
     try:
-        loop.run_until_complete(server.serve(sockets=[listener]))
+        with suppress(SystemExit):  # uvicorn's code for a start that failed is one of ours for something else
+            loop.run_until_complete(server.serve(sockets=[listener]))
     finally:
         left = asyncio.all_tasks(loop)
         for task in left:
@@ -147,7 +148,7 @@ def database(settings: Settings, stopping: Stopping | None = None) -> Iterator[s
         yield settings.database_url
     else:
         click.echo(f"starting PostgreSQL in {settings.data_dir} …", err=True)
-        embedded = EmbeddedPostgres(settings.data_dir, port=settings.database_port)
+        embedded = EmbeddedPostgres(settings.data_dir, settings.database_programs, port=settings.database_port)
         url = embedded.start()
         if stopping is not None:
             stopping.on_cut_off.append(embedded.give_up)

@@ -45,6 +45,9 @@ class Settings(BaseSettings):
     database_port: int | None = Field(
         default=None, ge=1, le=65535, description="TCP port of the embedded PostgreSQL on 127.0.0.1; absent: a free one"
     )
+    database_programs: Path | None = Field(
+        default=None, description="Folder of PostgreSQL's programs to run as the embedded one; absent: the wheel's"
+    )
     in_memory: bool = Field(default=False, description="No database at all: everything is forgotten at exit")
     agents: Annotated[tuple[str, ...], NoDecode] = Field(
         default=(),

@@ -27,6 +27,7 @@ CUT_OFF: Final = 4
 """Exit code of a stop that did not end by itself within its limit."""
 THREADS_GRACE_S: Final = 0.5
 """What idle threads of an executor need to notice that they are not wanted any more."""
+BRIEFLY_S: Final = 1.0
 SIGNALS: Final = (signal.SIGINT, signal.SIGTERM)
 
 
@@ -57,6 +58,12 @@ class Stopping:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Nothing is left to close. Threads that an agent's code blocks are not waited for."""
+        if error is None:
+            self._leave_threads()
+        for number, handler in self._before.items():
+            signal.signal(number, handler)  # type: ignore[arg-type]
+
+    def _leave_threads(self) -> None:
         deadline = time.monotonic() + THREADS_GRACE_S
         for thread in threading.enumerate():
             if not thread.daemon and thread is not threading.main_thread():
@@ -64,8 +71,6 @@ class Stopping:
                 if thread.is_alive():
                     log.warning("an agent's code still blocks the thread %r; it is cut off", thread.name)
                     self._cut_off(CUT_OFF)
-        for number, handler in self._before.items():
-            signal.signal(number, handler)  # type: ignore[arg-type]
 
     def begin(self) -> None:
         """The process is to end, for whatever reason: the limit counts from now on."""
@@ -86,14 +91,22 @@ class Stopping:
 
     def _enforce(self) -> None:
         time.sleep(self._limit_s)
-        log.error("the stop took longer than %g s: what still runs is cut off", self._limit_s)
+        _briefly(lambda: log.error("the stop took longer than %g s: what still runs is cut off", self._limit_s))
         self._cut_off(CUT_OFF)
 
     def _cut_off(self, code: int) -> NoReturn:
-        with suppress(Exception):
-            for last in self.on_cut_off:
-                last()
-        for stream in (sys.stdout, sys.stderr):
-            with suppress(Exception):
-                stream.flush()
+        for last in (*self.on_cut_off, sys.stdout.flush, sys.stderr.flush):
+            _briefly(last)
         os._exit(code)
+
+
+def _briefly(act: Callable[[], object]) -> None:
+    """Nothing may keep a process that has to end: neither a log that nobody reads, nor a disk that hangs."""
+
+    def attempt() -> None:
+        with suppress(Exception):
+            act()
+
+    thread = threading.Thread(target=attempt, daemon=True)
+    thread.start()
+    thread.join(BRIEFLY_S)

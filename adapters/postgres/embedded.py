@@ -187,7 +187,7 @@ class EmbeddedPostgres:
         if cluster.major_version != version:
             raise EmbeddedError(
                 f"{cluster.path} was made by PostgreSQL {cluster.major_version}, and this is {version}: "
-                "dump it with the old one and restore it, or choose another data directory"
+                "dump it with the old one and restore it (docs/operation.md says how), or choose another data directory"
             )
         return cluster
 

@@ -16,8 +16,8 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidSta
 from unbroken.entrypoints.client.address import is_loopback, socket_url
 from unbroken.entrypoints.client.backoff import Backoff
 from unbroken.entrypoints.client.history import NoHistory, fetch_page
-from unbroken.entrypoints.client.rest import Rest
 from unbroken.entrypoints.client.reducer import Conversation, Start
+from unbroken.entrypoints.client.rest import Rest
 from unbroken.entrypoints.client.turn import Frame, Turn
 from unbroken.entrypoints.web.frames import CloseCode
 
