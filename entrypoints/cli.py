@@ -1,4 +1,4 @@
-"""`unbroken serve | chat | migrate | agents | export | erase`.
+"""`unbroken serve | chat | migrate | agents | database | export | erase`.
 
 Every expected failure is one line on stderr and a non-zero exit.
 
@@ -97,6 +97,18 @@ def migrate(**given: Any) -> None:
         click.echo("the database is up to date", err=True)
 
 
+@cli.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
+@_data_dir
+@click.argument("program")
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def database(program: str, arguments: tuple[str, ...], **given: Any) -> None:
+    """Run a program of PostgreSQL's (pg_dump, pg_restore, psql …) on the database that is served from."""
+    settings = _settings(given)
+    from unbroken.entrypoints.database_program import run_program
+
+    sys.exit(run_program(settings, program, arguments))
+
+
 @cli.command()
 @_data_dir
 @click.argument("user")
@@ -126,18 +138,6 @@ def erase(user: str, yes: bool, **given: Any) -> None:
     with reached_database(settings) as url:
         threads = asyncio.run(erase_user(url, user))
     click.echo(f"erased {threads} threads of {user!r}", err=True)
-
-
-@cli.command(context_settings={"ignore_unknown_options": True, "allow_interspersed_args": False})
-@_data_dir
-@click.argument("program")
-@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
-def database(program: str, arguments: tuple[str, ...], **given: Any) -> None:
-    """Run a program of PostgreSQL's (pg_dump, pg_restore, psql …) on the database that is served from."""
-    settings = _settings(given)
-    from unbroken.entrypoints.database_program import run_program
-
-    sys.exit(run_program(settings, program, arguments))
 
 
 @cli.command()
