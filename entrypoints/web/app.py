@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from litestar import Litestar, Router, WebSocket, websocket
+from litestar.datastructures import CacheControlHeader
 from litestar.exceptions import HTTPException
 from litestar.static_files import create_static_files_router
 
@@ -43,6 +44,10 @@ REST: Final = (
     files.add_file,
     files.get_file,
 )
+FOR_EVER: Final = CacheControlHeader(public=True, max_age=31_536_000, immutable=True)
+"""What the page brings along of others has its version in its name."""
+ASK_AGAIN: Final = CacheControlHeader(no_cache=True)
+"""Modules of two versions must not meet in one page."""
 OpenService = Callable[[], AbstractAsyncContextManager[Service]]
 
 
@@ -67,7 +72,10 @@ def create_app(open_service: OpenService) -> Litestar:
             Router(path="/", route_handlers=REST, exception_handlers=REFUSALS),
             live,
             ready,
-            create_static_files_router(path="/", directories=[PAGE], html_mode=True, include_in_schema=False),
+            create_static_files_router(
+                path="/vendor", directories=[PAGE / "vendor"], name="vendor", cache_control=FOR_EVER
+            ),
+            create_static_files_router(path="/", directories=[PAGE], html_mode=True, cache_control=ASK_AGAIN),
         ],
         exception_handlers={HTTPException: refused},
         lifespan=[lifespan],

@@ -63,7 +63,10 @@ class Talker(BaseChatModel):
 
 
 def told(messages: Sequence[BaseMessage]) -> str:
-    return str(next(message for message in reversed(messages) if isinstance(message, HumanMessage)).text)
+    """The last message, without what is attached to it."""
+    content = next(message.content for message in reversed(messages) if isinstance(message, HumanMessage))
+    first = content if isinstance(content, str) else content[0]
+    return first if isinstance(first, str) else str(first.get("text", ""))
 
 
 def seen(message: BaseMessage) -> str:

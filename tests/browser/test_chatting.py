@@ -45,7 +45,7 @@ def test_an_answer_is_set_like_a_document(tab: Tab) -> None:
     tab.say(MARKDOWN)
     tab.ended()
     answer = tab.answer()
-    expect(answer.get_by_role("heading", name="A plan", level=4)).to_be_visible()
+    expect(answer.get_by_role("heading", name="A plan", level=3)).to_be_visible()
     expect(answer.locator("strong")).to_have_text("this")
     expect(answer.get_by_role("listitem")).to_have_text(["one", "two"])
     expect(answer.get_by_role("cell")).to_have_text(["tea", "hot"])

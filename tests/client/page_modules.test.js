@@ -69,9 +69,14 @@ test("markup, scripts' addresses and pictures from outside stay harmless", () =>
   assert.match(html, /<a href="https:\/\/example\.org\/p\.png"[^>]*>p<\/a>/);
 });
 
-test("headings begin below the page's own", () => {
-  assert.match(whole("# One")[0].html, /^<h3>/);
-  assert.match(whole("###### Six")[0].html, /^<h6>/);
+test("headings continue the page's outline, whatever an answer begins with and leaves out", () => {
+  const levels = (text) =>
+    whole(text)
+      .map(({ html }) => html[2])
+      .join("");
+  assert.equal(levels("# One\n\n## Two\n\n# Three"), "343");
+  assert.equal(levels("### One\n\n##### Two\n\n#### Three\n\n# Four\n\n## Five"), "34434");
+  assert.equal(levels("# 1\n\n## 2\n\n### 3\n\n#### 4\n\n##### 5"), "34566");
 });
 
 test("a fence is open until it is closed by one of its kind", () => {

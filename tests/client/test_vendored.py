@@ -36,3 +36,12 @@ def test_no_script_or_style_stands_in_the_document() -> None:
     """So that the strictest policy holds: `default-src 'self'`."""
     document = (PAGE / "index.html").read_text()
     assert re.findall(r"<script(?![^>]*src=)|<style| style=| on[a-z]+=", document) == []
+
+
+def test_every_module_is_fetched_at_once() -> None:
+    """Not one after another as each names the next; but for the highlighter, which waits for the first code."""
+    document = (PAGE / "index.html").read_text()
+    named = set(re.findall(r'<(?:link rel="modulepreload" href|script[^>]* src)="([^"]+)"', document))
+    scripts = {str(path.relative_to(PAGE)) for path in PAGE.rglob("*.js")}
+    assert scripts - named == {path for path in scripts if "highlight" in path}
+    assert named <= scripts

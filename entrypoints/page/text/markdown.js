@@ -5,7 +5,8 @@
 
 import { Marked, Renderer } from "../vendor/marked-18.2.1.js";
 
-const HEADINGS_BEGIN_AT = 3; // h1 is the thread's title, h2 each turn's
+const FIRST_HEADING = 3; // h1 is the thread's title, h2 each turn's
+const LAST_HEADING = 6;
 const SAFE_LINK = /^(https?:|mailto:)/i;
 const CLOSED_FENCE = /^ {0,3}(`{3,}(?!`)|~{3,}(?!~))[^\n]*\n(?:[^]*\n)? {0,3}\1[`~]*[ \t]*\n*$/;
 
@@ -17,8 +18,7 @@ const marked = new Marked({
     link({ href, tokens }) {
       return link(href, this.parser.parseInline(tokens));
     },
-    heading({ tokens, depth }) {
-      const level = Math.min(6, depth + HEADINGS_BEGIN_AT - 1);
+    heading({ tokens, level = LAST_HEADING }) {
       return `<h${level}>${this.parser.parseInline(tokens)}</h${level}>`;
     },
     checkbox: ({ checked }) => (checked ? "☑ " : "☐ "),
@@ -35,6 +35,7 @@ export class MarkdownBlocks {
   #text = "";
   #settled = []; // blocks that more text cannot change
   #settledTo = 0; // where the rest begins
+  #outline = []; // depths of the headings that the rest stands below
 
   // The blocks of a text, which usually is the last one and more.
   of(given) {
@@ -42,19 +43,35 @@ export class MarkdownBlocks {
     if (!text.startsWith(this.#text)) {
       this.#settled = [];
       this.#settledTo = 0;
+      this.#outline = [];
     }
     this.#text = text;
     const tokens = marked.lexer(text.slice(this.#settledTo));
     const last = tokens.findLastIndex(({ type }) => type !== "space");
+    const outlines = outline(tokens, this.#outline);
     const blocks = tokens.map((token) => blockOf(token, tokens.links));
     const all = [...this.#settled, ...blocks.filter(Boolean)];
     // A definition gives meaning to links all over the text: with one, everything stays open.
     if (last > 0 && !Object.keys(tokens.links).length) {
       this.#settled = [...this.#settled, ...blocks.slice(0, last).filter(Boolean)];
       for (const { raw } of tokens.slice(0, last)) this.#settledTo += raw.length;
+      this.#outline = outlines[last - 1];
     }
     return all;
   }
+}
+
+// Give each heading the level that it has in the page's outline, whatever an answer begins with and leaves out.
+// Returns, for each token, the depths of the headings that stand above what follows it.
+function outline(tokens, above) {
+  let open = above;
+  return tokens.map((token) => {
+    if (token.type === "heading") {
+      open = [...open.filter((depth) => depth < token.depth), token.depth];
+      token.level = Math.min(LAST_HEADING, FIRST_HEADING + open.length - 1);
+    }
+    return open;
+  });
 }
 
 function blockOf(token, links) {

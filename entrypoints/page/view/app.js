@@ -129,6 +129,10 @@ export class App extends Component {
     this.#box.current.focus();
   }
 
+  attach(files) {
+    this.session.attachments.add(files, this.me.limits.fileBytes ?? null);
+  }
+
   ask(what, about) {
     this.asked = what && { what, about };
     this.forceUpdate();
@@ -201,6 +205,12 @@ export class App extends Component {
     requestAnimationFrame(() => this.#search.current?.focus());
   }
 
+  // Without this the browser would leave the page for the file.
+  #drop(event) {
+    event.preventDefault();
+    if (!this.closed) this.attach(event.dataTransfer.files);
+  }
+
   #dismiss() {
     this.#seenNotice = this.session.conversation.notice;
     this.#trouble = "";
@@ -211,7 +221,12 @@ export class App extends Component {
     return html`
       <${Sidebar} page=${this} search=${this.#search} />
       ${this.drawer && html`<div class="backdrop" onClick=${() => this.toggleDrawer(false)}></div>`}
-      <div class="thread" inert=${this.narrow && this.drawer}>
+      <div
+        class="thread"
+        inert=${this.narrow && this.drawer}
+        onDragOver=${(event) => event.preventDefault()}
+        onDrop=${(event) => this.#drop(event)}
+      >
         <${Header} page=${this} />
         ${this.#banner()}
         <main>

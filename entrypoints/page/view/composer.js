@@ -24,11 +24,10 @@ export function Composer({ page, box }) {
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing) submit(event);
     if (event.key === "ArrowUp" && !draft) page.editLast(event);
   };
-  const take = (list) => attachments.add(list, me.limits.fileBytes ?? null);
   const paste = (event) => {
     if (!event.clipboardData.files.length) return;
     event.preventDefault();
-    take(event.clipboardData.files);
+    page.attach(event.clipboardData.files);
   };
   const { stoppable } = session;
   return html`<form class="composer" aria-label="Message" onSubmit=${submit} onPaste=${paste}>
@@ -47,10 +46,16 @@ export function Composer({ page, box }) {
       onKeyDown=${press}
     ></textarea>
     <div class="bar">
-      <input ref=${files} type="file" multiple hidden onChange=${(event) => {
-        take([...event.target.files]);
-        event.target.value = "";
-      }} />
+      <input
+        ref=${files}
+        type="file"
+        multiple
+        hidden
+        onChange=${(event) => {
+          page.attach([...event.target.files]);
+          event.target.value = "";
+        }}
+      />
       <${Button} icon=${clip} label="Attach files" disabled=${closed} onClick=${() => files.current.click()} />
       <${AgentPicker} page=${page} />
       <span class="spacer">${tooLong && html`<span class="trouble" role="alert">This is too long to send</span>`}</span>

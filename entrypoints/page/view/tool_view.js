@@ -25,7 +25,7 @@ function Tool({ tool, over }) {
 
 function Value({ title, value, absent }) {
   return html`<div class="value">
-    <h4>${title}</h4>
+    <h3>${title}</h3>
     ${isEmpty(value) ? html`<p>${absent}</p>` : html`<pre tabindex="0">${readable(value)}</pre>`}
   </div>`;
 }
