@@ -60,11 +60,13 @@ async def test_a_turn_whose_thread_is_deleted_goes_silent_and_its_readers_are_to
     await until(lambda: node.agent.running == 1)
     reader = Reader(await node.subscribe(KEY, cursor=0))
     await reader.drain()
+    before = asyncio.get_running_loop().time()
     await deleting(node)("ann", KEY.thread_id)
     await gone(reader)
     assert reader.text == "a long "
     reader.subscription.close()
     await until(lambda: node.agent.running == 0)
+    assert asyncio.get_running_loop().time() - before < 2
     await nothing_is_remembered(node)
     assert not world.store.database.agent_states
     with pytest.raises(ThreadDeleted):
