@@ -11,13 +11,14 @@ import pytest
 
 from tests.end_to_end.client import Client
 from tests.end_to_end.server import GRAPHS, Server
+from unbroken.entrypoints.client.rest import Rest, RestError
 
 SAID = "marmalade"
 """In every message, answer, question and exception of the conversation."""
 TOKEN = "tell-nobody-this-token"
 
 
-async def converse(server: Server) -> None:
+async def converse(server: Server, directory: Path) -> None:
     async with Client(server.url, thread="rich", agent="telltale") as client:
         await client.answered(await client.say(f"{SAID} hello"))
         (failed,) = await client.answered(await client.say(f"{SAID} fail"))
@@ -34,6 +35,14 @@ async def converse(server: Server) -> None:
         await client.send({"type": SAID, "requestId": SAID})
         await client.send_raw(f'{{"{SAID}": ')
         await client.until(lambda c: len(c.view.refusals) >= 3)
+        rest, file = Rest(server.url), directory / f"{SAID}.txt"
+        await asyncio.to_thread(file.write_text, SAID)
+        block = await rest.attach("rich", file)
+        await client.answered(await client.say([{"type": "text", "text": f"{SAID} file"}, block]))
+        await rest.rename("rich", SAID)
+        assert len(await rest.threads(SAID)) == 1
+        with pytest.raises(RestError):
+            await rest.ask("POST", f"/api/threads/{SAID}/files", {"name": SAID}, data=SAID.encode())
     async with Client(f"{server.url}", thread="rich", agent=f"{TOKEN}-agent") as stranger:
         assert (await stranger.ended())[0] == 4404
 
@@ -48,7 +57,7 @@ async def test_no_word_of_a_conversation_reaches_the_log(folder: Path, database_
     arguments = ["--agent", f"telltale={GRAPHS / 'telltale.py'}:graph"]
     settings = {"UNBROKEN_LOG_FORMAT": log_format, "PYTHONWARNINGS": "always"}
     with Server(folder, database_url=database_url, arguments=arguments, environment=settings) as server:
-        await converse(server)
+        await converse(server, folder)
         assert await asyncio.to_thread(server.stop) == 0
     said = server.said()
     password = database_url.split(":")[2].partition("@")[0]
