@@ -7,7 +7,8 @@ import itertools
 from collections.abc import AsyncIterator, Callable
 from typing import Annotated, Any
 
-from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages import AIMessage, AIMessageChunk, AnyMessage, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.tools import tool
 from langgraph.channels.delta import DeltaChannel
 from langgraph.graph import END, START, MessagesState, StateGraph
@@ -53,8 +54,10 @@ class StrictModel(ScriptedModel):
         for chunk in self._chunks(messages):
             said = chunk.message.content
             if isinstance(said, str) and "|" in said:
+                before, _, after = said.partition("|")
+                yield ChatGenerationChunk(message=AIMessageChunk(content=before, id=chunk.message.id))
                 await self.stage.stop()
-                chunk.message.content = said.replace("|", "")
+                chunk.message.content = after
             yield chunk
 
 

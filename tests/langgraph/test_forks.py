@@ -6,11 +6,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
+from langchain_core.messages import AIMessage
+from langgraph.checkpoint.base import id as langgraph_ids
+from langgraph.graph import START, MessagesState, StateGraph
 
 from tests.checker.model_rules import violations
 from tests.langgraph.driving import Chat, Store, end_of, reply
 from tests.langgraph.shapes import subgraphs
-from tests.langgraph.stages import PLACES, Stage, loop, tool_node, using
+from tests.langgraph.stages import PLACES, Builder, Stage, loop, tool_node, using
+from unbroken.adapters.langgraph.checkpoint_ids import ticks
 from unbroken.domain.checkpoints import ROOT, StateChange
 from unbroken.domain.errors import BranchGone
 from unbroken.domain.events import UserMessage
@@ -109,6 +113,36 @@ async def test_a_subgraph_that_remembers_forgets_what_it_did_on_the_old_branch(m
     assert "remembered 1" in (await chat.say("one", "event-0")).text
     assert "remembered 2" in (await chat.say("two", "event-1")).text
     assert "remembered 2" in (await chat.run(await here.replacing("event-1"))).text
+
+
+async def test_a_subgraph_that_the_new_branch_does_not_call_goes_back_too(mode: CommitMode, store: Store) -> None:
+    whole = subgraphs()
+    builder: Builder = StateGraph(MessagesState)
+    builder.add_node("remember", whole.builder.nodes["remember"].runnable)
+    builder.add_node("answer", lambda state: {"messages": [AIMessage("well")]})
+    builder.add_conditional_edges(START, lambda state: str(state["messages"][-1].content), ["remember", "answer"])
+    chat = Chat(builder.compile(), store=store, commit=mode)
+    here = Scene(chat, Stage())
+    for number in range(2):
+        assert (await chat.say("remember", f"event-{number}")).text == f"remembered {number + 1}"
+    assert (await chat.run(await here.replacing("event-1", "answer"))).text == "well"
+    assert (await chat.say("remember")).text == "remembered 2"
+
+
+async def test_the_new_branch_sorts_after_one_that_a_fast_clock_wrote(
+    mode: CommitMode, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here = scene(store, mode)
+    await here.chat.say("message 0", "event-0")
+    monkeypatch.setattr(langgraph_ids, "_last_v6_timestamp", (ticks(str(langgraph_ids.uuid6())) or 0) + 36_000_000_000)
+    await here.chat.say("message 1", "event-1")
+    monkeypatch.setattr(langgraph_ids, "_last_v6_timestamp", None)
+    old = await store.checkpoints.load(here.chat.key.thread_id, ROOT, None)
+    await here.chat.run(await here.replacing("event-1"))
+    new = await store.checkpoints.load(here.chat.key.thread_id, ROOT, None)
+    assert old is not None
+    assert new is not None
+    assert new.row.checkpoint_id > old.row.checkpoint_id
 
 
 async def test_a_branch_whose_checkpoint_is_gone_is_told(mode: CommitMode, store: Store) -> None:
