@@ -62,8 +62,9 @@ class AcceptEvent:
         Between the commit and the return nothing is awaited: whoever holds the receipt can tell its client
         before anything that derives from the event can be read here.
 
-        Raises UnknownAgent, UnknownFile (a file that was not attached to this thread), and everything that `EventStore.accept` does. After CommitUnknown the event never
-        runs from memory: if it was stored, it is found as a stray, and asking again with the same id tells.
+        Raises UnknownAgent, UnknownFile (a file that was not attached to this thread), and everything that
+        `EventStore.accept` does. After CommitUnknown the event never runs from memory: if it was stored, it is found
+        as a stray, and asking again with the same id tells.
         """
         self._agents.get(key.agent_id)
         if not isinstance(body, UserMessage):

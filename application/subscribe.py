@@ -88,6 +88,11 @@ class Subscription:
         live.readers.add(self._wake)
 
     @property
+    def stored(self) -> bool:
+        """Whether the thread is known to hold something."""
+        return self._live.stored
+
+    @property
     def log_index(self) -> int:
         """The log's end: no larger cursor was ever handed out."""
         return self._live.log_index

@@ -20,7 +20,8 @@ from unbroken.entrypoints.service import running
 from unbroken.entrypoints.settings import Settings
 from unbroken.entrypoints.stopping import Stopping
 from unbroken.entrypoints.web.app import create_app, stop_serving
-from unbroken.entrypoints.web.identity import LOOPBACK_NAMES
+from unbroken.entrypoints.web.doors import LOOPBACK_NAMES
+from unbroken.entrypoints.web.guard import guard_of
 
 SEND_BUFFER_BYTES = 64 << 10
 """Asked of the kernel for each socket, so that a stalled reader holds little of this machine (I12)."""
@@ -34,14 +35,15 @@ def run(settings: Settings) -> None:
 
     Where something that was told to stop does not end, this ends the process instead of returning (`stopping`).
     """
-    if settings.host not in LOOPBACK_NAMES:
+    if settings.auth == "none" and settings.host not in LOOPBACK_NAMES:
         raise InvalidValue("host", f"{settings.host} is not a loopback address; UNBROKEN_AUTH=none serves no other")
+    guard = guard_of(settings)
     with Stopping(settings.stop_limit_s) as stopping:
         graphs = agent_graphs(settings)
         listener = _bind(settings.host, settings.port)
         lost = Lost(stopping)
         with database(settings, stopping) as url:
-            app = create_app(lambda: running(settings, url, graphs, on_lost=lost))
+            app = create_app(lambda: running(settings, url, graphs, on_lost=lost), guard)
 
             async def drain() -> None:
                 await stop_serving(app, 0.0 if lost.happened else settings.drain_s)
@@ -133,6 +135,7 @@ def _config(settings: Settings, app: Litestar) -> uvicorn.Config:
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,  # the peer's address is the peer's, whatever a header says
         lifespan="on",
     )
 

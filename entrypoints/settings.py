@@ -7,12 +7,13 @@ import re
 import socket
 from collections.abc import Mapping
 from difflib import get_close_matches
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from dotenv import dotenv_values
-from pydantic import AliasChoices, Field, ValidationError, field_validator, model_validator
+from pydantic import AliasChoices, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from unbroken.domain.events import WhenBusy
@@ -72,9 +73,41 @@ class Settings(BaseSettings):
     agent_when_busy: Annotated[dict[str, WhenBusy], NoDecode] = Field(
         default={}, description="Exceptions from it for single agents, comma-separated: `NAME=interrupt`"
     )
-    auth: Literal["none"] = Field(
-        default="none", description="Who callers are: `none` believes whoever reaches loopback"
+    auth: Literal["none", "jwt", "proxy"] = Field(
+        default="none",
+        description="Who callers are: `none` believes whoever reaches loopback, `jwt` a signed token, `proxy` a header",
     )
+    jwt_key: SecretStr | None = Field(
+        default=None, description="Key of tokens: a public key in PEM, or a shared secret of at least 32 bytes"
+    )
+    jwt_key_file: Path | None = Field(default=None, description="The same from a file")
+    jwt_jwks_file: Path | None = Field(
+        default=None, description="A JSON Web Key Set instead; read again whenever it changes"
+    )
+    jwt_issuer: str | None = Field(default=None, description="`iss` that tokens must have; absent: any")
+    jwt_audience: str | None = Field(default=None, description="`aud` that tokens must have; absent: any")
+    jwt_user_claim: str = Field(default="sub", min_length=1, description="Claim that holds the user's id")
+    jwt_cookie: str | None = Field(
+        default=None, description="Name of a cookie that may hold the token; absent: no cookie counts"
+    )
+    proxy_user_header: str = Field(
+        default="X-Forwarded-User", min_length=1, description="Header in which a trusted proxy names the user"
+    )
+    proxy_trusted: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode] = Field(
+        default=(), description="Addresses of the proxies that are believed, comma-separated: `10.0.0.0/8,::1`"
+    )
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(),
+        description="Names by which this server may be called, without port; absent: any, or loopback's for `none`",
+    )
+    allowed_origins: Annotated[tuple[str, ...], NoDecode] = Field(
+        default=(), description="Sites, besides our own page, whose pages may connect: `https://app.example.com`"
+    )
+    user_sockets: int = Field(
+        default=50, ge=1, description="Sockets one user may have open; this and the next two not for `none`"
+    )
+    user_messages_per_min: float = Field(default=120, gt=0, description="Messages one user may send a minute")
+    user_threads: int = Field(default=10_000, ge=1, description="Threads one user may have")
 
     max_tries: int = Field(
         default=5, ge=1, description="Tries at one message, crashes included, before it ends as `poisoned`"
@@ -128,7 +161,7 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="How much is logged")
     log_format: Literal["text", "json"] = Field(default="text", description="How log lines look")
 
-    @field_validator("agents", mode="before")
+    @field_validator("agents", "proxy_trusted", "allowed_hosts", "allowed_origins", mode="before")
     @classmethod
     def _split(cls, value: Any) -> Any:
         return _listed(value) if isinstance(value, str) else value
@@ -169,6 +202,23 @@ class Settings(BaseSettings):
         if not port_is_one:
             raise ValueError(f"has a port that cannot be; expected {EXAMPLE_URL}")
         return "postgresql" + value[len(parts.scheme) :]
+
+    @field_validator("allowed_origins")
+    @classmethod
+    def _origins_are_sites(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in value:
+            if not re.fullmatch(r"https?://[^/\s@]+/?", origin):
+                raise ValueError(f"{origin!r} must be like https://app.example.com, without a path")
+        return value
+
+    @model_validator(mode="after")
+    def _callers_can_be_known(self) -> Self:
+        keys = [self.jwt_key, self.jwt_key_file, self.jwt_jwks_file]
+        if self.auth == "jwt" and sum(key is not None for key in keys) != 1:
+            raise ValueError("UNBROKEN_AUTH: `jwt` needs one of UNBROKEN_JWT_KEY, _JWT_KEY_FILE and _JWT_JWKS_FILE")
+        if self.auth == "proxy" and not self.proxy_trusted:
+            raise ValueError("UNBROKEN_PROXY_TRUSTED: name the proxy's address, or anybody could be anyone")
+        return self
 
     @model_validator(mode="after")
     def _sizes_and_times_fit(self) -> Self:

@@ -39,6 +39,14 @@ class MemoryThreads(Threads):
 
         return await self._database.run("threads", step)
 
+    async def count(self, user_id: str) -> int:
+        def step(transaction: Transaction) -> int:
+            return sum(
+                session.key.user_id == user_id and not session.deleted for _, session in transaction.sessions.items()
+            )
+
+        return await self._database.run("count_threads", step)
+
     async def create(self, key: SessionKey, *, title: str | None = None) -> Thread:
         encode_json("title", title)
 

@@ -51,6 +51,8 @@ WHERE {HOLDS}
 ORDER BY t.updated_at DESC, t.thread_id COLLATE "C" DESC LIMIT $5
 """
 
+COUNT: Final = "SELECT count(*) FROM sessions WHERE user_id = $1 AND deleted_at IS NULL"
+
 CREATE: Final = "SELECT unbroken_create_thread_v1($1, $2, $3, $4)"
 
 RENAME: Final = """
@@ -81,6 +83,10 @@ class PostgresThreads(Threads):
         encode_json("query", query)
         place = (before.updated_at, before.thread_id) if before else (None, None)
         return [_thread(row) for row in await self._pool.read(PAGE, user_id, *place, query, limit)]
+
+    async def count(self, user_id: str) -> int:
+        (row,) = await self._pool.read(COUNT, user_id)
+        return int(row["count"])
 
     async def create(self, key: SessionKey, *, title: str | None = None) -> Thread:
         encode_json("title", title)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from math import inf
 
 from msgspec import Struct
 
@@ -10,15 +11,27 @@ class Caller(Struct, frozen=True):
     """What a transport knows of whoever knocks; header names in lower case."""
 
     host: str
-    """The peer's address."""
+    """The peer's address, as the socket says it; empty: unknown."""
     headers: Mapping[str, str]
+    """A header that came several times is joined by commas."""
     query: Mapping[str, str]
     scheme: str
+
+
+class User(Struct, frozen=True):
+    """Somebody whose word for it was checked."""
+
+    id: str
+    until: float = inf
+    """Seconds since 1970 at which the caller has to prove again who it is."""
 
 
 class Identity(ABC):
     """Who is calling. A frame's content never decides it."""
 
+    challenge: str = ""
+    """Value of `WWW-Authenticate` for whoever is not let in; empty: there is nothing to answer to."""
+
     @abstractmethod
-    def user_of(self, caller: Caller) -> str:
-        """The user's id. Raises Refused: not authenticated, or not from where callers may come."""
+    def identify(self, caller: Caller) -> User:
+        """Raises Refused: not authenticated. Its message may be shown, and holds no secret."""

@@ -21,6 +21,10 @@ class Threads(ABC):
         case of its letters; no character in it means anything but itself. Raises InvalidValue for U+0000."""
 
     @abstractmethod
+    async def count(self, user_id: str) -> int:
+        """Of the threads that the user has, deleted ones not among them."""
+
+    @abstractmethod
     async def create(self, key: SessionKey, *, title: str | None = None) -> Thread:
         """Bind a new thread to `key` before its first message; one that is bound to it already is left as it is.
         Raises NotYourThread (also for another agent), ThreadDeleted."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -17,17 +18,20 @@ from litestar.static_files import create_static_files_router
 from unbroken.application.log_context import working_for
 from unbroken.application.subscribe import TAIL_CURSOR, Shown
 from unbroken.domain.errors import InvalidValue, NotYourThread, ThreadDeleted, Unavailable, UnknownAgent
+from unbroken.domain.ports.identity import User
 from unbroken.domain.session import SessionKey
 from unbroken.entrypoints.ids import new_id
 from unbroken.entrypoints.service import Service
 from unbroken.entrypoints.web import files, threads
-from unbroken.entrypoints.web.callers import user_of
+from unbroken.entrypoints.web.callers import identified
 from unbroken.entrypoints.web.connection import Closed, Connection, stalled
 from unbroken.entrypoints.web.frames import CloseCode
+from unbroken.entrypoints.web.guard import BROWSER_RULES, Guard
 from unbroken.entrypoints.web.health import live, ready
-from unbroken.entrypoints.web.identity import LocalIdentity
 from unbroken.entrypoints.web.query import BadQuery, Hello, parse_query
 from unbroken.entrypoints.web.rest import REFUSALS, refused
+from unbroken.entrypoints.web.token_identity import SUBPROTOCOL
+from unbroken.entrypoints.web.user_limits import Allowance, TooManySockets
 
 log = logging.getLogger(__name__)
 
@@ -48,17 +52,19 @@ FOR_EVER: Final = CacheControlHeader(public=True, max_age=31_536_000, immutable=
 """What the page brings along of others has its version in its name."""
 ASK_AGAIN: Final = CacheControlHeader(no_cache=True)
 """Modules of two versions must not meet in one page."""
+LONGEST_S: Final = 365 * 86_400.0
+"""Nobody stays connected for longer; a timer for the end of time would be none."""
 OpenService = Callable[[], AbstractAsyncContextManager[Service]]
 
 
-def create_app(open_service: OpenService) -> Litestar:
+def create_app(open_service: OpenService, guard: Guard) -> Litestar:
     """The application over a service that is opened when the server starts and closed when it stops."""
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         async with open_service() as service:
             app.state.service = service
-            app.state.identity = LocalIdentity()
+            app.state.guard = guard
             app.state.connections = set()
             watch = asyncio.create_task(_close_stalled(app.state.connections, service.settings.reader_stall_s))
             try:
@@ -78,6 +84,7 @@ def create_app(open_service: OpenService) -> Litestar:
             create_static_files_router(path="/", directories=[PAGE], html_mode=True, cache_control=ASK_AGAIN),
         ],
         exception_handlers={HTTPException: refused},
+        response_headers=BROWSER_RULES,
         lifespan=[lifespan],
         openapi_config=None,
         logging_config=None,
@@ -86,7 +93,8 @@ def create_app(open_service: OpenService) -> Litestar:
 
 @websocket("/api/chat/ws")
 async def chat(socket: WebSocket[Any, Any, Any]) -> None:
-    await socket.accept()
+    offered = socket.headers.get("sec-websocket-protocol", "").split(",")
+    await socket.accept(subprotocols=SUBPROTOCOL if SUBPROTOCOL in map(str.strip, offered) else None)
     with working_for(connection=new_id()):
         try:
             await _converse(socket)
@@ -114,8 +122,17 @@ def _refuse_if_stopping(service: Service) -> None:
 async def _converse(socket: WebSocket[Any, Any, Any]) -> None:
     service: Service = socket.app.state.service
     _refuse_if_stopping(service)
-    user_id = user_of(socket)
-    key, hello = _hello(socket, service, user_id)
+    user = identified(socket)
+    guard: Guard = socket.app.state.guard
+    try:
+        with guard.limits.socket(user.id):
+            await _follow(socket, service, user, guard)
+    except TooManySockets as error:
+        raise Closed(CloseCode.TOO_MANY, str(error)) from error
+
+
+async def _follow(socket: WebSocket[Any, Any, Any], service: Service, user: User, guard: Guard) -> None:
+    key, hello = _hello(socket, service, user.id)
     shown = Shown(hello.request_id, hello.attempt, hello.offset) if hello.request_id else None
     try:
         subscription = await service.subscribe(key, cursor=_cursor(hello), shown=shown)
@@ -134,8 +151,11 @@ async def _converse(socket: WebSocket[Any, Any, Any]) -> None:
         acknowledge=service.acknowledge,
         limits=service.settings.frame_limits,
         frames_per_s=service.settings.frames_per_s,
+        allowance=Allowance(guard.limits, service.threads, key),
         legacy=hello.legacy,
     )
+    left_s = min(max(0.0, user.until - time.time()), LONGEST_S)
+    expiry = asyncio.get_running_loop().call_later(left_s, _expire, connection)
     connections: set[Connection] = socket.app.state.connections
     connections.add(connection)
     try:
@@ -146,8 +166,13 @@ async def _converse(socket: WebSocket[Any, Any, Any]) -> None:
     except Unavailable as error:
         raise Closed(CloseCode.OVERLOADED, "the store does not answer; reconnect with backoff") from error
     finally:
+        expiry.cancel()
         connections.discard(connection)
         subscription.close()
+
+
+def _expire(connection: Connection) -> None:
+    connection.stop(Closed(CloseCode.NOT_AUTHENTICATED, "the token has expired"))
 
 
 def _hello(socket: WebSocket[Any, Any, Any], service: Service, user_id: str) -> tuple[SessionKey, Hello]:

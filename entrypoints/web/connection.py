@@ -42,6 +42,7 @@ from unbroken.entrypoints.web.legacy import LegacyView
 from unbroken.entrypoints.web.rate import Rate
 from unbroken.entrypoints.web.refusals import refusal, too_fast
 from unbroken.entrypoints.web.rendering import frame_of
+from unbroken.entrypoints.web.user_limits import Allowance
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,7 @@ class Connection:
         acknowledge: Acknowledge,
         limits: Limits,
         frames_per_s: float,
+        allowance: Allowance,
         legacy: bool,
     ) -> None:
         self._socket = socket
@@ -77,6 +79,7 @@ class Connection:
         self._limits = limits
         self._abuse = AbuseCounter()
         self._rate = Rate(per_s=frames_per_s)
+        self._allowance = allowance
         self._legacy = LegacyView() if legacy else None
         self._receipts: deque[ServerFrame] = deque()
         self._on_their_way: set[str] = set()
@@ -129,7 +132,7 @@ class Connection:
                 if not self._rate.admits(clock()):
                     self._answer(too_fast())
                     if self._abuse.too_fast(clock()):
-                        raise Closed(CloseCode.TOO_MANY_FRAMES, "too many frames")
+                        raise Closed(CloseCode.TOO_MANY, "too many frames")
                     continue
                 await self._handle(decode(data, self._limits))
             except BadFrame as bad:
@@ -137,7 +140,7 @@ class Connection:
                     raise Closed(bad.close, bad.message) from bad
                 self._answer(bad.as_frame())
                 if bad.code.kind == "refused" and self._abuse.bad(clock()):
-                    raise Closed(CloseCode.TOO_MANY_FRAMES, "too many bad frames") from bad
+                    raise Closed(CloseCode.TOO_MANY, "too many bad frames") from bad
 
     async def _handle(self, frame: ClientFrame) -> None:
         match frame:
@@ -159,6 +162,7 @@ class Connection:
 
     async def _take(self, request_id: str, body: EventBody, when_busy: WhenBusy | None = None) -> None:
         with self._receipt_of(request_id):
+            await self._check_allowance(request_id)
             try:
                 receipt = await self._accept(self._key, request_id, body, when_busy=when_busy)
             except CommitUnknown:
@@ -166,6 +170,12 @@ class Connection:
                 raise
             self._in_doubt.discard(request_id)
             self._answer(AcceptedFrame(request_id=request_id, seq=receipt.event.seq, duplicate=receipt.duplicate))
+
+    async def _check_allowance(self, request_id: str) -> None:
+        if not self._allowance.message(asyncio.get_running_loop().time()):
+            raise BadFrame(ErrorCode.TOO_FAST, "too many messages in a minute", request_id=request_id)
+        if not self._subscription.stored and not await self._allowance.thread():
+            raise BadFrame(ErrorCode.TOO_MANY_THREADS, "delete a thread first", request_id=request_id)
 
     async def _stop_turn(self, request_id: str) -> None:
         with self._receipt_of(request_id):

@@ -226,6 +226,7 @@ class ErrorCode(StrEnum):
     UNKNOWN_REQUEST = "unknown_request", "refused", "Nothing to stop: no such request was accepted in this thread."
     ALREADY_ENDED = "already_ended", "refused", "Nothing to stop: its end is in the log."
     UNKNOWN_FILE = "unknown_file", "refused", "Attach the file to this thread first; the message names it."
+    TOO_MANY_THREADS = "too_many_threads", "refused", "Delete a thread first: a user may have only so many."
     ACK_AHEAD = "ack_ahead", "refused", "Fix the client: acknowledge only cursors that were received."
     THREAD_DELETED = "thread_deleted", "refused", "Stop using the thread."
     QUEUE_FULL = "queue_full", "later", "Send again, with the same `requestId`, after a waiting message was answered."
@@ -269,4 +270,9 @@ class CloseCode(IntEnum):
     NOT_AUTHENTICATED = 4401, "never", "not authenticated, or expired", "Authenticate, then reconnect with resume."
     NOT_YOUR_THREAD = 4403, "never", "not your thread", "Leave the thread alone."
     NO_SUCH_AGENT = 4404, "never", "no such agent", "Choose another agent."
-    TOO_MANY_FRAMES = 4429, "backoff", "too many bad or too fast frames", "Fix the client; reconnect with backoff."
+    TOO_MANY = (
+        4429,
+        "backoff",
+        "too many bad or too fast frames, or too many sockets of one user",
+        "Fix the client, close a socket; reconnect with backoff.",
+    )

@@ -22,6 +22,7 @@ from unbroken.domain.errors import (
     UnknownFile,
 )
 from unbroken.entrypoints.web.connection import Closed
+from unbroken.entrypoints.web.guard import Guard
 from unbroken.entrypoints.web.query import THREAD_ID
 
 log = logging.getLogger(__name__)
@@ -118,6 +119,9 @@ def refused(request: Call, error: Exception) -> Response[dict[str, Any]]:
     headers = {"Cache-Control": "no-store"}
     if problem.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         headers["Connection"] = "close"  # the rest of the body is not read
+    guard: Guard = request.app.state.guard
+    if problem.status == HTTPStatus.UNAUTHORIZED and guard.identity.challenge:
+        headers["WWW-Authenticate"] = guard.identity.challenge
     content = {"error": {"code": problem.code, "message": str(problem)}}
     return Response(content, status_code=problem.status, headers=headers)
 

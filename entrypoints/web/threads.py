@@ -19,9 +19,11 @@ from unbroken.domain.threads import MAX_TITLE, Place, Thread
 from unbroken.entrypoints.ids import new_id
 from unbroken.entrypoints.service import Service
 from unbroken.entrypoints.web.callers import user_of
+from unbroken.entrypoints.web.guard import Guard
 from unbroken.entrypoints.web.history import history_page
 from unbroken.entrypoints.web.query import THREAD_ID
 from unbroken.entrypoints.web.rest import Call, Problem, existing, json_body
+from unbroken.entrypoints.web.user_limits import Allowance
 
 MAX_PAGE: Final = 200
 MAX_QUERY: Final = 200
@@ -78,6 +80,9 @@ async def create_thread(request: Call) -> Response[Thread]:
     agent_id = asked.agent_id or service.agents.names()[0]
     service.agents.get(agent_id)
     key = SessionKey(user_id, agent_id, asked.thread_id or new_id())
+    guard: Guard = request.app.state.guard
+    if not await Allowance(guard.limits, service.threads, key).thread():
+        raise Problem(HTTPStatus.CONFLICT, "too_many_threads", "delete a thread first")
     try:
         thread = await service.threads.create(key, title=_title(asked.title))
     except (NotYourThread, ThreadDeleted):
