@@ -42,6 +42,9 @@ FROM sessions s WHERE s.thread_id > $1 ORDER BY s.thread_id LIMIT $2
 
 EXPIRE: Final = "SELECT unbroken_delete_thread_v1($1, $2, $3) AS agent_id"
 
+SWEEP: Final = "DELETE FROM deliveries d WHERE NOT EXISTS (SELECT FROM sessions s WHERE s.thread_id = d.thread_id)"
+"""Marks are written without a lock on their session, so that they never wait: one may come after its session is gone."""
+
 FORGET_STATISTICS: Final = "SELECT unbroken_forget_statistics_v1()"
 
 
@@ -65,6 +68,7 @@ class PostgresUserData(UserData):
                 await self._pool.write(ERASE, thread["threadId"], user_id)
                 erased.append(SessionKey(user_id, thread["agentId"], thread["threadId"]))
         if erased:
+            await self._pool.write(SWEEP)
             await self._pool.write(FORGET_STATISTICS)
         return erased
 

@@ -83,3 +83,14 @@ async def test_an_accept_that_waits_for_an_erasure_is_refused(
     with pytest.raises(ThreadDeleted):
         await waiting
     assert await sql.fetchval("SELECT count(*) FROM inbox WHERE thread_id = $1", talk.thread_id) == 0
+
+
+async def test_a_mark_that_came_after_its_session_was_gone_goes_with_the_next_erasure(
+    store: PostgresSubject, sql: asyncpg.Connection
+) -> None:
+    talk = await Conversation.begin(store)
+    await talk.finish(await talk.accepted())
+    await store.outbox.mark({talk.thread_id: 1}, {})
+    await sql.execute("INSERT INTO deliveries (thread_id, sent, acked) VALUES ('late', 1, 1)")
+    await erase(talk)
+    assert await sql.fetchval("SELECT count(*) FROM deliveries") == 0
