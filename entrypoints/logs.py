@@ -46,9 +46,10 @@ class _Handler(logging.StreamHandler[TextIO]):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
         """The standard library would show what the line was given, words and all."""
         with suppress(Exception):
-            self.stream.write(
-                f"a log line of {record.name}, line {record.lineno}, was lost: {place(sys.exception())}\n"
-            )
+            about = (record.name, record.filename, record.lineno, place(sys.exception()))
+            words = "a line of %s at %s:%d was lost: %s"
+            lost = logging.LogRecord(__name__, logging.WARNING, record.pathname, record.lineno, words, about, None)
+            self.stream.write(self.format(lost) + self.terminator)
 
 
 class _Formatter(structlog.stdlib.ProcessorFormatter):

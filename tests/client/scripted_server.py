@@ -26,6 +26,8 @@ class ScriptedServer:
         self.queries: list[dict[str, str]] = []
         self.received: list[Frame] = []
         self.histories: list[dict[str, str]] = []
+        self.tokens: list[str | None] = []
+        """What came with each request for history."""
         self.hang_up: list[tuple[int, str]] = []
         """Close codes and reasons for the next connections, one each."""
         self.refuse: list[HTTPStatus] = []
@@ -61,6 +63,7 @@ class ScriptedServer:
         query = dict(parse_qsl(url.query))
         if url.path.endswith("/messages"):
             self.histories.append(query)
+            self.tokens.append(request.headers.get("Authorization"))
             page = self.model.history(int(query.get("before", len(self.model.log) + 1)))
             return Response(200, "OK", Headers(), json.dumps(page).encode())
         self.queries.append(query)

@@ -3,12 +3,13 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 import pytest_asyncio
 
 from tests.client.scripted_server import ScriptedServer
-from tests.client.terminal import Terminal
+from tests.client.terminal import CTRL_D, Terminal
 from unbroken.entrypoints.client.chat import chat
 
 pytestmark = pytest.mark.asyncio
@@ -114,3 +115,19 @@ async def test_ctrl_c_leaves_without_a_traceback(server: ScriptedServer) -> None
         terminal.interrupt()
         assert await terminal.ended() == 130
         assert "Traceback" not in terminal.shown
+
+
+async def test_a_token_goes_with_every_request_and_stands_on_no_command_line(
+    server: ScriptedServer, tmp_path: Path
+) -> None:
+    (tmp_path / "token").write_text("who-i-am\n")
+    async with Terminal(server.url, "--token-file", str(tmp_path / "token")) as terminal:
+        terminal.type("hello\n")
+        await server.until(lambda: server.model.waiting)
+        await server.let(server.model.start, server.model.finish)
+        request = server.sockets[0].request
+        assert request is not None
+        assert request.headers["Authorization"] == "Bearer who-i-am"
+        assert server.tokens == ["Bearer who-i-am"], "of the history, which was read first"
+        terminal.type(CTRL_D)
+        assert await terminal.ended() == 0

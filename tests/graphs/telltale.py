@@ -21,11 +21,23 @@ def fail_in_thread(said: str) -> None:
     raise RuntimeError(f"a thread was told {said}")
 
 
+class Falling:
+    """Its finaliser fails."""
+
+    def __init__(self, said: str) -> None:
+        self.said = said
+
+    def __del__(self) -> None:
+        raise RuntimeError(f"a finaliser was told {self.said}")
+
+
 async def answer(state: MessagesState) -> dict[str, Any]:
     said = str(state["messages"][-1].text)
     logging.getLogger("langgraph.pregel._retry").info("Retrying after ValueError %s", said)
     logging.getLogger("httpx").warning(f"POST with {said}")  # noqa: G004 - libraries do
     warnings.warn(f"PydanticSerializationUnexpectedValue(input_value={said!r})", UserWarning, stacklevel=1)
+    logging.getLogger("an.agent").warning("%d words", said)
+    Falling(said)
     thread = threading.Thread(target=fail_in_thread, args=(said,))
     thread.start()
     thread.join()
