@@ -75,6 +75,14 @@ export class Connection {
     this.#connect();
   }
 
+  // What was presented counts as read; once a second is enough, and once more when nobody looks any longer.
+  acknowledge() {
+    const { cursor } = this.#conversation;
+    if (this.status !== "connected" || cursor === null || cursor <= this.#acked) return;
+    this.#acked = cursor;
+    this.#socket.send(JSON.stringify({ type: "ack", cursor }));
+  }
+
   // One page of what is missing, the newest first.
   async readHistory() {
     const { missing } = this.#conversation;
@@ -155,17 +163,14 @@ export class Connection {
   // Acknowledge now and then, and send again what got no receipt.
   #keepUp() {
     if (this.status !== "connected") return;
-    const { cursor } = this.#conversation;
-    if (cursor !== null && cursor > this.#acked) {
-      this.#acked = cursor;
-      this.#socket.send(JSON.stringify({ type: "ack", cursor }));
-    }
+    this.acknowledge();
     const due = this.#resendAt !== null && Date.now() >= this.#resendAt;
     if (due || Date.now() - this.#sentAt > RESEND_MS) this.#sendUnsent();
   }
 
   #leaveIfDone() {
     if (!this.#leaving || this.#conversation.unsent().length || this.status === "closed") return;
+    this.acknowledge();
     clearInterval(this.#keeping);
     clearTimeout(this.#timer);
     const socket = this.#socket;

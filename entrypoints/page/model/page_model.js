@@ -34,6 +34,7 @@ export class PageModel {
   async start() {
     this.#openFromAddress();
     addEventListener("popstate", () => this.#openFromAddress());
+    addEventListener("pagehide", () => this.session.connection.acknowledge());
     addEventListener("online", () => this.session.connection.hurry());
     addEventListener("offline", this.#changed);
     document.addEventListener("visibilitychange", () => {

@@ -21,7 +21,7 @@ export const copy = icon("M7.5 7.5h8v8h-8zM5 12.5h-.5v-8h8V5");
 export const check = icon("M4.5 10.5l3.5 3.5 7.5-8");
 export const again = icon("M15.5 10a5.5 5.5 0 1 1-1.7-4M15.5 3.5V7H12");
 export const clip = icon(
-  "M14.5 9.5l-4.8 4.8a2.9 2.9 0 0 1-4.1-4.1l5.3-5.3a1.9 1.9 0 0 1 2.7 2.7l-5 5a.9.9 0 0 1-1.3-1.3l4.3-4.3",
+  "M15.8 9.2l-5.7 5.7a3.7 3.7 0 0 1-5.2-5.2l5.9-5.9a2.5 2.5 0 0 1 3.5 3.5l-5.8 5.8a1.2 1.2 0 0 1-1.7-1.7l5.3-5.3",
 );
 export const page = icon("M6 3.5h5.5L15 7v9.5H6zM11.5 3.5V7H15");
 export const sound = icon("M4 8v4h2.5L10 15V5L6.5 8zM13 7.5a3.5 3.5 0 0 1 0 5M15 5.5a6.3 6.3 0 0 1 0 9");
