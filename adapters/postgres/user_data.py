@@ -43,7 +43,7 @@ FROM sessions s WHERE s.thread_id > $1 ORDER BY s.thread_id LIMIT $2
 EXPIRE: Final = "SELECT unbroken_delete_thread_v1($1, $2, $3) AS agent_id"
 
 SWEEP: Final = "DELETE FROM deliveries d WHERE NOT EXISTS (SELECT FROM sessions s WHERE s.thread_id = d.thread_id)"
-"""Marks are written without a lock on their session, so that they never wait: one may come after its session is gone."""
+"""Marks are written without a lock on their session, so that they never wait: one may come when it is gone."""
 
 FORGET_STATISTICS: Final = "SELECT unbroken_forget_statistics_v1()"
 
