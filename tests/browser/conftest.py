@@ -58,7 +58,7 @@ def thread(request: pytest.FixtureRequest) -> str:
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     """A tab; whatever its scripts or its policy complain about fails the test."""
-    context = browser.new_context(viewport={"width": 1280, "height": 800})
+    context = browser.new_context(viewport={"width": 1280, "height": 800}, reduced_motion="reduce")
     context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
     complaints: list[str] = []
