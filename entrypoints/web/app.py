@@ -10,10 +10,11 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, Final
 
-from litestar import Litestar, Router, WebSocket, websocket
-from litestar.datastructures import CacheControlHeader
-from litestar.exceptions import HTTPException
+from litestar import Litestar, Response, Router, WebSocket, websocket
+from litestar.datastructures import CacheControlHeader, MutableScopeHeaders
+from litestar.exceptions import HTTPException, InternalServerException
 from litestar.static_files import create_static_files_router
+from litestar.types import Message, Scope
 
 from unbroken.application.log_context import working_for
 from unbroken.application.subscribe import TAIL_CURSOR, Shown
@@ -29,7 +30,7 @@ from unbroken.entrypoints.web.frames import CloseCode
 from unbroken.entrypoints.web.guard import BROWSER_RULES, Guard
 from unbroken.entrypoints.web.health import live, ready
 from unbroken.entrypoints.web.query import BadQuery, Hello, parse_query
-from unbroken.entrypoints.web.rest import REFUSALS, refused
+from unbroken.entrypoints.web.rest import REFUSALS, Call, not_found, refused
 from unbroken.entrypoints.web.token_identity import SUBPROTOCOL
 from unbroken.entrypoints.web.user_limits import Allowance, TooManySockets
 
@@ -54,6 +55,10 @@ ASK_AGAIN: Final = CacheControlHeader(no_cache=True)
 """Modules of two versions must not meet in one page."""
 LONGEST_S: Final = 365 * 86_400.0
 """Nobody stays connected for longer; a timer for the end of time would be none."""
+NO_FILE: Final[dict[int | type[Exception], Callable[[Call, Exception], Response[Any]]]] = dict.fromkeys(
+    (ValueError, OSError, InternalServerException), lambda request, error: refused(request, not_found("page"))
+)
+"""For paths that no file system can hold."""
 OpenService = Callable[[], AbstractAsyncContextManager[Service]]
 
 
@@ -79,16 +84,30 @@ def create_app(open_service: OpenService, guard: Guard) -> Litestar:
             live,
             ready,
             create_static_files_router(
-                path="/vendor", directories=[PAGE / "vendor"], name="vendor", cache_control=FOR_EVER
+                path="/vendor",
+                directories=[PAGE / "vendor"],
+                name="vendor",
+                cache_control=FOR_EVER,
+                exception_handlers=NO_FILE,
             ),
-            create_static_files_router(path="/", directories=[PAGE], html_mode=True, cache_control=ASK_AGAIN),
+            create_static_files_router(
+                path="/", directories=[PAGE], html_mode=True, cache_control=ASK_AGAIN, exception_handlers=NO_FILE
+            ),
         ],
         exception_handlers={HTTPException: refused},
-        response_headers=BROWSER_RULES,
+        before_send=[_careful],
         lifespan=[lifespan],
         openapi_config=None,
         logging_config=None,
     )
+
+
+async def _careful(message: Message, scope: Scope) -> None:
+    """Whatever answers, a file or an error, browsers are told the rules; stricter ones stand."""
+    if message["type"] == "http.response.start":
+        headers = MutableScopeHeaders.from_message(message)
+        for name, value in BROWSER_RULES.items():
+            headers.setdefault(name, value)
 
 
 @websocket("/api/chat/ws")

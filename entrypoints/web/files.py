@@ -7,6 +7,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from litestar import Response, get, post
+from litestar.params import FromPath, FromQuery
 from msgspec import Struct
 
 from unbroken.entrypoints.ids import new_id
@@ -35,7 +36,7 @@ class Attached(Struct, frozen=True, rename="camel"):
 
 
 @post("/api/threads/{thread_id:str}/files", request_max_body_size=None)
-async def add_file(request: Call, thread_id: str, name: str = "") -> Response[Attached]:
+async def add_file(request: Call, thread_id: FromPath[str], name: FromQuery[str] = "") -> Response[Attached]:
     user_id = user_of(request)
     service: Service = request.app.state.service
     await service.threads.get(user_id, existing(thread_id))  # nobody uploads megabytes for nothing
@@ -52,7 +53,7 @@ async def add_file(request: Call, thread_id: str, name: str = "") -> Response[At
 
 
 @get("/api/threads/{thread_id:str}/files/{file_id:str}")
-async def get_file(request: Call, thread_id: str, file_id: str) -> Response[Any]:
+async def get_file(request: Call, thread_id: FromPath[str], file_id: FromPath[str]) -> Response[Any]:
     service: Service = request.app.state.service
     file, data = await service.files.read(user_of(request), existing(thread_id), file_id)
     shown = "inline" if file.mime_type in SHOWN else "attachment"

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Final
 
 import msgspec
 from litestar import Response, delete, get, patch, post
-from litestar.params import Parameter
+from litestar.params import FromPath, FromQuery, QueryParameter
 from msgspec import UNSET, Struct, UnsetType
 
 from unbroken.domain.errors import InvalidValue, NotYourThread, ThreadDeleted
@@ -54,9 +54,9 @@ async def me(request: Call) -> dict[str, Any]:
 @get("/api/threads")
 async def list_threads(
     request: Call,
-    words: Annotated[str, Parameter(query="query")] = "",
-    before: str | None = None,
-    limit: int = 50,
+    words: Annotated[str, QueryParameter(name="query")] = "",
+    before: FromQuery[str | None] = None,
+    limit: FromQuery[int] = 50,
 ) -> dict[str, Any]:
     """One more than asked for is read: whether another page follows is then known."""
     if not 1 <= limit <= MAX_PAGE:
@@ -92,13 +92,13 @@ async def create_thread(request: Call) -> Response[Thread]:
 
 
 @get("/api/threads/{thread_id:str}")
-async def get_thread(request: Call, thread_id: str) -> Thread:
+async def get_thread(request: Call, thread_id: FromPath[str]) -> Thread:
     service: Service = request.app.state.service
     return await service.threads.get(user_of(request), existing(thread_id))
 
 
 @patch("/api/threads/{thread_id:str}")
-async def change_thread(request: Call, thread_id: str) -> Thread:
+async def change_thread(request: Call, thread_id: FromPath[str]) -> Thread:
     user_id = user_of(request)
     service: Service = request.app.state.service
     changes = await json_body(request, Changes)
@@ -108,13 +108,15 @@ async def change_thread(request: Call, thread_id: str) -> Thread:
 
 
 @delete("/api/threads/{thread_id:str}")
-async def delete_thread(request: Call, thread_id: str) -> None:
+async def delete_thread(request: Call, thread_id: FromPath[str]) -> None:
     service: Service = request.app.state.service
     await service.delete_thread(user_of(request), existing(thread_id))
 
 
 @get("/api/threads/{thread_id:str}/messages")
-async def messages(request: Call, thread_id: str, before: int | None = None, limit: int = 50) -> dict[str, Any]:
+async def messages(
+    request: Call, thread_id: FromPath[str], before: FromQuery[int | None] = None, limit: FromQuery[int] = 50
+) -> dict[str, Any]:
     service: Service = request.app.state.service
     return await history_page(service.sessions, service.outbox, user_of(request), existing(thread_id), before, limit)
 

@@ -17,6 +17,8 @@ SUBPROTOCOL: Final = "unbroken"
 TOKEN_PROTOCOL: Final = "bearer."  # noqa: S105 (a prefix)
 LEEWAY_S: Final = 5
 """By how much clocks may differ."""
+LATEST_S: Final = 2**53
+"""An end beyond is as good as this one."""
 MAX_TOKEN: Final = 16 << 10
 
 
@@ -45,7 +47,7 @@ class TokenIdentity(Identity):
         user_id = claims.get(self._user_claim)
         if not isinstance(user_id, str) or not user_id:
             raise Refused(f"the token names no user in {self._user_claim!r}")
-        return User(user_id, float(claims["exp"]) + LEEWAY_S)
+        return User(user_id, float(min(int(claims["exp"]), LATEST_S)) + LEEWAY_S)
 
     def _tokens(self, caller: Caller) -> Iterator[str]:
         """In the order of how plainly it was meant for us."""

@@ -36,6 +36,7 @@ class Client:
         thread: str,
         agent: str | None = None,
         user: str | None = None,
+        headers: Mapping[str, str] | None = None,
         cursor: int | None = 0,
         stays: bool = False,
         acks: bool = True,
@@ -51,6 +52,7 @@ class Client:
             self._identity["agentId"] = agent
         if user is not None:
             self._identity["userId"] = user
+        self._headers = dict(headers or {})
         self._stays = stays
         self._acks = acks and cursor is not None
         self._record = record
@@ -184,7 +186,14 @@ class Client:
     async def _once(self) -> None:
         query = self._identity | self.view.resume()
         url = f"{self._url}/api/chat/ws?{urlencode(query)}"
-        async with connect(url, proxy=None, compression=None, max_size=None, open_timeout=PATIENCE_S) as socket:
+        async with connect(
+            url,
+            proxy=None,
+            compression=None,
+            max_size=None,
+            open_timeout=PATIENCE_S,
+            additional_headers=self._headers,
+        ) as socket:
             self._here = set()
             self.view.opened(self._here)
             self._record({"kind": "open", "query": query})

@@ -1,0 +1,197 @@
+"""User B gets no frame, row or byte of A's thread, whatever B tries: every route there is, and every frame.
+
+The routes are asked of the application itself: a new one that is not tried here makes the first test fail.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager, suppress
+from typing import Any
+
+import pytest
+from litestar.routes import ASGIRoute, HTTPRoute
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+
+from tests.end_to_end.client import Client
+from tests.end_to_end.server import Server
+from tests.web.rest import Rest
+from unbroken.entrypoints.service import Service
+from unbroken.entrypoints.settings import Settings
+from unbroken.entrypoints.web.app import create_app
+from unbroken.entrypoints.web.guard import guard_of
+
+SECRET = "the rain in Spain 4711"
+
+TRIED: dict[tuple[str, str], str] = {
+    ("GET", "/api/me"): "/api/me",
+    ("GET", "/api/threads"): "/api/threads?query=Spain",
+    ("POST", "/api/threads"): "/api/threads",
+    ("GET", "/api/threads/{thread_id:str}"): "/api/threads/{thread}",
+    ("PATCH", "/api/threads/{thread_id:str}"): "/api/threads/{thread}",
+    ("DELETE", "/api/threads/{thread_id:str}"): "/api/threads/{thread}",
+    ("GET", "/api/threads/{thread_id:str}/messages"): "/api/threads/{thread}/messages?limit=200",
+    ("POST", "/api/threads/{thread_id:str}/files"): "/api/threads/{thread}/files?name=mine.txt",
+    ("GET", "/api/threads/{thread_id:str}/files/{file_id:str}"): "/api/threads/{thread}/files/{file}",
+}
+"""Route → the address at which B asks for A's."""
+
+OF_NOBODY = {
+    ("GET", "/health/live"),
+    ("GET", "/health/ready"),
+    ("FILES", "/"),
+    ("FILES", "/vendor"),
+    ("WEBSOCKET", "/api/chat/ws"),
+}
+"""Routes that hold nothing of a user's; the socket is tried below."""
+
+BODIES: dict[str, Any] = {"POST /api/threads": {"threadId": "{thread}"}, "PATCH": {"title": "B's"}}
+
+
+def never() -> AbstractAsyncContextManager[Service]:
+    raise AssertionError("nothing is served here")
+
+
+def routes() -> Iterator[tuple[str, str]]:
+    for route in create_app(never, guard_of(Settings())).routes:
+        if isinstance(route, HTTPRoute):
+            static = route.path == "/" or route.path.endswith("/{file_path:path}")
+            for method in route.methods - {"OPTIONS", "HEAD"}:
+                yield ("FILES", route.path.removesuffix("/{file_path:path}") or "/") if static else (method, route.path)
+        elif isinstance(route, ASGIRoute):
+            yield "FILES", route.path
+        else:
+            yield "WEBSOCKET", route.path
+
+
+def test_every_route_is_tried() -> None:
+    assert set(routes()) == set(TRIED) | OF_NOBODY
+
+
+class Belongings:
+    """A thread of A's with something in every corner."""
+
+    def __init__(self, server: Server, thread: str) -> None:
+        self.thread = thread
+        self.a, self.b = Rest(server, f"a-{thread}"[:120]), Rest(server, f"b-{thread}"[:120])
+        self.file = ""
+        self.log: list[dict[str, Any]] = []
+
+    async def begin(self) -> None:
+        assert self.a.ask("POST", "/api/threads", {"threadId": self.thread, "agentId": "endings"}).status == 201
+        added = self.a.ask("POST", f"/api/threads/{self.thread}/files?name=s.txt", SECRET.encode())
+        self.file = added.json["fileId"]
+        async with Client(self.a.server.url, thread=self.thread, user=self.a.user, agent="endings") as client:
+            await client.answered(await client.say(f"{SECRET} ask=1"))
+            await client.until(lambda c: len(c.view.log) == 2)
+            self.log = client.view.log
+
+    @property
+    def secrets(self) -> list[str]:
+        return [SECRET, self.a.user, self.file, str(self.log[0]["message"]), str(self.log[1]["interruptId"])]
+
+    def untouched(self) -> bool:
+        history = self.a.ask("GET", f"/api/threads/{self.thread}/messages").json
+        thread = self.a.ask("GET", f"/api/threads/{self.thread}").json
+        file = self.a.ask("GET", f"/api/threads/{self.thread}/files/{self.file}")
+        return (
+            [frame for frame in history["messages"] if "cursor" in frame] == self.log
+            and thread["title"].startswith(SECRET)
+            and thread["status"] == "waiting"
+            and file.body == SECRET.encode()
+        )
+
+
+@pytest.mark.asyncio
+async def test_no_route_gives_b_anything_of_as_or_tells_that_it_exists(memory_server: Server, thread: str) -> None:
+    mine = Belongings(memory_server, thread)
+    await mine.begin()
+    absent = f"{thread}.absent"[-120:]
+    for number, ((method, route), address) in enumerate(TRIED.items()):
+        replies = []
+        for thread_id, file_id in ((mine.thread, mine.file), (f"{absent}.{number}", "none")):
+            path = address.format(thread=thread_id, file=file_id)
+            body = BODIES.get(f"{method} {route}", BODIES.get(method))
+            if body is not None:
+                body = json.loads(json.dumps(body).replace("{thread}", thread_id))
+            reply = mine.b.ask(method, path, body if body is not None else b"x" if method == "POST" else None)
+            replies.append(reply)
+            told = reply.body.decode() + str(reply.headers)
+            assert not [secret for secret in mine.secrets if secret in told], (method, route)
+        foreign, nothing = replies
+        if (method, route) == ("POST", "/api/threads"):
+            assert (foreign.status, nothing.status) == (409, 201)
+        else:
+            assert foreign.status == nothing.status or nothing.status == 404, (method, route)
+            assert foreign.body == nothing.body, (method, route)
+            assert foreign.status == 404 or mine.thread not in address.format(thread=mine.thread, file=mine.file)
+    assert mine.untouched()
+
+
+FRAMES: list[dict[str, Any]] = [
+    {"type": "message", "requestId": "b1", "content": "let me in"},
+    {"type": "message", "requestId": "b2", "content": "edited", "replaces": "{request}"},
+    {"type": "message", "requestId": "b3", "content": "now", "whenBusy": "rollback"},
+    {"type": "message", "requestId": "b4", "content": [{"type": "file", "file_id": "{file}"}]},
+    {"type": "respond", "requestId": "b5", "interruptId": "{interrupt}", "value": True},
+    {"type": "cancel", "requestId": "{request}"},
+    {"type": "ack", "cursor": 2},
+]
+
+
+def about(mine: Belongings, frame: dict[str, Any]) -> dict[str, Any]:
+    """The frame with what belongs to A filled in."""
+    text = json.dumps(frame)
+    for name, value in (
+        ("request", mine.log[0]["requestId"]),
+        ("interrupt", mine.log[1]["interruptId"]),
+        ("file", mine.file),
+    ):
+        text = text.replace(f"{{{name}}}", str(value))
+    filled: dict[str, Any] = json.loads(text)
+    return filled
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("query", ["cursor=0", "cursor=2", "cursor=tail", "", "requestId=r&attempt=1&offset=0"])
+async def test_no_socket_shows_b_anything_of_as(memory_server: Server, thread: str, query: str) -> None:
+    mine = Belongings(memory_server, thread)
+    await mine.begin()
+    where = f"{mine.thread}&{query}" if query else mine.thread
+    for agent in ("endings", "one"):
+        address = f"{memory_server.url}/api/chat/ws?threadId={where}&agentId={agent}&userId={mine.b.user}"
+        heard: list[str | bytes] = []
+        async with connect(address, proxy=None) as socket:
+            with suppress(ConnectionClosed):
+                for frame in FRAMES:
+                    await socket.send(json.dumps(about(mine, frame)))
+                while True:
+                    heard.append(await asyncio.wait_for(socket.recv(), 30))
+        assert socket.close_code == 4403
+        heard.append(socket.close_reason or "")
+        assert not [secret for secret in mine.secrets if secret in str(heard)]
+    assert mine.untouched()
+
+
+@pytest.mark.asyncio
+async def test_no_frame_over_bs_own_socket_reaches_into_as_thread(memory_server: Server, thread: str) -> None:
+    mine = Belongings(memory_server, thread)
+    await mine.begin()
+    own = f"{thread}.b"[-120:]
+    async with Client(memory_server.url, thread=own, user=mine.b.user, agent="endings") as client:
+        await client.answered(await client.say("my own"))
+        for frame in (one for one in FRAMES[1:] if "whenBusy" not in one):
+            told = about(mine, frame) | ({"requestId": f"x{frame['requestId']}"} if "content" in frame else {})
+            await client.send(told)
+        await client.send({"type": "message", "requestId": "w", "threadId": mine.thread, "content": "there"})
+        await client.answered(await client.say("still here?"))
+        codes = {frame["code"] for frame in client.view.refusals}
+        assert {"unknown_file", "unknown_request", "wrong_thread"} <= codes
+        ends = {request: frame.get("code") for request, frame in client.view.ends.items()}
+        assert (ends["xb2"], ends["b5"]) == ("branch_gone", "question_closed")
+        heard = json.dumps(client.view.frames)
+        assert not [secret for secret in (SECRET, mine.a.user, str(mine.log[0]["message"])) if secret in heard]
+    assert mine.untouched()
