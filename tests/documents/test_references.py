@@ -14,7 +14,7 @@ DOCUMENTS = [ROOT / "README.md", ROOT / "ARCHITECTURE.md", *sorted((ROOT / "docs
 ROWS = "E1 E2 E3 E4 K1 K2 K3 Q1 Q2 P1 P2 P3 P4 F1 F2 F3 R1 R2 R3 W1 W2 W3 M1 S1 S2 S3 S4 S5 S6 S7 X1 X2 X3 X4 X5"
 
 
-@pytest.mark.parametrize("document", ["ARCHITECTURE.md", "docs/requirements.md"])
+@pytest.mark.parametrize("document", ["ARCHITECTURE.md", "docs/requirements.md", "docs/security.md"])
 def test_every_file_and_test_that_is_named_exists(document: str) -> None:
     found = REFERENCE.findall((ROOT / document).read_text())
     assert len(found) > 20
