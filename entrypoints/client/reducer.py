@@ -125,8 +125,9 @@ class Conversation:
             last = turn
         shown: list[Turn] = []
         while last is not None:
-            shown.insert(0, last)
+            shown.append(last)
             last = before[last.request_id]
+        shown.reverse()
         return shown
 
     def view(self) -> dict[str, Any]:

@@ -113,8 +113,8 @@ export class Conversation {
       last = turn;
     }
     const shown = [];
-    for (; last; last = before.get(last.requestId)) shown.unshift(last);
-    return shown;
+    for (; last; last = before.get(last.requestId)) shown.push(last);
+    return shown.reverse();
   }
 
   view() {

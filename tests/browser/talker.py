@@ -5,6 +5,7 @@ long N          counts to N, slowly enough to be stopped
 ask JSON        asks this, and repeats the answer
 stumble NAME    fails the first time it hears this NAME
 look            tells what kinds of content it was given
+recall          tells all that it remembers to have been told
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ class Talker(BaseChatModel):
                 yield _chunk(f"{number} ")
                 await asyncio.sleep(LONG_PAUSE_S)
             return
-        text = rest if verb == "say" else seen(messages[-1]) if verb == "look" else f"You said: {told(messages)}"
+        answers = {"say": rest, "look": seen(messages[-1]), "recall": remembered(messages)}
+        text = answers.get(verb, f"You said: {told(messages)}")
         for start in range(0, len(text), PIECE):
             yield _chunk(text[start : start + PIECE])
             await asyncio.sleep(0)
@@ -67,6 +69,10 @@ def told(messages: Sequence[BaseMessage]) -> str:
     content = next(message.content for message in reversed(messages) if isinstance(message, HumanMessage))
     first = content if isinstance(content, str) else content[0]
     return first if isinstance(first, str) else str(first.get("text", ""))
+
+
+def remembered(messages: Sequence[BaseMessage]) -> str:
+    return "I remember: " + ", ".join(str(message.text) for message in messages if isinstance(message, HumanMessage))
 
 
 def seen(message: BaseMessage) -> str:

@@ -153,11 +153,26 @@ def test_an_edited_message_takes_the_place_of_all_that_followed(tab: Tab) -> Non
     for each in (tab, other):
         expect(each.turns).to_have_count(2)
         assert each.ended(2) == "You said: deux"
-    tab.say("trois")
+    tab.say("recall")
     tab.ended(3)
     tab.page.reload()
     expect(tab.turns).to_have_count(3)
-    assert [tab.text(number) for number in (1, 2, 3)] == ["You said: one", "You said: deux", "You said: trois"]
+    texts = ["You said: one", "You said: deux", "I remember: one, deux, recall"]
+    assert [tab.ended(number) for number in (1, 2, 3)] == texts
+
+
+def test_after_an_edit_that_failed_the_agent_remembers_what_is_shown(tab: Tab) -> None:
+    for number, text in enumerate(("one", "two"), 1):
+        tab.say(text)
+        tab.ended(number)
+    tab.box.press("ArrowUp")
+    tab.page.get_by_label("Edit your message").fill(f"stumble {tab.thread}")
+    tab.page.keyboard.press("Enter")
+    tab.ended(2, "failed")
+    tab.say("recall")
+    expect(tab.said(2)).to_have_text("recall")
+    assert tab.ended(2) == "I remember: one, recall"
+    expect(tab.turns).to_have_count(2)
 
 
 def test_editing_can_be_left_without_a_trace(tab: Tab) -> None:
@@ -178,7 +193,9 @@ def test_an_answer_is_given_again_in_place_of_the_first(tab: Tab) -> None:
     tab.button("Answer again").click()
     expect(tab.turn()).not_to_have_attribute("data-request-id", str(first))
     assert tab.ended() == "You said: one"
-    expect(tab.turns).to_have_count(1)
+    tab.say("recall")
+    assert tab.ended(2) == "I remember: one, recall"
+    expect(tab.turns).to_have_count(2)
 
 
 def test_editing_while_an_answer_runs_stops_it(tab: Tab) -> None:

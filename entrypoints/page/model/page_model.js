@@ -5,6 +5,7 @@ import { ThreadSession } from "./session.js";
 import { ThreadList } from "./threads.js";
 
 const KEPT_SESSIONS = 12;
+const LOOK_MS = 30_000; // how often the list is read while somebody looks: other devices do not call
 const NOBODY = { userId: null, agents: [], auth: "none", limits: {} };
 
 export class PageModel {
@@ -13,6 +14,7 @@ export class PageModel {
   #changed;
   #sessions = new Map(); // the last ones that were open, by thread id
   #phases = new Map(); // of the open thread's turns, to tell the list what has moved
+  #status = "idle"; // of the open thread's connection
   #channel = "BroadcastChannel" in globalThis ? new BroadcastChannel("unbroken") : null;
 
   constructor(api, storage, changed) {
@@ -42,12 +44,16 @@ export class PageModel {
       this.session.connection.hurry();
       this.threads.stir();
     });
+    setInterval(() => document.hidden || this.threads.stir(), LOOK_MS);
     this.threads.load();
+    await this.#learnWhoIsHere();
+  }
+
+  async #learnWhoIsHere() {
     try {
       this.me = { ...NOBODY, ...(await this.#api.me()) };
-    } catch (error) {
+    } catch {
       // A server without it, or none at the moment: the page does without.
-      if (error.status !== 401) this.me = NOBODY;
     }
     this.#changed();
   }
@@ -129,6 +135,7 @@ export class PageModel {
   #moved(session) {
     this.#changed();
     if (session !== this.session) return;
+    this.#hearAgain(session.connection.status);
     if (session.connection.code === 4401 && session.connection.status === "closed") this.signedOut = true;
     const phases = new Map(session.conversation.turns.map(({ requestId, phase }) => [requestId, phase]));
     const told = [...phases].some(([requestId, phase]) => this.#phases.get(requestId) !== phase);
@@ -136,6 +143,16 @@ export class PageModel {
     if (!told) return;
     if (phases.size) this.threads.begin(session.threadId, this.agentName, session.title);
     this.threads.stir();
+    this.#channel?.postMessage("threads");
+  }
+
+  // The server is back: what could not be asked is asked now.
+  #hearAgain(status) {
+    const back = status === "connected" && this.#status !== "connected";
+    this.#status = status;
+    if (!back) return;
+    this.threads.stir();
+    if (this.me === NOBODY) this.#learnWhoIsHere();
   }
 
   address(threadId, agentId) {

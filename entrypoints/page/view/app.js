@@ -11,6 +11,7 @@ import { nextTheme, theme } from "../theme.js";
 import { failureWords } from "../text/words.js";
 
 const NARROW = matchMedia("(max-width: 52rem)");
+const TOUCH = matchMedia("(pointer: coarse)");
 
 export class App extends Component {
   #box = { current: null };
@@ -33,7 +34,7 @@ export class App extends Component {
   componentDidMount() {
     document.addEventListener("keydown", (event) => this.#press(event));
     NARROW.addEventListener("change", () => this.forceUpdate());
-    this.#box.current.focus();
+    this.#write();
   }
 
   componentDidUpdate() {
@@ -175,7 +176,12 @@ export class App extends Component {
     this.editing = null;
     this.drawer = false;
     this.forceUpdate();
-    this.#box.current.focus();
+    this.#write();
+  }
+
+  // Where a keyboard would cover half of what is to be read, nobody is made to write.
+  #write() {
+    if (!TOUCH.matches) this.#box.current.focus();
   }
 
   #press(event) {

@@ -17,16 +17,20 @@ export function Pending({ attachments, fileUrl }) {
             : html`<span class="glyph">${item.type.startsWith("audio/") ? sound : page}</span>`
         }
         <span class="about"><span class="name">${item.name}</span><span class="size">${stateOf(item)}</span></span>
-        ${item.error &&
-        html`<${Button}
+        ${
+          item.error &&
+          html`<${Button}
           icon=${again}
           label=${`Upload ${item.name} again`}
           onClick=${() => attachments.again(item)}
-        />`}
+        />`
+        }
         <${Button} icon=${cross} label=${`Remove ${item.name}`} onClick=${() => attachments.remove(item)} />
-        ${!item.fileId &&
-        !item.error &&
-        html`<progress aria-label=${`Uploading ${item.name}`} max="1" value=${item.progress}></progress>`}
+        ${
+          !item.fileId &&
+          !item.error &&
+          html`<progress aria-label=${`Uploading ${item.name}`} max="1" value=${item.progress}></progress>`
+        }
       </li>`,
     )}
   </ul>`;

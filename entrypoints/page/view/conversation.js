@@ -111,8 +111,10 @@ export class ConversationView extends Component {
           )}
         </ol>
       </div>
-      ${this.state.away &&
-      html`<${Button} kind="latest round" icon=${down} label="To the end" onClick=${() => this.toEnd()} />`}
+      ${
+        this.state.away &&
+        html`<${Button} kind="latest round" icon=${down} label="To the end" onClick=${() => this.toEnd()} />`
+      }
     </div>`;
   }
 }

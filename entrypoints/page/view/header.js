@@ -7,13 +7,15 @@ import { connectionWords } from "../text/words.js";
 export function Header({ page }) {
   const { title, agentName, narrow, me } = page;
   return html`<header class="header">
-    ${narrow &&
-    html`<${Button}
+    ${
+      narrow &&
+      html`<${Button}
       icon=${menu}
       label="Conversations"
       aria-expanded=${page.drawer}
       onClick=${() => page.toggleDrawer(true)}
-    />`}
+    />`
+    }
     <div class="heading">
       <h1 title=${title}>${title || "New conversation"}</h1>
       ${(me.agents.length > 1 || page.session.agentId) && html`<span class="agent">${agentName}</span>`}

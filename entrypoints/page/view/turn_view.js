@@ -22,12 +22,13 @@ export const TurnView = drawnBy(
     turn.attempt,
     turn.cancelWanted,
     turn.error,
-    JSON.stringify([turn.said, turn.tools, turn.questions]),
-    turn.questions.map(({ interruptId }) => responses.get(interruptId)?.phase ?? "").join(),
+    turn.said,
     connected,
     editing,
     begunAgain,
     last,
+    turn.questions.map(({ interruptId, outcome }) => `${outcome} ${responses.get(interruptId)?.phase ?? ""}`).join(),
+    ...turn.tools,
   ],
   function Turn({ turn, page, connected, editing, begunAgain, responses, last }) {
     const words = turnWords(turn, { connected, begunAgain });
@@ -106,8 +107,10 @@ function State({ turn, words, page, last }) {
       ${text && turn.ended && html`<${CopyButton} text=${text} label="Copy answer" />`}
       ${answered && html`<${Button} icon=${again} label="Answer again" onClick=${() => page.replace(turn)} />`}
       ${again_ && html`<${Button} icon=${again} kind="choice" onClick=${() => page.replace(turn)}>Try again<//>`}
-      ${waits &&
-      html`<${Button} icon=${square} kind="choice" onClick=${() => page.session.stop(turn)}>Do not answer this<//>`}
+      ${
+        waits &&
+        html`<${Button} icon=${square} kind="choice" onClick=${() => page.session.stop(turn)}>Do not answer this<//>`
+      }
       ${undelivered && html`<${Button} icon=${bin} kind="choice" onClick=${() => page.takeBack(turn)}>Take back<//>`}
     </div>
   </div>`;

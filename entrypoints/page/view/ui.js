@@ -20,7 +20,8 @@ export function drawnBy(marks, view) {
     #drawn = [];
 
     shouldComponentUpdate(next) {
-      return marks(next).some((mark, index) => mark !== this.#drawn[index]);
+      const wanted = marks(next);
+      return wanted.length !== this.#drawn.length || wanted.some((mark, index) => mark !== this.#drawn[index]);
     }
 
     render(props) {
