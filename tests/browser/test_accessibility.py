@@ -136,7 +136,7 @@ def test_an_answer_is_announced_once_and_whole(tab: Tab) -> None:
     tab.until(lambda: len(tab.page.evaluate("announced")) == 2)
     assert tab.page.evaluate("announced") == [
         "Answer: one two three four five six seven eight nine ten",
-        "The agent asks a question.",
+        "The agent asks: sure?",
     ]
 
 

@@ -153,6 +153,8 @@ def test_an_edited_message_takes_the_place_of_all_that_followed(tab: Tab) -> Non
     for each in (tab, other):
         expect(each.turns).to_have_count(2)
         assert each.ended(2) == "You said: deux"
+    tab.turn(2).get_by_text("Edited").click()
+    expect(tab.turn(2).locator(".version")).to_contain_text(re.compile("two.*You said: two", re.DOTALL))
     tab.say("recall")
     tab.ended(3)
     tab.page.reload()

@@ -122,6 +122,14 @@ def test_an_empty_conversation_may_have_another_agent(tab: Tab) -> None:
     assert query(tab.page)["agentId"] == ["tool"]
 
 
+def test_an_address_without_the_agent_finds_the_conversation_all_the_same(tab: Tab) -> None:
+    tab.say("about tea")
+    tab.ended()
+    tab.page.goto(tab.address().replace("agentId=talker&", ""))
+    assert tab.ended() == "You said: about tea"
+    assert query(tab.page)["agentId"] == ["talker"]
+
+
 def test_a_page_without_a_thread_makes_one_and_names_it_in_its_address(page: Page, server: Server) -> None:
     page.goto(f"http://127.0.0.1:{server.port}/")
     expect(page.get_by_role("status")).to_have_text("Connected")

@@ -177,10 +177,9 @@ test("every phase of a turn has words, or needs none", () => {
   assert.equal(say("running", { attempt: 2 }, { connected: true, begunAgain: true }), "Interrupted, and begun again");
   assert.equal(say("failed", { error: { code: "new_code", message: "what it says" } }), "What it says");
   assert.equal(say("answered", { final: { origin: "agent" } }), "The agent wrote first");
-  assert.equal(
-    endWords(turn("answered", { text: "Yes.", questions: [{ outcome: null }] })),
-    "Answer: Yes. The agent asks a question.",
-  );
+  assert.equal(endWords(turn("answered", { text: "Yes." })), "Answer: Yes.");
+  assert.equal(endWords(turn("cancelled")), "The answer was stopped.");
+  assert.equal(endWords(turn("answered")), "");
 });
 
 class Storage {

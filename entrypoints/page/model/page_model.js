@@ -136,7 +136,7 @@ export class PageModel {
     this.#changed();
     if (session !== this.session) return;
     this.#hearAgain(session.connection.status);
-    if (session.connection.code === 4401 && session.connection.status === "closed") this.signedOut = true;
+    if (session.connection.status === "closed") this.#turnedAway(session);
     const phases = new Map(session.conversation.turns.map(({ requestId, phase }) => [requestId, phase]));
     const told = [...phases].some(([requestId, phase]) => this.#phases.get(requestId) !== phase);
     this.#phases = phases;
@@ -144,6 +144,13 @@ export class PageModel {
     if (phases.size) this.threads.begin(session.threadId, this.agentName, session.title);
     this.threads.stir();
     this.#channel?.postMessage("threads");
+  }
+
+  // Not signed in; or an address that names a thread without its agent, which the list may know.
+  #turnedAway({ connection: { code }, threadId, agentId }) {
+    if (code === 4401) this.signedOut = true;
+    const known = this.threads.find(threadId)?.agentId;
+    if (code === 4403 && !agentId && known && known !== this.me.agents[0]) queueMicrotask(() => this.choose(known));
   }
 
   // The server is back: what could not be asked is asked now.

@@ -69,11 +69,8 @@ export function turnWords(turn, { connected, begunAgain = false }) {
 }
 
 // What a screen reader is told when a turn has ended; "" if nothing.
-export function endWords(turn) {
-  const { phase, text, error, questions } = turn;
-  const open = questions.filter(({ outcome }) => outcome === null).length;
-  const asks = open ? ` The agent asks ${open === 1 ? "a question" : `${open} questions`}.` : "";
-  if (phase === "answered") return `${text ? `Answer: ${text}` : ""}${asks}`.trim();
+export function endWords({ phase, text, error }) {
+  if (phase === "answered") return text ? `Answer: ${text}` : "";
   if (phase === "cancelled") return "The answer was stopped.";
   return phase === "failed" || phase === "refused" ? failureWords(error) : "";
 }

@@ -3,13 +3,14 @@
 import { down, ring } from "./icons.js";
 import { TurnView } from "./turn_view.js";
 import { Button, Component, html } from "./ui.js";
+import { formOf } from "../text/question_form.js";
 import { endWords } from "../text/words.js";
 
 const NEAR_PX = 80;
 const LONGEST_SAID = 4_000;
 
 export class ConversationView extends Component {
-  #phases = new Map();
+  #told = new Map(); // request id → what was drawn of its turn, and so needs no telling
   #restarted = new Set(); // requests whose shown text was taken back
   #shown = new Map(); // request id → [attempt, length]
   #session = null;
@@ -56,14 +57,19 @@ export class ConversationView extends Component {
   // Screen readers hear of an answer once, when it is whole; what was there when the thread was opened is silent.
   #tellEnds() {
     const { session, tell } = this.props.page;
-    const fresh = session === this.#session;
+    const same = session === this.#session;
     const words = [];
     for (const turn of session.conversation.branch()) {
-      const before = this.#phases.get(turn.requestId);
-      if (fresh && before && before !== turn.phase && (turn.ended || turn.refused)) words.push(endWords(turn));
+      // A turn of ours may end before it was ever drawn; others that appear at their end are the past.
+      const before = this.#told.get(turn.requestId) ?? (turn.own ? { phase: "unsent", asked: 0 } : null);
+      if (!same || !before) continue;
+      if (before.phase !== turn.phase && (turn.ended || turn.refused)) words.push(endWords(turn));
+      const asks = turn.questions.slice(before.asked).filter(({ outcome }) => outcome === null);
+      words.push(...asks.map(({ value }) => `The agent asks: ${formOf(value).prompt}`));
     }
     this.#session = session;
-    this.#phases = new Map(session.conversation.turns.map((turn) => [turn.requestId, turn.phase]));
+    const told = ({ requestId, phase, questions }) => [requestId, { phase, asked: questions.length }];
+    this.#told = new Map(session.conversation.turns.map(told));
     const said = words.filter(Boolean).join(" ");
     if (said) tell(said.slice(0, LONGEST_SAID));
   }

@@ -68,11 +68,29 @@ function SaidPart({ turn, page }) {
   return html`<h2 class="visually-hidden">You said</h2>
     <${Said} blocks=${blocks} fileUrl=${page.fileUrl} />
     ${text && html`<div class="said" role="group" aria-label="You said">${text}</div>`}
+    <${Earlier} turn=${turn} page=${page} />
     <div class="actions mine">
-      ${turn.replaces && html`<span class="edited">Edited</span>`}
       ${text && html`<${CopyButton} text=${text} label="Copy message" />`}
       ${turn.accepted && html`<${Button} icon=${pencil} label="Edit message" onClick=${() => page.edit(turn)} />`}
     </div>`;
+}
+
+// What stood here before, folded: nothing that was said is lost.
+function Earlier({ turn, page }) {
+  const earlier = turn.replaces === null ? null : page.session.conversation.turn(turn.replaces);
+  if (!earlier) return null;
+  const before = earlier.said.content ?? "";
+  const same = JSON.stringify(before) === JSON.stringify(turn.said.content);
+  return html`<details class="version">
+    <summary>${same ? "Answered again" : "Edited"}</summary>
+    ${!same && html`<p class="was-said">${textOf(before)}</p>`}
+    ${
+      earlier.text
+        ? html`<div class="prose"><${Markdown} text=${earlier.text} whole=${true} /></div>`
+        : html`<p>There was no answer.</p>`
+    }
+    <${Earlier} turn=${earlier} page=${page} />
+  </details>`;
 }
 
 function Answer({ turn }) {
