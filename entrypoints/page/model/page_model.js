@@ -24,7 +24,10 @@ export class PageModel {
     this.api = api;
     this.me = NOBODY;
     this.signedOut = false;
-    this.threads = new ThreadList(api, changed);
+    this.threads = new ThreadList(api, () => {
+      changed();
+      if (this.session.connection.status === "closed") this.#turnedAway(this.session);
+    });
     this.session = null;
     api.signedOut = () => {
       this.signedOut = true;
