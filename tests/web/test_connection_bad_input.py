@@ -155,3 +155,15 @@ async def test_a_full_queue_refuses_for_now_and_answers_everything_it_accepted(
         await client.answered(*(request for request in asked if request not in refused))
     assert client.view.faults == []
     assert len(client.view.log) == 100
+
+
+@pytest.mark.asyncio
+async def test_a_client_whose_cancels_come_too_late_is_no_abuser(memory_server: Server, thread: str) -> None:
+    async with Client(memory_server.url, thread=thread) as client:
+        request = await client.say("hello")
+        await client.answered(request)
+        for _ in range(30):
+            await client.send({"type": "cancel", "requestId": request})
+        await client.until(lambda c: len(c.view.refusals) == 30)
+        assert {frame["code"] for frame in client.view.refusals} == {"already_ended"}
+        await client.answered(await client.say("still here"))
