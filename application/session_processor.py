@@ -100,7 +100,7 @@ class SessionProcessor:
             try:
                 return await self._open(claim)
             except CancelRequested as request:
-                return await self._end.cancelled(claim, request.kind, _untouched(claim))
+                return await self._end.cancelled(claim, request.kind, await self._untouched(claim))
         except Fenced as error:
             log.info("fenced out: %s", error, extra=about(claim))
         except Unavailable as error:
@@ -118,7 +118,7 @@ class SessionProcessor:
                 return await self._end.skipped(claim, "a message of the user came first")
             case Opening.CANCELLED:
                 assert claim.cancel is not None
-                return await self._end.cancelled(claim, claim.cancel, _untouched(claim))
+                return await self._end.cancelled(claim, claim.cancel, await self._untouched(claim))
             case Opening.QUESTION_CLOSED:
                 return await self._end.failed(claim, QuestionClosed("this question is not open any more"))
             case Opening.POISONED:
@@ -167,6 +167,14 @@ class SessionProcessor:
             raise BranchGone("the message to replace is unknown, or the conversation cannot be taken back that far")
         return fork
 
+    async def _untouched(self, claim: Claim) -> Settling:
+        """An event that no attempt of ours has run: what remains of it is what the store holds."""
+        try:
+            fork = await self._fork(claim)
+        except BranchGone:
+            fork = None
+        return Settling(claim, claim.head, (), "cancelled", fork)
+
     async def _answer(self, attempt: RunningAttempt) -> Answer:
         """The agent's answer, within the time limit; the gate is closed whenever this raises.
 
@@ -214,8 +222,3 @@ class SessionProcessor:
         self._abandoned.discard(task)
         if not task.cancelled():
             task.exception()  # nobody else takes it
-
-
-def _untouched(claim: Claim) -> Settling:
-    """An event that no attempt of ours has run: what remains of it is what the store holds."""
-    return Settling(claim, claim.head, (), "cancelled")

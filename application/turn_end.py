@@ -16,14 +16,16 @@ from typing import TypeVar
 from unbroken.application.live_sessions import LiveSessions
 from unbroken.domain.checkpoints import StateChange
 from unbroken.domain.effects import CancelTurn, EffectBody, NewEffect, ReportFailure, SendMessage, SkipEvent, dedupe_key
-from unbroken.domain.errors import CancelKind, Refused, TurnFailed, Unavailable
+from unbroken.domain.errors import BranchGone, CancelKind, Refused, TurnFailed, Unavailable
+from unbroken.domain.events import UserMessage
 from unbroken.domain.live_stream import join_messages
 from unbroken.domain.policy import Questions, keeps_history, questions_after, questions_settled
 from unbroken.domain.ports.agent import Agents
 from unbroken.domain.ports.clock import Clock
+from unbroken.domain.ports.sessions import Sessions
 from unbroken.domain.ports.unit_of_work import UnitOfWork
 from unbroken.domain.session import Claim
-from unbroken.domain.turn import Answer, Committed, Settled, Settling, TurnChange
+from unbroken.domain.turn import Answer, Committed, Fork, Settled, Settling, TurnChange
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +48,7 @@ class TurnEnd:
         self,
         *,
         agents: Agents,
+        sessions: Sessions,
         unit_of_work: UnitOfWork,
         live: LiveSessions,
         clock: Clock,
@@ -53,6 +56,7 @@ class TurnEnd:
         on_effects: Callable[[], None],
     ) -> None:
         self._agents = agents
+        self._sessions = sessions
         self._unit_of_work = unit_of_work
         self._live = live
         self._clock = clock
@@ -92,12 +96,13 @@ class TurnEnd:
         report = ReportFailure(failure.code, str(failure), claim.run, failure.retryable)
         if remains is not None and keeps_history(failure, shown=bool(remains.texts), committed=_moved(remains)):
             return await self._mended(remains, lambda _: report, cancelled=False)
-        return await self._reverted(claim, report, cancelled=False)
+        place = None if isinstance(failure, BranchGone) else await self._place(claim)
+        return await self._reverted(claim, report, place, cancelled=False)
 
     async def cancelled(self, claim: Claim, kind: CancelKind, remains: Settling) -> Claim | None:
         log.info("turn cancelled", extra=about(claim))
         if kind == "rollback":
-            return await self._reverted(claim, CancelTurn("", claim.run), cancelled=True)
+            return await self._reverted(claim, CancelTurn("", claim.run), await self._place(claim), cancelled=True)
         return await self._mended(remains, lambda shown: CancelTurn(shown, claim.run), cancelled=True)
 
     async def _mended(self, remains: Settling, end: Callable[[str], EffectBody], *, cancelled: bool) -> Claim | None:
@@ -115,17 +120,34 @@ class TurnEnd:
             except Refused as error:
                 log.warning("no store can hold the history, the heads go back: %s", error, extra=about(claim))
         shown = join_messages([text for _, text in remains.texts])
-        return await self._reverted(claim, end(shown), cancelled=cancelled)
+        return await self._reverted(claim, end(shown), await self._place(claim), cancelled=cancelled)
 
-    async def _reverted(self, claim: Claim, end: EffectBody, *, cancelled: bool) -> Claim | None:
-        effects = tuple(self._effects(claim, [end]))
-        return await self._finish(TurnChange(claim, StateChange(), True, effects, reverts=True, cancels=cancelled))
+    async def _reverted(self, claim: Claim, end: EffectBody, place: Fork | None, *, cancelled: bool) -> Claim | None:
+        """Nothing of the event stays. With a `place` the heads go there, and not back to the branch that it left."""
+        if place is None:
+            effects = tuple(self._effects(claim, [end]))
+            return await self._finish(TurnChange(claim, StateChange(), True, effects, reverts=True, cancels=cancelled))
+        questions = questions_settled(claim, cancelled=cancelled)
+        effects = tuple(self._effects(claim, [*questions.closed, end]))
+        state = StateChange(heads=place.heads)
+        return await self._finish(
+            TurnChange(claim, state, True, effects, cancels=cancelled, open_questions=questions.open)
+        )
+
+    async def _place(self, claim: Claim) -> Fork | None:
+        """Where a message stands that took another one's place: clients show what lies before it, whatever becomes of
+        it. None: at the end of what there was."""
+        body = claim.event.body
+        replaces = body.replaces if isinstance(body, UserMessage) else None
+        if replaces is None:
+            return None
+        return await self._insist(lambda: self._sessions.before(claim.key.thread_id, replaces), claim)
 
     async def _settled(self, remains: Settling) -> Settled | None:
         """None: this history cannot be made whole. An event that left nothing needs no agent for it."""
         claim = remains.claim
         if not remains.texts and not _moved(remains):
-            return Settled(StateChange(), "")
+            return Settled(StateChange(heads=remains.fork.heads if remains.fork else ()), "")
         try:
             agent = self._agents.get(claim.key.agent_id)
             return await self._insist(lambda: asyncio.wait_for(agent.settle(remains), SETTLE_S), claim)

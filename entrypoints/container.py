@@ -77,6 +77,7 @@ class Container(containers.DeclarativeContainer):
     )
     turn_end = providers.Singleton(
         TurnEnd,
+        sessions=sessions,
         agents=agents,
         unit_of_work=unit_of_work,
         live=live,

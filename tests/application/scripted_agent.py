@@ -70,7 +70,8 @@ class ScriptedAgent(Agent):
         self.settled.append(settling)
         if self.unsettling is not None:
             raise self.unsettling
-        return Settled(await self.after(settling.claim), join_messages([text for _, text in settling.texts]))
+        fork = settling.fork if settling.head == settling.claim.head else None
+        return Settled(await self.after(settling.claim, fork=fork), join_messages([text for _, text in settling.texts]))
 
     async def after(self, claim: Claim, *, partly: bool = False, fork: Fork | None = None) -> StateChange:
         """The state that follows from the claim's, or from where a fork goes on: it has heard one event more."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests.application.scripted_agent import echo
 from tests.application.test_cancelling import long
 from tests.application.test_questions import answer
 from tests.application.virtual_time import virtual
 from tests.application.world import KEY, Node, World, until
 from unbroken.domain.effects import CloseQuestion
-from unbroken.domain.events import UserMessage
+from unbroken.domain.errors import AgentRaised
+from unbroken.domain.events import UserMessage, WhenBusy
 from unbroken.domain.ports.agent import Attempt
 from unbroken.domain.ports.event_store import Receipt
 from unbroken.domain.turn import Question
@@ -112,3 +115,61 @@ async def test_replacing_a_message_closes_what_its_branch_had_asked() -> None:
     await answer(node, "a:1")
     await node.ended()
     assert (await world.ends())[-1] == "question_closed"
+
+
+async def refusing(attempt: Attempt) -> str:
+    raise AgentRaised("no such model")
+
+
+@virtual
+async def test_a_replacement_that_comes_to_nothing_leaves_the_conversation_at_its_place() -> None:
+    world, node, [one, *_] = await talk("one", "two", "three")
+    node.agent.script = refusing
+    await replace(node, "TWO", "two")
+    assert await world.ends() == ["re: one!", "re: two!", "re: three!", "model_failed"]
+    assert await world.heard() == [one], "the branch it left is not shown any more"
+    node.agent.script = echo
+    after = await node.say("four")
+    await node.ended()
+    assert await world.heard() == [one, after.event.id]
+
+
+@virtual
+@pytest.mark.parametrize("when_busy", [WhenBusy.INTERRUPT, WhenBusy.ROLLBACK])
+async def test_a_replacement_pushed_aside_before_it_ran_leaves_the_conversation_at_its_place(
+    when_busy: WhenBusy,
+) -> None:
+    world, node, [one, *_] = await talk("one", "two")
+    node.agent.script = long
+    await node.say("three")
+    await until(lambda: node.agent.running == 1)
+    await node.accept(KEY, "request-TWO", UserMessage("TWO", "request-two"))
+    node.agent.script = echo
+    pushing = await node.accept(KEY, "request-last", UserMessage("last"), when_busy=when_busy)
+    await node.ended()
+    assert await world.heard() == [one, pushing.event.id]
+
+
+@virtual
+async def test_a_cancelled_replacement_keeps_what_it_showed_at_its_place() -> None:
+    world, node, [one, *_] = await talk("one", "two", "three")
+    node.agent.script = long
+    receipt = await node.accept(KEY, "request-TWO", UserMessage("TWO", "request-two"))
+    await until(lambda: node.agent.running == 1)
+    await node.cancel(KEY, "request-TWO")
+    await node.ended()
+    assert await world.heard() == [one, receipt.event.id]
+
+
+@virtual
+async def test_a_replacement_whose_history_cannot_be_made_whole_leaves_the_conversation_at_its_place() -> None:
+    world, node, [one, *_] = await talk("one", "two", "three")
+    node.agent.unsettling = ZeroDivisionError()
+
+    async def commits_and_fails(attempt: Attempt) -> str:
+        await attempt.commit_superstep(await node.agent.after(attempt.claim, partly=True, fork=attempt.fork))
+        return await refusing(attempt)
+
+    node.agent.script = commits_and_fails
+    await replace(node, "TWO", "two")
+    assert await world.heard() == [one]

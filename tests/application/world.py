@@ -124,6 +124,7 @@ class Node:
             live=self.live,
             end=TurnEnd(
                 agents=agents,
+                sessions=store.sessions,
                 unit_of_work=store.unit_of_work,
                 live=self.live,
                 clock=clock,

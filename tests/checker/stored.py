@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from tests.checker.history import Effect, Event, Tables, Thread, Violation
@@ -135,7 +135,7 @@ def _state(thread: Thread, messages: Sequence[str]) -> Iterator[Violation]:
     session = thread.session
     applied, head_event = (session.applied_seq, session.head_event) if session else (0, 0)
     answered = {effect.event_seq for effect in thread.effects if effect.type == "send_message"}
-    left = _left_branches(thread, answered, times)
+    left = _left_branches(thread, applied, times)
     for event in thread.events:
         found = times[event.id]
         if event.type != "user_message":
@@ -153,13 +153,14 @@ def _state(thread: Thread, messages: Sequence[str]) -> Iterator[Violation]:
             yield Violation("I4", thread.thread_id, what, (event,))
 
 
-def _left_branches(thread: Thread, answered: Collection[int], times: Mapping[str, int]) -> set[int]:
+def _left_branches(thread: Thread, applied: int, times: Mapping[str, int]) -> set[int]:
     """Events that are not in the conversation any more, since a message took the place of one before them."""
+    refused = {effect.event_seq for effect in thread.effects if effect.payload.get("code") == "branch_gone"}
     place: dict[str, int] = {}
     left: set[int] = set()
     for event in thread.events:
         replaces = event.payload.get("replaces")
         place[event.request_id] = place.get(str(replaces), event.seq)
-        if replaces in place and (event.seq in answered or times[event.id]):
+        if replaces in place and event.seq not in refused and (event.seq <= applied or times[event.id]):
             left.update(range(place[replaces], event.seq))
     return left

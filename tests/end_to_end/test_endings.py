@@ -190,3 +190,19 @@ async def test_an_edited_message_is_answered_as_if_the_old_one_had_not_been(
         assert client.view.faults == []
     stored = await read_thread(serving.database_url, thread)
     assert [effect.type for effect in stored.log] == ["send_message"] * 4 + ["report_failure"]
+
+
+@pytest.mark.asyncio
+@BOTH_MODES
+async def test_an_edit_that_comes_to_nothing_leaves_the_conversation_at_its_place(
+    serving: Serving, thread: str, agent: str
+) -> None:
+    async with Client(serving.url, thread=thread, agent=agent) as client:
+        one, two = [await client.say(text) for text in ("first", "second")]
+        ends = await client.answered(one, two)
+        (error,) = await client.answered(await client.say("fail=0", replaces=two))
+        assert error["code"] == "model_failed"
+        (final,) = await client.answered(await client.say("third"))
+        told = [("human", "first"), *[("ai", text) for text in ends[0]["message"].split("\n\n")], ("human", "third")]
+        assert is_speech(told, final["message"].split("\n\n")[0])
+        assert client.view.faults == []
