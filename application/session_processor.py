@@ -73,8 +73,8 @@ class SessionProcessor:
 
     @property
     def abandoned(self) -> int:
-        """Tasks that outlived their attempt and their cancellation, and still run."""
-        return len(self._abandoned)
+        """Tasks and threads that outlived their attempt and its cancellation, and still run."""
+        return len(self._abandoned) + self._agents.left_behind
 
     @property
     def running(self) -> frozenset[tuple[str, int]]:

@@ -22,7 +22,28 @@ MOST_THREADS: Final = 256
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_inside: ContextVar[bool] = ContextVar("unbroken_agent_code", default=False)
+
+class Work:
+    """What one piece of an agent's code has given to threads."""
+
+    def __init__(self) -> None:
+        self.running: set[Future[Any]] = set()
+        self.ended = False
+
+    def add(self, future: Future[Any]) -> None:
+        kept = _left if self.ended else self.running
+        kept.add(future)
+        future.add_done_callback(kept.discard)
+
+    def end(self) -> None:
+        """Whatever runs on is left behind, and so is what such code still begins."""
+        self.ended = True
+        for future in list(self.running):
+            self.add(future)
+
+
+_inside: ContextVar[Work | None] = ContextVar("unbroken_agent_code", default=None)
+_left: set[Future[Any]] = set()
 _contained: WeakSet[asyncio.AbstractEventLoop] = WeakSet()
 
 
@@ -35,11 +56,18 @@ def agent_code() -> Iterator[None]:
     """Within, whatever tasks and threads the code begins are contained: exits of theirs become `Exited`, and their
     threads are not those that the rest of the process needs. The task that enters catches its own."""
     _contain(asyncio.get_running_loop())
-    token = _inside.set(True)
+    work = Work()
+    token = _inside.set(work)
     try:
         yield
     finally:
         _inside.reset(token)
+        work.end()
+
+
+def left_behind() -> int:
+    """Threads of this process that an agent's code keeps although the attempt it belonged to has ended."""
+    return len(_left)
 
 
 def _contain(loop: asyncio.AbstractEventLoop) -> None:
@@ -52,7 +80,7 @@ def _contain(loop: asyncio.AbstractEventLoop) -> None:
 
 def _factory(former: Any) -> Any:
     def task(loop: asyncio.AbstractEventLoop, coro: Any, *, context: Context | None = None) -> Any:
-        inside = _inside.get() if context is None else context.get(_inside, False)
+        inside = _inside.get() if context is None else context.get(_inside)
         work = Contained(coro) if inside and asyncio.iscoroutine(coro) else coro
         if former is None:
             return asyncio.Task(work, loop=loop, context=context)
@@ -97,8 +125,11 @@ class Threads(ThreadPoolExecutor):
         self._agents = ThreadPoolExecutor(MOST_THREADS, "unbroken-agent")
 
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
-        if _inside.get():
-            return self._agents.submit(fn, *args, **kwargs)
+        work = _inside.get()
+        if work is not None:
+            future = self._agents.submit(fn, *args, **kwargs)
+            work.add(future)
+            return future
         return super().submit(fn, *args, **kwargs)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:

@@ -21,6 +21,7 @@ from langgraph.graph.state import CompiledStateGraph, StateGraph
 from msgspec import Struct
 
 from unbroken.adapters.langgraph.agent import LangGraphAgent
+from unbroken.adapters.langgraph.containment import left_behind
 from unbroken.adapters.langgraph.history import Graph
 from unbroken.domain.errors import InvalidValue, UnknownAgent
 from unbroken.domain.policy import CommitMode
@@ -52,6 +53,10 @@ class LangGraphAgents(Agents):
 
     def names(self) -> Sequence[str]:
         return list(self._agents)
+
+    @property
+    def left_behind(self) -> int:
+        return left_behind()
 
 
 def load_agents(

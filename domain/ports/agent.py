@@ -71,3 +71,8 @@ class Agents(ABC):
     @abstractmethod
     def names(self) -> Sequence[str]:
         """The default agent first."""
+
+    @property
+    def left_behind(self) -> int:
+        """Threads that agents' code still keeps although its attempts have ended."""
+        return 0

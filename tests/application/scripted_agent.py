@@ -94,6 +94,8 @@ async def heard_by(checkpoints: Checkpoints, thread_id: str, checkpoint_id: str 
 
 
 class OneAgent(Agents):
+    left_behind = 0
+
     def __init__(self, agent: Agent) -> None:
         self._agent = agent
 

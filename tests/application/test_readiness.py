@@ -97,3 +97,12 @@ async def test_agents_that_outlive_their_attempts_are_counted_up_to_a_limit() ->
     assert await patient() == READY
     await until(lambda: node.processor.abandoned == 0, limit_s=4000)
     assert await strict() == READY
+
+
+@virtual
+async def test_threads_that_outlive_their_attempts_are_counted_with_them() -> None:
+    node = await World().replica()
+    node.agents.left_behind = 2
+    assert (await readiness(node, Store(), abandoned_limit=1)())["agents"] == "2 stopped attempts have not ended"
+    node.agents.left_behind = 1
+    assert (await readiness(node, Store(), abandoned_limit=1)())["agents"] == "ok"

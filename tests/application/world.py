@@ -105,7 +105,7 @@ class Node:
         self.world = world
         self.id = replica
         self.agent = ScriptedAgent(store.checkpoints)
-        agents = OneAgent(self.agent)
+        self.agents = agents = OneAgent(self.agent)
         self.wakeups = InProcessWakeups()
         self.live = LiveSessions(store.sessions)
         self.effects = EffectRunner(

@@ -18,7 +18,7 @@ from langgraph.prebuilt import ToolNode
 
 from tests.langgraph.driving import Chat
 from tests.langgraph.stages import Builder, calls
-from unbroken.adapters.langgraph.containment import Exited, agent_code
+from unbroken.adapters.langgraph.containment import Exited, agent_code, left_behind
 from unbroken.adapters.langgraph.history import Graph
 from unbroken.domain.errors import AgentRaised
 from unbroken.domain.policy import CommitMode
@@ -228,3 +228,24 @@ async def test_a_node_that_swallows_its_cancellation_commits_nothing_more() -> N
     assert ended.is_set()
     assert (settled.text, chat.seen.supersteps) == ("", [])
     assert await chat.messages() == []
+
+
+async def test_a_thread_that_outlives_its_attempt_is_counted_until_it_ends() -> None:
+    leave = threading.Event()
+
+    def blocks(state: MessagesState) -> dict[str, Any]:
+        leave.wait(30)
+        return {"messages": [AIMessage("late")]}
+
+    before = left_behind()
+    chat = Chat(StateGraph(MessagesState).add_node(blocks).add_edge(START, "blocks").compile())
+    attempt = asyncio.create_task(chat.run(await chat.accept("hello")))
+    await asyncio.sleep(0.05)
+    assert left_behind() == before, "it belongs to an attempt that runs"
+    attempt.cancel()
+    await asyncio.gather(attempt, return_exceptions=True)
+    assert left_behind() == before + 1
+    leave.set()
+    async with asyncio.timeout(10):
+        while left_behind() > before:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
