@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from http.cookies import CookieError, SimpleCookie
 from typing import Any, Final
 
 import jwt
@@ -80,9 +79,9 @@ class TokenIdentity(Identity):
 
 
 def _cookies(header: str, name: str) -> Iterator[str]:
-    try:
-        found = SimpleCookie(header).get(name)
-    except CookieError:
-        return
-    if found is not None and found.value:
-        yield found.value
+    """By hand, since parsers give up at the first cookie that they cannot read, and any application on this host may
+    have set it."""
+    for part in header.split(";"):
+        found, _, value = part.partition("=")
+        if found.strip() == name and value.strip(' "'):
+            yield value.strip(' "')

@@ -66,6 +66,7 @@ def test_a_token_is_found_wherever_a_client_can_put_it() -> None:
         caller(authorization=f"bearer  {token}"),
         caller(sec_websocket_protocol=f"unbroken, bearer.{token}"),
         caller(cookie=f"theme=dark; session={token}"),
+        caller(cookie=f'pref={{"a":[1]}}; bad[]; @; session="{token}"; x'),
         caller(authorization="Basic YTpi", cookie=f"session={token}"),
     ):
         assert identity.identify(found).id == "ann"
