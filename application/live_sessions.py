@@ -196,8 +196,10 @@ class LiveSessions:
                 raise NotYourThread(key.thread_id)
             if view is None and existed:
                 raise ThreadDeleted(key.thread_id)  # and its tombstone with it
-        except ThreadDeleted:
+        except ThreadDeleted as error:
             self.remove(key)
+            if error.user_id not in (None, key.user_id):
+                raise NotYourThread(key.thread_id) from None
             raise
         except BaseException:
             live.looks -= 1

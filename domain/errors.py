@@ -67,9 +67,11 @@ class NotYourThread(Refused):
 
 
 class ThreadDeleted(Refused):
-    def __init__(self, thread_id: str) -> None:
+    def __init__(self, thread_id: str, user_id: str | None = None) -> None:
+        """`user_id`: whose it was, where whoever raises knows it: nobody else is to be told."""
         super().__init__(f"thread {thread_id!r} was deleted")
         self.thread_id = thread_id
+        self.user_id = user_id
 
 
 class AckAhead(Refused):

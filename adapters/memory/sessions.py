@@ -38,7 +38,7 @@ class MemorySessions(Sessions):
             if session is None:
                 return None
             if session.deleted:
-                raise ThreadDeleted(thread_id)
+                raise ThreadDeleted(thread_id, session.key.user_id)
             return SessionView(
                 key=session.key,
                 log_index=session.log_index,

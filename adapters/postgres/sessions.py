@@ -94,7 +94,7 @@ class PostgresSessions(Sessions):
             return None
         (row,) = rows
         if row["deleted_at"] is not None:
-            raise ThreadDeleted(thread_id)
+            raise ThreadDeleted(thread_id, row["user_id"])
         return SessionView(
             key=SessionKey(row["user_id"], row["agent_id"], thread_id),
             log_index=row["log_index"],

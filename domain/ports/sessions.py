@@ -21,7 +21,8 @@ class Sessions(ABC):
 
     @abstractmethod
     async def view(self, thread_id: str) -> SessionView | None:
-        """One consistent snapshot. None: the thread does not exist yet. Raises ThreadDeleted, StoreUnavailable."""
+        """One consistent snapshot. None: the thread does not exist yet. Raises ThreadDeleted, which
+        says whose it was, StoreUnavailable."""
 
     @abstractmethod
     async def before(self, thread_id: str, request_id: str) -> Fork | None:

@@ -177,6 +177,22 @@ async def test_no_socket_shows_b_anything_of_as(memory_server: Server, thread: s
 
 
 @pytest.mark.asyncio
+async def test_a_socket_does_not_tell_b_that_as_thread_was_deleted(memory_server: Server, thread: str) -> None:
+    mine = Belongings(memory_server, thread)
+    await mine.begin()
+    told = []
+    for deleted in (False, True):
+        if deleted:
+            assert mine.a.ask("DELETE", f"/api/threads/{mine.thread}").status == 204
+        async with Client(memory_server.url, thread=mine.thread, user=mine.b.user, agent="endings") as b:
+            told.append(await b.ended())
+    assert told[0] == told[1]
+    assert told[0][0] == 4403
+    async with Client(memory_server.url, thread=mine.thread, user=mine.a.user, agent="endings") as a:
+        assert "was deleted" in (await a.ended())[1]
+
+
+@pytest.mark.asyncio
 async def test_no_frame_over_bs_own_socket_reaches_into_as_thread(memory_server: Server, thread: str) -> None:
     mine = Belongings(memory_server, thread)
     await mine.begin()
