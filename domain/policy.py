@@ -70,10 +70,10 @@ def repeats(failure: TurnFailed, claim: Claim, retry: RetryPolicy) -> bool:
 def keeps_history(failure: TurnFailed, *, shown: bool, committed: bool) -> bool:
     """Whether a failed event stays in the agent's state, its history mended.
 
-    Not if nothing came of it and trying again would not help: what a provider refuses once it refuses in every later
-    turn too, and the thread would be stuck.
+    Not if nothing came of it: what a provider refuses once it refuses in every later turn too, and the thread would
+    be stuck.
     """
-    return not isinstance(failure, QuestionClosed | BranchGone) and (shown or committed or failure.retryable)
+    return not isinstance(failure, QuestionClosed | BranchGone) and (shown or committed)
 
 
 class Questions(Struct, frozen=True):

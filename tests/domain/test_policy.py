@@ -130,7 +130,7 @@ def test_a_cancelled_event_is_run_no_more_whatever_it_is(body: EventBody, tries:
         (AgentRaised("bad request"), False, False, False),
         (AgentRaised("bad request"), True, False, True),
         (AgentRaised("bad request"), False, True, True),
-        (AgentRaised("overloaded", retryable=True), False, False, True),
+        (AgentRaised("overloaded", retryable=True), False, False, False),
         (TimedOut("late", retryable=True), True, False, True),
         (QuestionClosed("closed"), True, True, False),
         (BranchGone("gone"), True, True, False),
