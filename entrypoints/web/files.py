@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -13,7 +14,7 @@ from msgspec import Struct
 from unbroken.entrypoints.ids import new_id
 from unbroken.entrypoints.service import Service
 from unbroken.entrypoints.web.callers import user_of
-from unbroken.entrypoints.web.rest import Call, existing, read_body
+from unbroken.entrypoints.web.rest import Call, Problem, existing, read_body
 
 SHOWN: Final = frozenset({"image/png", "image/jpeg", "image/gif", "image/webp", "image/avif"})
 """Pictures that can hold nothing else; an SVG can hold a script."""
@@ -39,13 +40,17 @@ class Attached(Struct, frozen=True, rename="camel"):
 async def add_file(request: Call, thread_id: FromPath[str], name: FromQuery[str] = "") -> Response[Attached]:
     user_id = user_of(request)
     service: Service = request.app.state.service
+    mime_type = _mime_type(request.headers.get("content-type", ""))
+    if mime_type.startswith("multipart/"):
+        message = "send the file itself as the body, with its Content-Type and ?name="
+        raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "not_a_file", message)
     await service.threads.get(user_id, existing(thread_id))  # nobody uploads megabytes for nothing
     file = await service.files.add(
         user_id,
         thread_id,
         file_id=new_id(),
         name=_name(name),
-        mime_type=_mime_type(request.headers.get("content-type", "")),
+        mime_type=mime_type,
         data=await read_body(request, service.settings.max_file_bytes),
         limit=service.settings.max_thread_files,
     )

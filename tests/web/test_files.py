@@ -72,6 +72,11 @@ def test_nothing_but_a_picture_is_shown_in_place_and_nothing_can_run(
     assert found.headers["content-security-policy"] == "default-src 'none'; sandbox"
 
 
+def test_a_form_is_no_file(rest: Rest, thread: str) -> None:
+    kind = "multipart/form-data; boundary=x"
+    assert upload(rest, thread, b"--x\r\n\r\nhello\r\n--x--", kind=kind).error == (415, "not_a_file")
+
+
 def test_a_nameless_file_gets_a_name(rest: Rest, thread: str) -> None:
     for name in ("", "/", "..\\", "\x00\x1f"):
         assert upload(rest, thread, b"x", name=name).json["name"] == "file"
