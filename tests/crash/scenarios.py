@@ -181,6 +181,15 @@ async def blocked(client: Client, moment: Moment) -> list[str]:
     return await ends(client, request)
 
 
+async def too_long(client: Client, moment: Moment) -> list[str]:
+    """An answer on its way to more than a live stream holds."""
+    await moment.ready()
+    request = await client.say("words=15 wide=100000 pause=0.2")
+    await shown(client, request, 200_000)
+    await moment.reached()
+    return await ends(client, request)
+
+
 async def replaced(client: Client, moment: Moment) -> list[str]:
     """The first nodes have answered the message that takes another one's place."""
     one, two = [await client.say(text) for text in ("first", "second")]
@@ -204,5 +213,6 @@ SCENARIOS: Final[Mapping[str, tuple[Scenario, list[str]]]] = {
     "failing-late": (failing_late, ["model_failed"]),
     "out-of-time": (out_of_time, ["timed_out"]),
     "blocked": (blocked, ["timed_out"]),
+    "too-long": (too_long, ["answer_too_long"]),
     "replaced": (replaced, ["final", "final", "final"]),
 }

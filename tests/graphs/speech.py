@@ -14,7 +14,7 @@ from collections.abc import Sequence
 Said = tuple[str, str]
 """Role (`human`, `ai`, `tool`) and text."""
 
-OPTION = re.compile(r"\b(words|pause|fail|late|die|remind|ask|deaf|block|call)=([0-9.]+)")
+OPTION = re.compile(r"\b(words|pause|fail|late|die|remind|ask|deaf|block|call|wide)=([0-9.]+)")
 OPENING = re.compile(r"\[(?P<salt>[0-9a-f]+) (?P<digest>[0-9a-f]{12})\]")
 WORDS = 8
 
@@ -32,10 +32,11 @@ def option(conversation: Sequence[Said], name: str, default: float) -> float:
 def speech(conversation: Sequence[Said], salt: str) -> list[str]:
     """The chunks of one answer; every fifth word holds a character of two UTF-16 units."""
     said = conversation[-1][1] if conversation else ""
+    wide = int(option(conversation, "wide", 0))
     chunks = [f"[{salt} {digest(conversation)}]"]
     for index in range(int(option(conversation, "words", WORDS))):
         word = hashlib.sha256(f"{said}|{salt}|{index}".encode()).hexdigest()[:6]
-        chunks.append(f" {'🧭' if index % 5 == 4 else ''}{word}")
+        chunks.append(f" {'🧭' if index % 5 == 4 else ''}{word.ljust(wide, '.')}")
     return chunks
 
 
