@@ -65,7 +65,8 @@ class Talk:
         """The thread to go to, and its agent."""
         self._listed: list[dict[str, Any]] = []
         self._said: list[str] = []
-        self._answered: set[str] = set()
+        self._answered: dict[str, str] = {}
+        """Interrupt id → the request by which it was answered."""
         self._blocks: list[dict[str, Any]] = []
         """Of the files to send with the next message."""
         self._expects: tuple[str, Callable[[str], Awaitable[None]]] | None = None
@@ -79,7 +80,7 @@ class Talk:
         while code is None:
             assert self._next is not None
             (self._thread_id, self._agent_id), self._next = self._next, None
-            self._said, self._blocks, self._answered = [], [], set()
+            self._said, self._blocks, self._answered = [], [], {}
             self._screen.begin()
             self._screen.greet(self._thread_id)
             past = await self._past()
@@ -192,8 +193,9 @@ class Talk:
 
     async def _answer(self, question: dict[str, Any], line: str) -> None:
         value = form_of(question["value"]).answer(line)
-        self._answered.add(question["interruptId"])
-        self._said.append(await self._client.respond(question["interruptId"], value))
+        request_id = await self._client.respond(question["interruptId"], value)
+        self._answered[question["interruptId"]] = request_id
+        self._said.append(request_id)
 
     async def _stopped(self) -> bool:
         """Whether there was an answer to stop, that nobody has stopped yet."""
@@ -205,7 +207,12 @@ class Talk:
         return True
 
     def _questions(self) -> list[dict[str, Any]]:
-        return [one for one in open_questions(self._client.conversation) if one["interruptId"] not in self._answered]
+        return [one for one in open_questions(self._client.conversation) if not self._answers(one["interruptId"])]
+
+    def _answers(self, interrupt_id: str) -> bool:
+        """Whether an answer of ours is on its way; one that failed or was stopped has left the question open."""
+        turn = self._client.conversation.turn(self._answered.get(interrupt_id, ""))
+        return turn is not None and turn.outcome not in {"failed", "cancelled"}
 
     def _last(self) -> Turn:
         """The last message of the person's."""

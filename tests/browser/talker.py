@@ -2,7 +2,7 @@
 
 say TEXT        streams TEXT as it is, a few letters at a time
 long N          counts to N, slowly enough to be stopped
-ask JSON        asks this, and repeats the answer
+ask JSON        asks this, and repeats the answer; "stumble" makes it fail
 stumble NAME    fails the first time it hears this NAME
 look            tells what kinds of content it was given
 recall          tells all that it remembers to have been told
@@ -87,6 +87,8 @@ async def talk(state: MessagesState) -> dict[str, Any]:
 
 async def ask(state: MessagesState) -> dict[str, Any]:
     answer = interrupt(json.loads(told(state["messages"]).removeprefix("ask ")))
+    if answer == "stumble":
+        raise ValueError("it stumbled")
     return {"messages": [AIMessage(f"You answered: {json.dumps(answer)}")]}
 
 

@@ -172,9 +172,9 @@ def test_after_an_edit_that_failed_the_agent_remembers_what_is_shown(tab: Tab) -
     tab.page.keyboard.press("Enter")
     tab.ended(2, "failed")
     tab.say("recall")
-    expect(tab.said(2)).to_have_text("recall")
-    assert tab.ended(2) == "I remember: one, recall"
-    expect(tab.turns).to_have_count(2)
+    expect(tab.said(3)).to_have_text("recall")
+    assert tab.ended(3) == "I remember: one, recall"
+    expect(tab.turns).to_have_count(3)
 
 
 def test_editing_can_be_left_without_a_trace(tab: Tab) -> None:

@@ -69,6 +69,17 @@ def test_a_tool_call_is_approved_or_rejected_with_a_reason(tab: Tab) -> None:
     expect(tab.answer(2)).to_contain_text('{"decisions": [{"type": "reject", "message": "too dear"}]}')
 
 
+def test_an_answer_that_failed_leaves_its_question_to_be_answered_in_another_way(tab: Tab) -> None:
+    question = asked(tab, {"question": "Which?", "options": ["stumble", "stand"]})
+    question.get_by_role("button", name="stumble").click()
+    expect(tab.turn(2)).to_contain_text("could not answer")
+    expect(question.get_by_role("button", name="stand")).to_be_visible()
+    tab.page.reload()
+    question.get_by_role("button", name="stand").click()
+    assert tab.ended(3) == 'You answered: "stand"'
+    expect(question).to_contain_text("Answered")
+
+
 def test_a_message_instead_of_an_answer_closes_the_question(tab: Tab) -> None:
     question = asked(tab, "Sure?")
     tab.say("let us talk of something else")

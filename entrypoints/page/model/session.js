@@ -48,16 +48,11 @@ export class ThreadSession {
   }
 
   // Say what was written, with what is attached to it.
-  //
-  // A replacement of which nothing remained has not moved the agent: it stands where it stood before. What is said
-  // next takes its place, or the agent would remember what this page does not show.
   say() {
     const content = this.attachments.contentWith(this.draft.trim());
     this.attachments.clear();
     this.write("");
-    const last = this.conversation.branch().at(-1);
-    const lost = last?.replaces && last.forks && last.ended && last.phase !== "answered" && !last.text;
-    this.#send(content, lost ? { replaces: last.requestId } : {});
+    this.#send(content, {});
   }
 
   respond(interruptId, value) {

@@ -6,10 +6,12 @@ import { readable } from "../text/tools.js";
 
 const OUTCOMES = { answered: "Answered", superseded: "No longer asked", cancelled: "Withdrawn" };
 
-// `response`: the turn by which it was answered, if any; `respond(value)` answers it.
+// `response`: the turn by which it was answered, if any; `respond(value)` answers it. An answer whose turn failed or
+// was stopped has left the question open.
 export function Question({ question, response, respond }) {
   const form = formOf(question.value);
-  const open = question.outcome === null && !response;
+  const lost = response && (response.phase === "failed" || response.phase === "cancelled");
+  const open = question.outcome === null && (!response || lost);
   const Form = FORMS[form.kind];
   return html`<section class="question" data-open=${open} aria-label="Question">
     <p class="prompt">${form.prompt}</p>

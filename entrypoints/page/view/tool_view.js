@@ -6,14 +6,16 @@ import { isEmpty, readable } from "../text/tools.js";
 
 const STATES = { started: "running", finished: "done", failed: "failed" };
 
-export function Tools({ tools, over }) {
+// `over`: nothing more comes of them; `waits`: they go on in the turn that an answer to a question begins.
+export function Tools({ tools, over, waits }) {
   return html`<ul class="tools" aria-label="Tool calls">
-    ${tools.map((tool) => html`<${Tool} key=${tool.toolCallId} tool=${tool} over=${over} />`)}
+    ${tools.map((tool) => html`<${Tool} key=${tool.toolCallId} tool=${tool} over=${over} waits=${waits} />`)}
   </ul>`;
 }
 
-function Tool({ tool, over }) {
-  const state = tool.phase === "started" && over ? "not finished" : (STATES[tool.phase] ?? tool.phase);
+function Tool({ tool, over, waits }) {
+  const unfinished = waits ?? (over ? "not finished" : STATES.started);
+  const state = tool.phase === "started" ? unfinished : (STATES[tool.phase] ?? tool.phase);
   return html`<li class="tool" data-phase=${state === "not finished" ? "failed" : tool.phase}>
     <details>
       <summary>${wrench}<span class="name">${tool.name}</span><span class="phase">${state}</span>${chevron}</summary>

@@ -94,13 +94,15 @@ function Earlier({ turn, page }) {
 }
 
 function Answer({ turn }) {
-  const { text, tools, ended, phase } = turn;
+  const { text, tools, ended, phase, questions } = turn;
   if (!text && !tools.length) return null;
+  const asked = questions.length > 0;
+  const waits = asked ? (questions.some(({ outcome }) => outcome === null) ? "waiting" : "went on below") : undefined;
   return html`<h2 class="visually-hidden">Answer</h2>
     <div class="answer" role="group" aria-label="Answer" data-streaming=${phase === "running"}>
       ${parts(text, tools).map((part, index) =>
         part.tools
-          ? html`<${Tools} key=${`tools-${index}`} tools=${part.tools} over=${ended} />`
+          ? html`<${Tools} key=${`tools-${index}`} tools=${part.tools} over=${ended} waits=${waits} />`
           : html`<div key=${`text-${index}`} class="prose"><${Markdown} text=${part.text} whole=${ended} /></div>`,
       )}
     </div>`;
