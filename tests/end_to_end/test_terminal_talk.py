@@ -83,6 +83,20 @@ async def test_questions_are_answered_one_by_one_or_talked_past(serving: Serving
         assert await terminal.ended() == 0
 
 
+async def test_an_answer_that_failed_leaves_its_question_to_be_answered(serving: Serving, thread: str) -> None:
+    async with Terminal(serving.url, "--agent", "whole", thread=thread) as terminal:
+        terminal.type("ask=1 late=0\n")
+        await terminal.answers("? number 1?", prompt="answer")
+        terminal.type("blue\n")
+        await terminal.answers("✗ model_failed", prompt="answer")
+        terminal.type("green\n")
+        await terminal.answers("✗ model_failed", prompt="answer")
+        terminal.type(CTRL_D)
+        await terminal.ended()
+    stored = await read_thread(serving.database_url, thread)
+    assert [event.type for event in stored.events] == ["user_message", "input_response", "input_response"]
+
+
 async def test_threads_are_listed_found_named_left_and_deleted(serving: Serving, thread: str) -> None:
     user = ("--user", f"user-of-{thread}"[:60])
     async with Terminal(serving.url, *user, thread=thread) as terminal:
