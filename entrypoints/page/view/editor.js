@@ -1,13 +1,14 @@
 // A message of one's own, being written anew.
 
-import { Button, html, useEffect, useRef, useState } from "./ui.js";
+import { Button, html, useLayoutEffect, useRef, useState } from "./ui.js";
 import { textOf } from "../turn.js";
 
 export function Editor({ turn, page }) {
   const { content } = turn.said;
   const [text, setText] = useState(textOf(content));
   const box = useRef(null);
-  useEffect(() => {
+  // Before the browser paints: a key that comes at once must find the cursor where it stays.
+  useLayoutEffect(() => {
     box.current.focus();
     box.current.setSelectionRange(text.length, text.length);
   }, []);

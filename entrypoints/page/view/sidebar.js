@@ -1,7 +1,7 @@
 // The threads: search, open, name, delete; and what belongs to the page as a whole.
 
 import { bin, cross, half, keys, lens, moon, pencil, plus, ring, sun } from "./icons.js";
-import { Button, html, useEffect, useRef, useState } from "./ui.js";
+import { Button, html, useEffect, useLayoutEffect, useRef, useState } from "./ui.js";
 import { byDay } from "../model/threads.js";
 
 const THEMES = { auto: half, light: sun, dark: moon };
@@ -98,7 +98,7 @@ function Item({ thread, page }) {
 function Name({ thread, page, done }) {
   const field = useRef(null);
   const over = useRef(false); // leaving the field saves too, also when it goes because it was saved
-  useEffect(() => field.current.select(), []);
+  useLayoutEffect(() => field.current.select(), []);
   const save = () => {
     if (over.current) return;
     over.current = true;
