@@ -1,6 +1,8 @@
 # Every target first makes .venv hold the pinned packages; nothing else needs to be set up.
 # Arguments are passed on: make run ARGS="--port 9000", make test ARGS="tests/domain -x".
 ARGS ?=
+# Processes that tests run in, a file of tests in one of them.
+JOBS ?= 2
 BIN := .venv/bin
 
 .PHONY: help run test check migrate bench clean runtime dev
@@ -20,14 +22,14 @@ migrate: runtime
 	@exec $(BIN)/unbroken migrate $(ARGS)
 
 test: dev
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 check: dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 bench: dev
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -57,6 +57,7 @@ class Container(containers.DeclarativeContainer):
 
     clock = providers.Singleton(SystemClock)
     wakeups = providers.Singleton(InProcessWakeups)
+    ids = providers.Object(new_id)
     live = providers.Singleton(LiveSessions, sessions)
 
     retry = providers.Singleton(
@@ -82,7 +83,7 @@ class Container(containers.DeclarativeContainer):
         unit_of_work=unit_of_work,
         live=live,
         clock=clock,
-        new_id=providers.Object(new_id),
+        new_id=ids,
         on_effects=effect_runner.provided.wake,
     )
     processor = providers.Singleton(
@@ -112,7 +113,7 @@ class Container(containers.DeclarativeContainer):
         queue=queue,
         live=live,
         wakeups=wakeups,
-        new_id=providers.Object(new_id),
+        new_id=ids,
         replica=replica_id,
         queue_limit=settings.provided.queue_limit,
         when_busy=settings.provided.busy_policy,

@@ -132,26 +132,34 @@ async def running(
             user_data=store.user_data,
             agents=agents,
         )
-        container.check_dependencies()
-        service = Service(settings, container, agents)
-        container.wakeups().listen(service.queue.hint)
-        await container.recover().once()
-        intake = (container.recover(), container.effect_runner(), container.fire_timers(), container.retain())
-        service.intake = [asyncio.create_task(_forever(loop.forever)) for loop in intake]
-        # While turns are drained, a cancel from another replica still ends them.
-        lasting = [
-            asyncio.create_task(_forever(loop.forever))
-            for loop in (container.acknowledge(), container.cancel(), container.delete_thread())
-        ]
-        try:
+        async with serving(settings, container, agents) as service:
             yield service
-        finally:
-            await service.drain(settings.drain_s)
-            await _ended(lasting)
-            try:
-                await service.acknowledge.flush()
-            except Unavailable as error:
-                log.warning("the last delivery marks are lost: %s", error)
+
+
+@asynccontextmanager
+async def serving(settings: Settings, container: Container, agents: Agents) -> AsyncIterator[Service]:
+    """What a replica does from the moment on at which it has joined, until it is to stop. Raises StoreUnavailable if
+    what is unfinished cannot be taken up."""
+    container.check_dependencies()
+    service = Service(settings, container, agents)
+    container.wakeups().listen(service.queue.hint)
+    await container.recover().once()
+    intake = (container.recover(), container.effect_runner(), container.fire_timers(), container.retain())
+    service.intake = [asyncio.create_task(_forever(loop.forever)) for loop in intake]
+    # While turns are drained, a cancel from another replica still ends them.
+    lasting = [
+        asyncio.create_task(_forever(loop.forever))
+        for loop in (container.acknowledge(), container.cancel(), container.delete_thread())
+    ]
+    try:
+        yield service
+    finally:
+        await service.drain(settings.drain_s)
+        await _ended(lasting)
+        try:
+            await service.acknowledge.flush()
+        except Unavailable as error:
+            log.warning("the last delivery marks are lost: %s", error)
 
 
 async def _forever(loop: Callable[[], Coroutine[Any, Any, None]]) -> None:
