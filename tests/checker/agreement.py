@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any
 
-from tests.checker.history import DURABLE, Effect, Frame, Socket, Thread, Violation, units
+from tests.checker.history import DURABLE, Effect, Frame, Socket, Violation
+from tests.checker.texts import text_violations
+from tests.checker.threads import FROM_USERS, Talk, Thread
 
 KINDS = {
     "send_message": "final",
@@ -17,28 +17,35 @@ KINDS = {
     "report_failure": "error",
 }
 LIVE = frozenset({"reset", "token", "tool"})
+OF_EVENTS = (*LIVE, *DURABLE)
+NEVER_STORED = frozenset(
+    {"queue_full", "busy", "too_long", "empty", "wrong_thread", "unknown_file", "too_many_threads"}
+)
+"""Refusals of a message that leave no doubt. `unavailable` does, and a few others may answer another frame."""
 
 
-def agreement_violations(sockets: Sequence[Socket], thread: Thread) -> Iterator[Violation]:
-    """`sockets`: every connection to this thread."""
-    yield from _receipts(sockets, thread)
-    yield from _bodies(sockets, thread)
-    for socket in sockets:
-        yield from _durability(socket, thread)
-    yield from _attempts(sockets, thread)
-    yield from _texts(sockets, thread)
+def agreement_violations(talk: Talk, thread: Thread, *, complete: bool) -> Iterator[Violation]:
+    """`complete`: nobody but these clients said anything."""
+    yield from _receipts(talk, thread)
+    yield from _bodies(talk, thread)
+    yield from _refused(talk, thread)
+    if complete:
+        yield from _unsaid(talk, thread)
+    yield from _durability(talk, thread)
+    yield from _attempts(talk, thread)
+    yield from text_violations(talk, thread)
 
 
-def _frames(sockets: Iterable[Socket], *kinds: str) -> Iterator[tuple[Socket, Frame]]:
-    return ((socket, frame) for socket in sockets for frame in socket.received() if frame["type"] in kinds)
+def _frames(talk: Talk, *kinds: str) -> Iterator[tuple[Socket, Frame]]:
+    return ((socket, line.frame) for kind in kinds for socket, line in talk.told.get(kind, ()))
 
 
-def _receipts(sockets: Sequence[Socket], thread: Thread) -> Iterator[Violation]:
+def _receipts(talk: Talk, thread: Thread) -> Iterator[Violation]:
     """I1: what was accepted is stored under the number that was told. I2: and was new at most once."""
     new: dict[str, Frame] = {}
-    for socket, frame in _frames(sockets, "accepted", "user"):
+    for socket, frame in _frames(talk, "accepted", "user"):
         request = frame["requestId"]
-        event = thread.event_of(request)
+        event = thread.by_request.get(request)
         if event is None:
             law = "I1" if frame["type"] == "accepted" else "I7"
             yield Violation(
@@ -57,27 +64,46 @@ def _told(frame: Frame) -> str:
     return "accepted" if frame["type"] == "accepted" else "shown as said"
 
 
-def _bodies(sockets: Sequence[Socket], thread: Thread) -> Iterator[Violation]:
+def _bodies(talk: Talk, thread: Thread) -> Iterator[Violation]:
     """I2: what is stored is what somebody sent, and a socket that sent only another body is not told `accepted`."""
-    said: dict[str, list[tuple[Socket, Frame]]] = defaultdict(list)
-    for socket in sockets:
-        for frame in socket.sent():
-            if frame.get("type") in {"message", "respond"}:
-                said[frame["requestId"]].append((socket, _body(frame)))
-    for request, sayings in said.items():
-        event = thread.event_of(request)
+    for request, sayings in talk.said.items():
+        event = thread.by_request.get(request)
         if event is None:
             continue
         stored = {name: value for name, value in event.payload.items() if name != "type"}
-        if all(body != stored for _, body in sayings):
+        others = [(socket, body) for socket, line in sayings if (body := _body(line.frame)) != stored]
+        if not others:
+            continue
+        if len(others) == len(sayings):
             what = f"{request} is stored with a body that nobody sent"
-            yield Violation("I2", thread.thread_id, what, (event, *(body for _, body in sayings)))
-        for socket in {socket.name: socket for socket, _ in sayings}.values():
-            mine = [body for sender, body in sayings if sender is socket]
-            told = [frame for _, frame in _frames([socket], "accepted") if frame["requestId"] == request]
-            if told and stored not in mine:
+            yield Violation("I2", thread.thread_id, what, (event, *(body for _, body in others)))
+        right = {socket.name for socket, line in sayings if _body(line.frame) == stored}
+        for socket in {socket.name: socket for socket, _ in others if socket.name not in right}.values():
+            mine = [body for sender, body in others if sender is socket]
+            told = [frame for at, frame in _frames(talk, "accepted") if at is socket and frame["requestId"] == request]
+            if told:
                 what = f"{socket.name}: {request} was accepted, but another body is stored"
                 yield Violation("I2", thread.thread_id, what, (event, *mine, *told))
+
+
+def _refused(talk: Talk, thread: Thread) -> Iterator[Violation]:
+    """Rule 9: what is refused changes nothing. A request that was refused each time it was sent is not stored."""
+    refusals: dict[str, list[Frame]] = {}
+    for _, frame in _frames(talk, "error"):
+        if frame["code"] in NEVER_STORED and "cursor" not in frame:
+            refusals.setdefault(frame.get("requestId", ""), []).append(frame)
+    for request, frames in refusals.items():
+        event = thread.by_request.get(request)
+        if event is not None and len(frames) >= len(talk.said.get(request, ())):
+            what = f"{request} was refused each time it was sent, and is event {event.seq}"
+            yield Violation("rule 9", thread.thread_id, what, (event, *frames))
+
+
+def _unsaid(talk: Talk, thread: Thread) -> Iterator[Violation]:
+    """I2: every event of a user was sent by a user of this thread."""
+    for event in thread.events:
+        if event.type in FROM_USERS and event.request_id not in talk.said:
+            yield Violation("I2", thread.thread_id, f"event {event.seq} was never sent by anyone here", (event,))
 
 
 def _body(frame: Frame) -> Frame:
@@ -87,19 +113,22 @@ def _body(frame: Frame) -> Frame:
     return {"interrupt_id": frame.get("interruptId"), "value": frame.get("value")}
 
 
-def _durability(socket: Socket, thread: Thread) -> Iterator[Violation]:
+def _durability(talk: Talk, thread: Thread) -> Iterator[Violation]:
     """I7: nothing leaves before its event is durable; no durable frame before its commit."""
-    log = {row.log_index: row for row in thread.logged()}
-    for frame in socket.received():
+    for socket, frame in _frames(talk, *OF_EVENTS):
         request, cursor = frame.get("requestId"), frame.get("cursor")
-        if request and (cursor is not None or frame["type"] in LIVE) and thread.event_of(request) is None:
+        if request and (cursor is not None or frame["type"] in LIVE) and request not in thread.by_request:
             what = f"{socket.name}: {frame['type']} of {request}, which is not stored"
             yield Violation("I7", thread.thread_id, what, (frame,))
-        if cursor is None or frame["type"] not in DURABLE:
+    log = {row.log_index: row for row in thread.logged}
+    floor = thread.session.log_floor if thread.session else 0
+    for socket, frame in _frames(talk, *DURABLE):
+        cursor = frame.get("cursor")
+        if cursor is None:
             continue
         row = log.get(cursor)
         if row is None:
-            if thread.session is None or cursor > thread.session.log_floor:
+            if cursor > floor:
                 what = f"{socket.name}: {frame['type']} with cursor {cursor}, which was never committed"
                 yield Violation("I7", thread.thread_id, what, (frame,))
         elif (difference := _difference(frame, row, thread)) is not None:
@@ -110,7 +139,7 @@ def _durability(socket: Socket, thread: Thread) -> Iterator[Violation]:
 def _difference(frame: Frame, row: Effect, thread: Thread) -> str | None:
     if KINDS.get(row.type, frame["type"]) != frame["type"]:
         return f"a {row.type}"
-    event = thread.event_of(frame.get("requestId", ""))
+    event = thread.by_request.get(frame.get("requestId", ""))
     if event is not None and event.seq != row.event_seq:
         return f"of event {row.event_seq}"
     for field, stored in (("message", "text"), ("code", "code"), ("interruptId", "interrupt_id")):
@@ -119,11 +148,11 @@ def _difference(frame: Frame, row: Effect, thread: Thread) -> str | None:
     return None
 
 
-def _attempts(sockets: Sequence[Socket], thread: Thread) -> Iterator[Violation]:
+def _attempts(talk: Talk, thread: Thread) -> Iterator[Violation]:
     """I6: attempts are counted over the thread: none belongs to two events, and later events have later ones."""
     belongs: dict[int, tuple[int, Frame]] = {}
-    for socket, frame in _frames(sockets, "reset", "token", "tool", "final"):
-        event = thread.event_of(frame["requestId"])
+    for socket, frame in _frames(talk, "reset", "token", "tool", "final"):
+        event = thread.by_request.get(frame["requestId"])
         if event is None:
             continue
         if thread.session and frame["attempt"] > thread.session.run:
@@ -137,33 +166,3 @@ def _attempts(sockets: Sequence[Socket], thread: Thread) -> Iterator[Violation]:
         if two < one:
             what = f"event {two} ran as attempt {after}, after event {one} had run as {before}"
             yield Violation("I3", thread.thread_id, what, (frame, other))
-
-
-def _texts(sockets: Sequence[Socket], thread: Thread) -> Iterator[Violation]:
-    """I6: whoever was shown a place of an attempt's text was shown the same there, and so says the durable final."""
-    shown: dict[int, dict[int, tuple[bytes, str]]] = defaultdict(dict)
-    for socket, frame in _frames(sockets, "token"):
-        yield from _compare(thread, shown[frame["attempt"]], frame["offset"], frame["value"], socket.name, frame)
-    for row in thread.logged():
-        text = shown.get(row.payload.get("attempt", 0))
-        if row.type not in {"send_message", "cancel_turn"} or text is None or row.payload.get("revised"):
-            continue
-        if row.type == "cancel_turn" and not row.payload["text"]:
-            continue  # rolled back: nothing of it stays
-        yield from _compare(thread, dict(text), 0, row.payload["text"], "the stored end", row)
-        if max(text) >= (length := len(units(row.payload["text"])) // 2):
-            what = f"attempt {row.payload['attempt']}: more was shown than the {length} units of its end"
-            yield Violation("I6", thread.thread_id, what, (row,))
-
-
-def _compare(
-    thread: Thread, text: dict[int, tuple[bytes, str]], offset: int, value: str, who: str, evidence: Any
-) -> Iterator[Violation]:
-    encoded = units(value)
-    for place in range(len(encoded) // 2):
-        unit = encoded[2 * place : 2 * place + 2]
-        known, teller = text.setdefault(offset + place, (unit, who))
-        if known != unit:
-            what = f"{who} and {teller} differ at {offset + place} of the same attempt's text"
-            yield Violation("I6", thread.thread_id, what, (evidence,))
-            return

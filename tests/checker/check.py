@@ -1,11 +1,20 @@
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
 
 from tests.checker.agreement import agreement_violations
-from tests.checker.history import Socket, Tables, Violation
+from tests.checker.attempts import attempt_violations
+from tests.checker.bounds import bound_violations
+from tests.checker.cancels import cancel_violations
+from tests.checker.history import Call, History, Socket, Tables, Violation
+from tests.checker.provider import provider_violations
+from tests.checker.settled import settled_violations
 from tests.checker.socket_laws import socket_violations
 from tests.checker.stored import stored_violations
+from tests.checker.strangers import stranger_violations
+from tests.checker.threads import Talk, Thread, talks_of, threads_of
+from tests.checker.timers import timer_violations
 
 
 def violations(
@@ -15,32 +24,50 @@ def violations(
     settled: bool = True,
     watched_to_the_end: Collection[str] = (),
 ) -> list[Violation]:
-    """Every law that a history broke, with the evidence; empty if none.
+    """As `violations_of`, where nobody wrote down what the model's provider would bill, or which faults there were."""
+    watched = frozenset(watched_to_the_end)
+    return violations_of(
+        History(sockets, tables, settled=settled, watched_to_the_end=watched, complete=False),
+    )
 
-    `settled`: the last fault is over and everything accepted had time to end. `watched_to_the_end`: names of the
-    clients that were still connected then; they must have been told the whole log.
-    """
-    found = list(stored_violations(tables, settled=settled))
-    for thread_id in sorted({socket.thread_id for socket in sockets}):
-        thread = tables.thread(thread_id)
-        here = [socket for socket in sockets if socket.thread_id == thread_id]
-        first_senders = _first_senders(here)
-        for socket in here:
-            to_the_end = settled and socket.last and socket.view in watched_to_the_end
-            found += socket_violations(socket, thread, first_senders.get, to_the_end=to_the_end)
-        found += agreement_violations(here, thread)
+
+def violations_of(history: History) -> list[Violation]:
+    """Every law that a history broke, with the evidence; empty if none."""
+    threads = threads_of(history.tables)
+    talks = talks_of(history.sockets, threads)
+    calls: defaultdict[str, list[Call]] = defaultdict(list)
+    for call in history.calls:
+        calls[call.thread_id].append(call)
+    found: list[Violation] = []
+    for thread_id in sorted({*threads, *talks, *calls}):
+        thread = threads.get(thread_id) or Thread(thread_id)
+        talk = talks.get(thread_id) or Talk((), None)
+        found += _of_thread(history, thread, talk, calls.get(thread_id, ()))
     return found
 
 
-def _first_senders(sockets: Sequence[Socket]) -> dict[str, str]:
-    """Request id → the socket that sent it first."""
-    sendings = [
-        (line.at, socket.view, socket.number, line.frame["requestId"], socket.name)
-        for socket in sockets
-        for line in socket.lines
-        if line.kind == "sent" and line.frame.get("type") in {"message", "respond"} and "requestId" in line.frame
-    ]
-    first: dict[str, str] = {}
-    for _, _, _, request, name in sorted(sendings):
-        first.setdefault(request, name)
-    return first
+def _of_thread(history: History, thread: Thread, talk: Talk, calls: Sequence[Call]) -> Iterator[Violation]:
+    yield from stranger_violations(talk, thread)
+    if thread.session is not None and thread.session.deleted:
+        yield from _tombstone(thread)
+        return
+    if thread.session or thread.events or thread.effects:
+        yield from stored_violations(history, thread)
+        yield from timer_violations(thread)
+        yield from bound_violations(history, thread, talk, calls)
+        yield from provider_violations(history, thread)
+    if history.settled:
+        yield from settled_violations(history, thread)
+    for socket in talk.sockets:
+        to_the_end = history.settled and socket.last and socket.view in history.watched_to_the_end
+        yield from socket_violations(socket, thread, talk, to_the_end=to_the_end)
+    yield from agreement_violations(talk, thread, complete=history.complete)
+    yield from cancel_violations(history, thread, talk, calls)
+    yield from attempt_violations(history, thread, calls)
+
+
+def _tombstone(thread: Thread) -> Iterator[Violation]:
+    """Everything in a deleted thread is removed; what its clients saw before cannot be held against it."""
+    for rows in (thread.events, thread.effects, thread.timers):
+        if rows:
+            yield Violation("I12", thread.thread_id, "the thread was deleted, and has rows", tuple(rows[:3]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -42,17 +42,11 @@ class Socket(Struct, frozen=True):
 
     @property
     def thread_id(self) -> str:
-        return self.query["threadId"]
+        return self.query.get("threadId", "")
 
     @property
     def name(self) -> str:
         return f"{self.view}#{self.number}"
-
-    def received(self) -> Iterator[Frame]:
-        return (line.frame for line in self.lines if line.kind == "frame")
-
-    def sent(self) -> Iterator[Frame]:
-        return (line.frame for line in self.lines if line.kind == "sent")
 
 
 class Session(Struct, frozen=True):
@@ -64,6 +58,9 @@ class Session(Struct, frozen=True):
     run: int
     head_event: int = 0
     log_floor: int = 0
+    tries: int = 0
+    """Attempts counted at the event after `applied_seq`; 0: nothing runs."""
+    deleted: bool = False
 
 
 class Event(Struct, frozen=True):
@@ -83,6 +80,18 @@ class Effect(Struct, frozen=True):
     type: str
     payload: dict[str, Any]
     dedupe_key: str
+    status: str | None = None
+    """Of what clients do not see."""
+
+
+class Timer(Struct, frozen=True):
+    """One setting of a timer. A store may keep only the latest of each timer."""
+
+    thread_id: str
+    timer_id: str
+    generation: int
+    status: str
+    """pending, cancelled or fired."""
 
 
 class Tables(Struct, frozen=True):
@@ -93,36 +102,66 @@ class Tables(Struct, frozen=True):
     effects: list[Effect]
     state_messages: dict[str, list[str]] = {}
     """Thread → ids of the messages in the state that its head points to, where somebody decoded it."""
+    model_messages: dict[str, list[Any]] = {}
+    """Thread → those messages as LangChain has them, where they are for a real model."""
+    timers: list[Timer] = []
+    counts: dict[str, dict[str, int]] = {}
+    """Thread → table → rows, of what must not grow without bound."""
 
     @classmethod
     def of(cls, rows: Mapping[str, Any]) -> Tables:
         """From plain rows, one list a table; columns that no law needs are ignored."""
         return msgspec.convert(rows, cls)
 
-    def thread(self, thread_id: str) -> Thread:
-        events = sorted((row for row in self.events if row.thread_id == thread_id), key=lambda row: row.seq)
-        effects = [row for row in self.effects if row.thread_id == thread_id]
-        session = next((row for row in self.sessions if row.thread_id == thread_id), None)
-        return Thread(thread_id, session, events, sorted(effects, key=lambda row: (row.event_seq, row.ordinal)))
 
-    def threads(self) -> list[str]:
-        return sorted({row.thread_id for rows in (self.sessions, self.events, self.effects) for row in rows})
-
-
-class Thread(Struct, frozen=True):
-    """One thread's rows."""
+class Call(Struct, frozen=True):
+    """A model began to work on an event: what its provider would bill."""
 
     thread_id: str
-    session: Session | None
-    events: list[Event]
-    effects: list[Effect]
+    event_id: str
+    attempt: int
+    at: float
+    """s, by the same clock as `Line.at`."""
+    end: Literal["answered", "failed", "retryable", "cancelled", "lost", "asked"] = "lost"
 
-    def event_of(self, request_id: str) -> Event | None:
-        return next((event for event in self.events if event.request_id == request_id), None)
 
-    def logged(self) -> list[Effect]:
-        """What clients were to see, in the log's order."""
-        return sorted((row for row in self.effects if row.log_index is not None), key=lambda row: row.log_index or 0)
+class Fault(Struct, frozen=True):
+    """Something that was done to the system."""
+
+    kind: str
+    """kill, stall, restart, store_refused, store_doubt, outage, cut …"""
+    at: float
+    until: float
+    """When it was over."""
+    replica: str = ""
+    """Empty: not a replica's."""
+    thread_id: str = ""
+    """Empty: it may concern every thread."""
+    costs_attempts: bool = False
+    """One attempt may be lost by it."""
+
+    def meets(self, thread_id: str, begin: float, end: float) -> bool:
+        return self.thread_id in ("", thread_id) and self.at <= end and self.until >= begin
+
+
+class History(Struct, frozen=True):
+    """Everything that anyone outside knows of a run."""
+
+    sockets: Sequence[Socket]
+    tables: Tables
+    calls: Sequence[Call] = ()
+    faults: Sequence[Fault] = ()
+    settled: bool = True
+    """The last fault is over and everything accepted had time to end."""
+    watched_to_the_end: frozenset[str] = frozenset()
+    """Names of the clients that were still connected then; they must have been told the whole log."""
+    queue_limit: int | None = None
+    complete: bool = True
+    """What is not in `sockets`, `calls` and `faults` did not happen. False: nothing follows from what is missing."""
+    calls_per_attempt: int = 1
+    """How often one attempt asks a model, at most."""
+    checkpoints_per_event: int = 16
+    """How many checkpoints one event leaves, its retries and the mending of its history included, at most."""
 
 
 class Violation(Struct, frozen=True):

@@ -2,27 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Iterator
 from typing import Any
 
-from tests.checker.history import DURABLE, ENDS, LEGACY, Frame, Line, Socket, Thread, Violation, units
+from tests.checker.history import DURABLE, ENDS, LEGACY, Frame, Line, Socket, Violation, units
+from tests.checker.threads import Talk, Thread, says
 
+MAX_TOKEN_UNITS = 8_192
 MAX_TOKEN_BYTES = 64 << 10
+RESUMES = ("requestId", "attempt", "offset")
 
 
 class Reader:
     """What one connection has been told so far, and every law it saw broken."""
 
-    def __init__(self, socket: Socket, thread: Thread, first_sender: Callable[[str], str | None]) -> None:
-        """`first_sender`: the name of the socket that sent a request id before any other."""
+    def __init__(self, socket: Socket, thread: Thread, talk: Talk) -> None:
         self.violations: list[Violation] = []
         self.position = _start(socket)
         """The last cursor told; None: not known yet."""
         self._socket = socket
         self._thread = thread
-        self._first_sender = first_sender
+        self._first_sender = talk.first_sender
         self._old = self._legacy = "cursor" not in socket.query
         """`_old`: began as a client of the old protocol; `_legacy`: is one still, having acknowledged nothing."""
+        self._asked: Counter[str] = Counter()
+        """Sendings of a request that no receipt has answered."""
         self._announced: set[str] = set()
         self._accepted: set[str] = set()
         self._spoken: dict[str, Frame] = {}
@@ -32,17 +37,17 @@ class Reader:
         self._resumes: str | None = None
         self._asking: str | None = None
         self._log_begun = False
-        if {"requestId", "attempt", "offset"} <= socket.query.keys():
+        if all(name in socket.query for name in RESUMES):
             self._resumes = socket.query["requestId"]
             self._attempts[self._resumes] = int(socket.query["attempt"])
             self._lengths[self._resumes] = int(socket.query["offset"])
 
     def read(self, line: Line) -> None:
-        if line.kind == "sent" and line.frame.get("type") == "ack":
-            self._legacy = False
+        frame = line.frame
+        if line.kind == "sent":
+            self._sent(frame)
         if line.kind != "frame":
             return
-        frame = line.frame
         kind, request = frame["type"], frame.get("requestId", "")
         durable = kind in DURABLE and "cursor" in frame
         if self._legacy and kind not in LEGACY:
@@ -58,10 +63,16 @@ class Reader:
             if durable:
                 self._durable(kind, request, frame)
 
+    def _sent(self, frame: Frame) -> None:
+        if frame.get("type") == "ack":
+            self._legacy = False
+        elif says(frame):
+            self._asked[frame["requestId"]] += 1
+
     def _of_event(self, kind: str, request: str, frame: Frame) -> None:
         if kind == "answered":
             return  # belongs to a question, and names no request
-        event = self._thread.event_of(request)
+        event = self._thread.by_request.get(request)
         from_user = event is None or event.type != "timer_fired"
         if kind == "user":
             self._announced.add(request)
@@ -69,7 +80,7 @@ class Reader:
             self._fault("rule 6", f"{kind} of {request} came before its user frame", frame)
             self._announced.add(request)
         self._spoken.setdefault(request, frame)
-        if self._first_sender(request) == self._socket.name and not self._old and request not in self._accepted:
+        if self._first_sender.get(request) is self._socket and not self._old and request not in self._accepted:
             self._fault("rule 7", f"{kind} of {request} came before its receipt, on the socket that sent it", frame)
             self._accepted.add(request)
         if kind == "reset":
@@ -80,6 +91,9 @@ class Reader:
     def _receipt(self, request: str, frame: Frame) -> None:
         if request in self._spoken and request not in self._accepted and not frame["duplicate"]:
             self._fault("rule 7", f"{request} was spoken of before it was accepted", self._spoken[request], frame)
+        if not self._asked[request]:
+            self._fault("rule 7", f"{request}: a receipt for what was not sent over this socket", frame)
+        self._asked[request] -= 1
         self._accepted.add(request)
 
     def _gap(self, frame: Frame) -> None:
@@ -121,21 +135,23 @@ class Reader:
         elif request != self._resumes and offset != length:
             fault = "doubled" if offset < length else "skipped"
             self._fault("I6", f"{request}: text {fault}: offset {offset} where it ends at {length}", frame)
-        if len(frame["value"].encode()) > MAX_TOKEN_BYTES:
+        size = len(units(frame["value"])) // 2
+        if size > MAX_TOKEN_UNITS:
+            self._fault("I12", f"{request}: a token of {size} code units, more than {MAX_TOKEN_UNITS}")
+        if size > MAX_TOKEN_BYTES // 6 and len(frame["value"].encode("utf-8", "surrogatepass")) > MAX_TOKEN_BYTES:
             self._fault("I12", f"{request}: a token frame of more than {MAX_TOKEN_BYTES} bytes")
         self._resumes = None if request == self._resumes else self._resumes
-        self._lengths[request] = offset + len(units(frame["value"])) // 2
+        self._lengths[request] = offset + size
 
     def _live(self, request: str, frame: Frame) -> None:
         """Rule 4: nothing live after the end, and nothing before the log up to the attempt's start."""
         if request in self._ended:
             self._fault("rule 4", f"{frame['type']} of {request} after its end", self._ended[request], frame)
-        event = self._thread.event_of(request)
+        event = self._thread.by_request.get(request)
         if event is None or self.position is None:
             return
-        earlier = [row.log_index or 0 for row in self._thread.logged() if row.event_seq < event.seq]
-        if earlier and earlier[-1] > self.position:
-            what = f"{frame['type']} of event {event.seq} before the log up to {earlier[-1]}; it is at {self.position}"
+        if (end := self._thread.log_before[event.seq]) > self.position:
+            what = f"{frame['type']} of event {event.seq} before the log up to {end}; it is at {self.position}"
             self._fault("rule 4", what, frame)
 
     def _durable(self, kind: str, request: str, frame: Frame) -> None:
@@ -169,11 +185,9 @@ def _start(socket: Socket) -> int | None:
     return int(cursor) if cursor.isdigit() else None
 
 
-def socket_violations(
-    socket: Socket, thread: Thread, first_sender: Callable[[str], str | None], *, to_the_end: bool
-) -> Iterator[Violation]:
+def socket_violations(socket: Socket, thread: Thread, talk: Talk, *, to_the_end: bool) -> Iterator[Violation]:
     """`to_the_end`: this client was still watching when everything had settled."""
-    reader = Reader(socket, thread, first_sender)
+    reader = Reader(socket, thread, talk)
     for line in socket.lines:
         reader.read(line)
     yield from reader.violations

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from typing import Any
 
 import asyncpg
 import msgspec
 
-from tests.checker.history import Effect, Event, Session, Tables
+from tests.checker.history import Effect, Event, Session, Tables, Timer
+from unbroken.adapters.memory import tables as memory
 from unbroken.adapters.memory.store import MemoryStore
 
-_SESSIONS = "SELECT * FROM sessions"
+_SESSIONS = "SELECT *, deleted_at IS NOT NULL AS deleted FROM sessions"
 _EVENTS = "SELECT * FROM events ORDER BY thread_id, seq"
 _EFFECTS = "SELECT * FROM effects ORDER BY thread_id, event_seq, ordinal"
+_TIMERS = "SELECT * FROM timers ORDER BY thread_id, timer_id, generation"
+_COUNTED = ("checkpoints", "checkpoint_blobs", "checkpoint_writes", "heads", "controls", "files")
 
 
 async def tables_of_postgres(database_url: str) -> Tables:
@@ -26,15 +28,25 @@ async def tables_of_postgres(database_url: str) -> Tables:
                 sessions=[_row(Session, row) for row in await connection.fetch(_SESSIONS)],
                 events=[_row(Event, row) for row in await connection.fetch(_EVENTS)],
                 effects=[_row(Effect, row) for row in await connection.fetch(_EFFECTS)],
+                timers=[_row(Timer, row) for row in await connection.fetch(_TIMERS)],
+                counts=await _counts(connection),
             )
     finally:
         await connection.close()
 
 
+async def _counts(connection: asyncpg.Connection[Any]) -> dict[str, dict[str, int]]:
+    counts: dict[str, dict[str, int]] = {}
+    for table in _COUNTED:
+        for row in await connection.fetch(f"SELECT thread_id, count(*) AS rows FROM {table} GROUP BY thread_id"):
+            counts.setdefault(row["thread_id"], {})[table] = row["rows"]
+    return counts
+
+
 def _row(kind: type[Any], row: asyncpg.Record) -> Any:
     values = {field: row[field] for field in kind.__struct_fields__}
     if isinstance(values.get("payload"), str):
-        values["payload"] = json.loads(values["payload"])
+        values["payload"] = msgspec.json.decode(values["payload"])
     return msgspec.convert(values, kind)
 
 
@@ -42,31 +54,60 @@ def tables_of_memory(store: MemoryStore) -> Tables:
     """What a memory store holds at this moment."""
     sessions = store.database.sessions
     return Tables(
-        sessions=[
-            Session(
-                thread_id=thread_id,
-                user_id=row.key.user_id,
-                agent_id=row.key.agent_id,
-                applied_seq=row.applied_seq,
-                log_index=row.log_index,
-                run=row.run,
-                head_event=row.head_event,
-                log_floor=row.log_floor,
-            )
+        sessions=[_session(thread_id, row) for thread_id, row in sessions.items()],
+        events=[event for thread_id, row in sessions.items() for event in _events(thread_id, row)],
+        effects=[effect for thread_id, row in sessions.items() for effect in _effects(thread_id, row)],
+        timers=[
+            Timer(thread_id, timer.timer_id, timer.generation, timer.status)
             for thread_id, row in sessions.items()
+            for timer in row.timers.values()
         ],
-        events=[event for thread_id in sessions for event in _events(store, thread_id)],
-        effects=[effect for thread_id in sessions for effect in _effects(store, thread_id)],
+        counts={thread_id: rows for thread_id in sessions if (rows := _rows(store, thread_id))},
     )
 
 
-def _events(store: MemoryStore, thread_id: str) -> Iterator[Event]:
-    for encoded in store.database.sessions[thread_id].events:
-        row = json.loads(encoded)
+def _session(thread_id: str, row: memory.Session) -> Session:
+    return Session(
+        thread_id=thread_id,
+        user_id=row.key.user_id,
+        agent_id=row.key.agent_id,
+        applied_seq=row.applied_seq,
+        log_index=row.log_index,
+        run=row.run,
+        head_event=row.head_event,
+        log_floor=row.log_floor,
+        tries=row.tries,
+        deleted=row.deleted,
+    )
+
+
+def _events(thread_id: str, session: memory.Session) -> Iterator[Event]:
+    for encoded in session.events:
+        row = msgspec.json.decode(encoded)
         yield Event(thread_id, row["seq"], row["id"], row["request_id"], row["body"]["type"], row["body"])
 
 
-def _effects(store: MemoryStore, thread_id: str) -> Iterator[Effect]:
-    for row in store.database.sessions[thread_id].effects.values():
-        body = json.loads(row.body)
-        yield Effect(thread_id, row.event_seq, row.ordinal, row.log_index, row.type, body, row.dedupe_key)
+def _effects(thread_id: str, session: memory.Session) -> Iterator[Effect]:
+    for row in session.effects.values():
+        yield Effect(
+            thread_id=thread_id,
+            event_seq=row.event_seq,
+            ordinal=row.ordinal,
+            log_index=row.log_index,
+            type=row.type,
+            payload=msgspec.json.decode(row.body),
+            dedupe_key=row.dedupe_key,
+            status=None if row.log_index is not None else row.status,
+        )
+
+
+def _rows(store: MemoryStore, thread_id: str) -> dict[str, int]:
+    """By table, of those that have any."""
+    rows: dict[str, int] = {"controls": len(store.database.sessions[thread_id].controls)}
+    if (state := store.database.agent_states.get(thread_id)) is not None:
+        rows["checkpoints"] = len(state.checkpoints)
+        rows["checkpoint_blobs"] = len(state.blobs)
+        rows["checkpoint_writes"] = sum(map(len, state.writes.values()))
+        rows["heads"] = len(state.heads)
+    rows["files"] = len(store.database.files.get(thread_id, ()))
+    return {table: count for table, count in rows.items() if count}

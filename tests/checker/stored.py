@@ -6,23 +6,21 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
-from tests.checker.history import Effect, Event, Tables, Thread, Violation
+from tests.checker.history import Effect, Event, History, Violation
+from tests.checker.threads import Thread
 
 VISIBLE_ENDS = frozenset({"send_message", "report_failure", "cancel_turn"})
 SKIPPED = "skip_event"
 
 
-def stored_violations(tables: Tables, *, settled: bool) -> Iterator[Violation]:
-    """`settled`: the last fault is over and everything had time to end."""
-    for thread_id in tables.threads():
-        thread = tables.thread(thread_id)
-        yield from _numbering(thread)
-        yield from _requests(thread)
-        yield from _ends(thread, settled=settled)
-        yield from _order_of_log(thread)
-        yield from _questions(thread)
-        if thread_id in tables.state_messages:
-            yield from _state(thread, tables.state_messages[thread_id])
+def stored_violations(history: History, thread: Thread) -> Iterator[Violation]:
+    yield from _numbering(thread)
+    yield from _requests(thread)
+    yield from _ends(thread, settled=history.settled)
+    yield from _order_of_log(thread)
+    yield from _questions(thread)
+    if thread.thread_id in history.tables.state_messages:
+        yield from _state(thread, history.tables.state_messages[thread.thread_id])
 
 
 def _numbering(thread: Thread) -> Iterator[Violation]:
@@ -31,7 +29,7 @@ def _numbering(thread: Thread) -> Iterator[Violation]:
     if session is None:
         yield Violation("I4", thread.thread_id, "events or effects without a session", (*thread.events[:3],))
         return
-    indexes = [effect.log_index or 0 for effect in thread.logged()]
+    indexes = [effect.log_index or 0 for effect in thread.logged]
     yield from _gap_free(thread, "log_index", indexes, session.log_floor)
     end = indexes[-1] if indexes else session.log_floor
     if session.log_index != end:
@@ -48,11 +46,13 @@ def _gap_free(thread: Thread, what: str, numbers: Sequence[int], floor: int) -> 
 
 
 def _requests(thread: Thread) -> Iterator[Violation]:
-    for request_id, times in Counter(event.request_id for event in thread.events).items():
+    requests = Counter(event.request_id for event in thread.events)
+    for request_id, times in requests.items() if len(requests) < len(thread.events) else ():
         if times > 1:
             rows = tuple(event for event in thread.events if event.request_id == request_id)
             yield Violation("I2", thread.thread_id, f"request {request_id!r} became {times} events", rows)
-    for key, times in Counter(effect.dedupe_key for effect in thread.effects).items():
+    keys = Counter(effect.dedupe_key for effect in thread.effects)
+    for key, times in keys.items() if len(keys) < len(thread.effects) else ():
         if times > 1:
             effects = tuple(effect for effect in thread.effects if effect.dedupe_key == key)
             yield Violation("I2", thread.thread_id, f"effect {key!r} exists {times} times", effects)
@@ -60,9 +60,9 @@ def _requests(thread: Thread) -> Iterator[Violation]:
 
 def _ends(thread: Thread, *, settled: bool) -> Iterator[Violation]:
     """I4: effects(e) exist ⇔ applied ≥ e. I1: and exactly one of them is the event's end."""
-    applied = thread.session.applied_seq if thread.session else 0
+    applied = thread.applied_seq
     for event in thread.events:
-        effects = tuple(effect for effect in thread.effects if effect.event_seq == event.seq)
+        effects = tuple(thread.effects_of(event))
         if event.seq > applied:
             if effects:
                 yield Violation("I4", thread.thread_id, f"event {event.seq} is not applied and has effects", effects)
@@ -88,11 +88,11 @@ def _one_end(thread: Thread, event: Event, effects: tuple[Effect, ...]) -> Itera
 
 def _order_of_log(thread: Thread) -> Iterator[Violation]:
     """I3: events apply in order. I6: and the attempts that ended them only grow."""
-    for before, after in pairwise(thread.logged()):
+    for before, after in pairwise(thread.logged):
         if (after.event_seq, after.ordinal) <= (before.event_seq, before.ordinal):
             what = f"event {after.event_seq} stands in the log after event {before.event_seq}"
             yield Violation("I3", thread.thread_id, what, (before, after))
-    attempts = [effect for effect in thread.logged() if "attempt" in effect.payload]
+    attempts = [effect for effect in thread.logged if "attempt" in effect.payload]
     for before, after in pairwise(attempts):
         if after.payload["attempt"] <= before.payload["attempt"]:
             yield Violation("I6", thread.thread_id, "a later event ended in no later attempt", (before, after))
@@ -106,7 +106,8 @@ def _questions(thread: Thread) -> Iterator[Violation]:
     """Rule 5: who asks is waiting, who is waiting has asked. Rule 8: what was asked is closed once, before its end."""
     still: set[str] = set()
     for event in thread.events:
-        effects = [effect for effect in thread.logged() if effect.event_seq == event.seq]
+        effects = [effect for effect in thread.effects_of(event) if effect.log_index is not None]
+        effects.sort(key=lambda row: row.log_index or 0)
         kinds = [_STAGES.get(effect.type, 1) for effect in effects]
         if kinds != sorted(kinds):
             what = f"event {event.seq}: closed questions come before the end, asked ones behind it"

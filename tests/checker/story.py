@@ -140,7 +140,7 @@ def effect(seq: int, ordinal: int, log_index: int | None, type: str, **payload: 
         "type": type,
         "payload": {"type": type} | payload,
         "dedupe_key": f"e{seq}//0/{ordinal}/{type}",
-        "status": "pending",
+        "status": "completed" if log_index is None else None,
     }
 
 
