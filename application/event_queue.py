@@ -23,7 +23,7 @@ from unbroken.application.turn_end import about
 from unbroken.domain.errors import CancelKind, Refused, Unavailable
 from unbroken.domain.ports.clock import Clock
 from unbroken.domain.ports.sessions import Sessions
-from unbroken.domain.session import Claim, SessionKey
+from unbroken.domain.session import Claim, Position, SessionKey
 
 log = logging.getLogger(__name__)
 
@@ -105,10 +105,18 @@ class EventQueue:
             self._pauses[thread_id].set()
 
     async def catch_up(self) -> None:
-        """Tell readers of sessions that another replica works on what the store knows. Raises StoreUnavailable."""
-        for key in self._live.waiting():
+        """Tell readers what was said and answered in their sessions at other replicas. Raises StoreUnavailable."""
+        watched: dict[str, list[SessionKey]] = {}
+        known: dict[str, Position] = {}
+        for key, position in self._live.positions().items():
             if not self.knows(key.thread_id):
-                await self._refresh(key)
+                watched.setdefault(key.thread_id, []).append(key)
+                # Of two users' watches on one thread one is a stranger's, and learns nothing.
+                known[key.thread_id] = max(position, known.get(key.thread_id, position))
+        if known:
+            for thread_id in await self._sessions.behind(known):
+                for key in watched[thread_id]:
+                    await self._refresh(key)
 
     async def close(self, grace_s: float) -> None:
         """Begin nothing new, let running turns finish for `grace_s`, then cancel them; what is cut off stays

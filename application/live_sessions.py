@@ -17,7 +17,7 @@ from unbroken.domain.errors import NotYourThread, ThreadDeleted
 from unbroken.domain.events import Event
 from unbroken.domain.live_stream import LiveStream
 from unbroken.domain.ports.sessions import Sessions
-from unbroken.domain.session import Claim, SessionKey, SessionView
+from unbroken.domain.session import Claim, Position, SessionKey, SessionView
 
 TAIL = 64
 """Log entries kept in memory a session; a reader further behind reads the store."""
@@ -63,7 +63,8 @@ class LiveSession:
         self.tail: deque[LogEntry] = deque(maxlen=TAIL)
         self.pending: dict[int, Event] = {}
         self.attempt: LiveAttempt | None = None
-        self.readers: set[Callable[[], None]] = set()
+        self.readers: dict[Callable[[], None], None] = {}
+        """In the order in which they came: whoever came first is told first."""
         self.looks = 0
         """Snapshots on their way from the store: what ends meanwhile must be remembered until they are here."""
         self.gone = False
@@ -78,6 +79,10 @@ class LiveSession:
     def stored(self) -> bool:
         """Whether the store is known to have held the thread."""
         return bool(self.applied_seq or self.pending)
+
+    @property
+    def position(self) -> Position:
+        return Position(self.log_index, self.applied_seq, max(self.applied_seq, *self.pending, 0))
 
     @property
     def idle(self) -> bool:
@@ -166,9 +171,9 @@ class LiveSessions:
             live.attempt = None
             live.notify()
 
-    def waiting(self) -> list[SessionKey]:
-        """Sessions known to have unfinished events."""
-        return [key for key, live in self._live.items() if live.pending]
+    def positions(self) -> dict[SessionKey, Position]:
+        """How far every session here is known."""
+        return {key: live.position for key, live in self._live.items()}
 
     async def open(self, key: SessionKey) -> LiveSession:
         """The live session, complete: read from the store unless somebody reads it already. The caller must

@@ -85,7 +85,7 @@ class Subscription:
         self._run = 0
         self._position = 0
         self._replay: deque[Part] = deque()
-        live.readers.add(self._wake)
+        live.readers[self._wake] = None
 
     @property
     def stored(self) -> bool:
@@ -98,7 +98,7 @@ class Subscription:
         return self._live.log_index
 
     def close(self) -> None:
-        self._live.readers.discard(self._wake)
+        self._live.readers.pop(self._wake, None)
         self._hub.release(self._live)
 
     def interrupt(self) -> None:

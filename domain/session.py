@@ -103,6 +103,15 @@ class Claim(Struct, frozen=True):
         return self.head_event > self.applied_seq
 
 
+class Position(Struct, frozen=True, order=True):
+    """How far somebody knows a session."""
+
+    log_index: int
+    applied_seq: int
+    last_seq: int
+    """Of the newest event that is known to be accepted."""
+
+
 class SessionView(Struct, frozen=True):
     """What a connection needs to begin, taken as one snapshot."""
 

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from unbroken.adapters.memory.claims import count_attempt
 from unbroken.adapters.memory.tables import AgentState, Marks, Session
@@ -10,7 +10,7 @@ from unbroken.domain.errors import ThreadDeleted
 from unbroken.domain.events import UserMessage
 from unbroken.domain.ports.clock import Clock
 from unbroken.domain.ports.sessions import Sessions
-from unbroken.domain.session import Claim, SessionView
+from unbroken.domain.session import Claim, Position, SessionView
 from unbroken.domain.turn import Fork
 
 
@@ -79,6 +79,21 @@ class MemorySessions(Sessions):
             return found
 
         return await self._database.run("strays", step)
+
+    async def behind(self, known: Mapping[str, Position]) -> Sequence[str]:
+        def step(transaction: Transaction) -> list[str]:
+            found: list[str] = []
+            for thread_id, position in known.items():
+                session = transaction.sessions.get(thread_id)
+                if session is None or session.deleted:
+                    continue
+                stored = (session.log_index, session.applied_seq, session.last_seq)
+                seen = (position.log_index, position.applied_seq, position.last_seq)
+                if any(more > less for more, less in zip(stored, seen, strict=True)):
+                    found.append(thread_id)
+            return found
+
+        return await self._database.run("behind", step)
 
 
 def first_of(session: Session, request_id: str) -> int | None:

@@ -41,9 +41,15 @@ class MemoryStore:
     """
 
     def __init__(
-        self, clock: Clock, *, commit_gate: CommitGate = one_turn_of_the_loop, keep_branches: int = KEEP_BRANCHES
+        self,
+        clock: Clock,
+        *,
+        commit_gate: CommitGate = one_turn_of_the_loop,
+        keep_branches: int = KEEP_BRANCHES,
+        database: Database | None = None,
     ) -> None:
-        self.database = Database(commit_gate)
+        """`database`: one that runs its transactions in its own way."""
+        self.database = database or Database(commit_gate)
         self.event_store: EventStore = MemoryEventStore(self.database, clock)
         self.sessions: Sessions = MemorySessions(self.database, clock)
         self.controls: Controls = MemoryControls(self.database)

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from unbroken.adapters.postgres.pool import Pool
@@ -8,7 +8,7 @@ from unbroken.adapters.postgres.rows import claim_of, decode_body, decode_trace,
 from unbroken.domain.errors import ThreadDeleted
 from unbroken.domain.events import Event
 from unbroken.domain.ports.sessions import Sessions
-from unbroken.domain.session import Claim, SessionKey, SessionView
+from unbroken.domain.session import Claim, Position, SessionKey, SessionView
 from unbroken.domain.turn import Fork
 
 CLAIM: Final = "SELECT * FROM unbroken_claim_v1($1, $2)"
@@ -66,6 +66,14 @@ LIMIT $2
 """
 """While nothing is wrong this reads two small partial indexes and writes nothing."""
 
+BEHIND: Final = """
+SELECT k.thread_id FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[])
+    AS k(thread_id, log_index, applied_seq, last_seq)
+JOIN sessions s USING (thread_id) JOIN inbox i USING (thread_id)
+WHERE (s.log_index > k.log_index OR s.applied_seq > k.applied_seq OR i.next_seq - 1 > k.last_seq)
+    AND s.deleted_at IS NULL
+"""
+
 
 class PostgresSessions(Sessions):
     def __init__(self, pool: Pool) -> None:
@@ -114,3 +122,8 @@ class PostgresSessions(Sessions):
 
     async def strays(self, *, replica: int, limit: int) -> Sequence[str]:
         return [row["thread_id"] for row in await self._pool.write(STRAYS, replica, limit)]
+
+    async def behind(self, known: Mapping[str, Position]) -> Sequence[str]:
+        of = known.values()
+        columns = [[p.log_index for p in of], [p.applied_seq for p in of], [p.last_seq for p in of]]
+        return [row["thread_id"] for row in await self._pool.read(BEHIND, list(known), *columns)]

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from unbroken.domain.session import Claim, SessionView
+from unbroken.domain.session import Claim, Position, SessionView
 from unbroken.domain.turn import Fork
 
 
@@ -36,3 +36,8 @@ class Sessions(ABC):
         Best effort and cheap while nothing is wrong: one query over small partial indexes. Sessions that
         `replica` is running right now are included; the caller knows them. Raises StoreUnavailable.
         """
+
+    @abstractmethod
+    async def behind(self, known: Mapping[str, Position]) -> Sequence[str]:
+        """Of these threads, those in which more was accepted, ended or logged than is `known`; deleted ones, and ones
+        that do not exist, are not among them. Raises StoreUnavailable."""

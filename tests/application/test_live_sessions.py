@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import permutations
 
@@ -19,7 +19,7 @@ from unbroken.domain.effects import LogEntry, ReportFailure
 from unbroken.domain.errors import CommitUnknown, StoreUnavailable
 from unbroken.domain.events import Event, UserMessage
 from unbroken.domain.ports.sessions import Sessions
-from unbroken.domain.session import Claim, SessionView
+from unbroken.domain.session import Claim, Position, SessionView
 from unbroken.domain.turn import Fork
 
 
@@ -78,6 +78,9 @@ class SlowSnapshot(Sessions):
         raise AssertionError
 
     async def strays(self, *, replica: int, limit: int) -> Sequence[str]:
+        raise AssertionError
+
+    async def behind(self, known: Mapping[str, Position]) -> Sequence[str]:
         raise AssertionError
 
 

@@ -156,6 +156,22 @@ async def test_readers_of_a_fenced_replica_learn_the_end_from_the_store() -> Non
 
 
 @virtual
+async def test_readers_of_an_idle_session_learn_what_is_said_and_answered_at_another_replica() -> None:
+    world = World()
+    here, there = await world.replica("a"), await world.replica("b")
+    reader = Reader(await here.subscribe(KEY, cursor=0))
+    here.poll()
+    async with reader.following():
+        for text in ("first", "second"):
+            await there.say(text)
+            await there.ended()
+            await asyncio.sleep(1.5)
+            assert reader.cursor == (await world.view()).log_index  # type: ignore[union-attr]
+    reader.close()
+    await here.stop()
+
+
+@virtual
 async def test_a_session_that_comes_back_after_somebody_else_served_it_is_followed_without_a_hole() -> None:
     world = World()
     here, there = await world.replica("a"), await world.replica("b")

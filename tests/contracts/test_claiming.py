@@ -10,7 +10,7 @@ from tests.contracts.conversation import PLENTY, Conversation, replica_of, uniqu
 from tests.contracts.subjects import Subject
 from unbroken.domain.errors import Fenced
 from unbroken.domain.events import TimerFired, UserMessage
-from unbroken.domain.session import Claim, SessionKey
+from unbroken.domain.session import Claim, Position, SessionKey
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -103,6 +103,27 @@ async def test_a_replica_that_leaves_makes_its_sessions_strays_at_once(store: Su
     await store.replicas.leave(talk.replica.id)
     assert await talk.is_stray_for(other)
     assert await talk.claim(other) is not None
+
+
+async def test_a_thread_is_behind_for_whoever_knows_less_of_it(store: Subject) -> None:
+    talk = await Conversation.begin(store)
+    nothing, accepted, ended = Position(0, 0, 0), Position(0, 0, 1), Position(1, 1, 1)
+
+    async def behind(known: Position) -> bool:
+        others = {"no-such-thread": nothing, talk.thread_id: known}
+        return await store.sessions.behind(others) == [talk.thread_id]
+
+    assert await store.sessions.behind({}) == []
+    assert not await behind(nothing)
+    claim = await talk.accepted()
+    assert await behind(nothing)
+    assert not await behind(accepted)
+    await talk.finish(claim)
+    assert await behind(accepted)
+    assert await behind(Position(1, 0, 1))  # an end that no client sees
+    assert not await behind(ended)
+    await store.threads.delete(claim.key.user_id, talk.thread_id)
+    assert not await behind(nothing)
 
 
 async def test_strays_are_limited(store: Subject) -> None:
