@@ -77,7 +77,7 @@ class AcceptEvent:
                 raise UnknownFile(file_id)
         new = NewEvent(self._new_id(), request_id, body, dict(trace_context or {}))
         thread_id = key.thread_id
-        with self._queue.expecting(thread_id):
+        async with self._queue.expecting(thread_id):
             try:
                 receipt = await self._event_store.accept(
                     key, new, replica=self._replica, queue_limit=self._queue_limit, when_busy=when_busy

@@ -62,8 +62,10 @@ class EffectRunner:
                     pass
             except Unavailable as error:
                 log.warning("effects wait for the store: %s", error)
+            # Not `wait_for`: before Python 3.12 it swallows a cancellation that meets a wake; this would never stop.
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._work.wait(), self._interval_s)
+                async with asyncio.timeout(self._interval_s):
+                    await self._work.wait()
 
     async def _execute(self, claim: EffectClaim) -> None:
         try:

@@ -12,12 +12,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from unbroken.application.live_sessions import LiveSessions
 from unbroken.application.log_context import working_for
+from unbroken.application.session_doors import SessionDoors
 from unbroken.application.session_processor import Again, SessionProcessor
 from unbroken.application.turn_end import about
 from unbroken.domain.errors import CancelKind, Refused, Unavailable
@@ -55,7 +55,7 @@ class EventQueue:
         self._running: set[str] = set()
         self._handed: dict[str, Claim] = {}
         self._hinted: set[str] = set()
-        self._expected: Counter[str] = Counter()
+        self._doors = SessionDoors()
         self._pauses: dict[str, asyncio.Event] = {}
         """Of sessions that wait between two attempts: set to end the pause."""
         self._newest: dict[str, int] = {}
@@ -66,23 +66,20 @@ class EventQueue:
         """Sessions with work here."""
         return len(self._tasks)
 
-    @contextmanager
-    def expecting(self, thread_id: str) -> Iterator[None]:
-        """While an accept is on its way, its claim may be counted already: nobody here must look for it elsewhere,
-        or the attempt would be counted twice."""
-        self._expected[thread_id] += 1
+    @asynccontextmanager
+    async def expecting(self, thread_id: str) -> AsyncIterator[None]:
+        """While an accept is on its way: its claim may be counted already, and nobody here looks for one. Waits for a
+        look that is under way; nothing is awaited at the end."""
         try:
-            yield
+            async with self._doors.accept(thread_id):
+                yield
         finally:
-            self._expected[thread_id] -= 1
-            if not self._expected[thread_id]:
-                del self._expected[thread_id]
-                if thread_id in self._hinted:
-                    self._wake(thread_id)
+            if thread_id in self._hinted and not self._doors.expects(thread_id):
+                self._wake(thread_id)
             self._forget(thread_id)
 
     def knows(self, thread_id: str) -> bool:
-        return thread_id in self._tasks or thread_id in self._expected
+        return thread_id in self._tasks or self._doors.expects(thread_id)
 
     def start(self, claim: Claim) -> None:
         """Run a claim that an accept has counted, unless a later one was counted before the accept came back."""
@@ -172,7 +169,7 @@ class EventQueue:
                 wait.cancel()
 
     def _has_work(self, thread_id: str) -> bool:
-        return thread_id in self._handed or (thread_id in self._hinted and thread_id not in self._expected)
+        return thread_id in self._handed or (thread_id in self._hinted and not self._doors.expects(thread_id))
 
     def _later(self, claim: Claim | None, other: Claim | None) -> Claim | None:
         """The one of the higher run: the other is fenced. It may be an accept's that came back late."""
@@ -207,7 +204,8 @@ class EventQueue:
     async def _look(self, thread_id: str, again: Again | None) -> Claim | None:
         """Count the next attempt. Readers learn what the store knows: an event whose commit's answer was lost may
         have reached its end, and others may have come from elsewhere."""
-        claim = await self._sessions.claim(thread_id, replica=self._replica)
+        async with self._doors.look(thread_id):
+            claim = self._handed.get(thread_id) or await self._sessions.claim(thread_id, replica=self._replica)
         claim = self._later(claim, self._handed.pop(thread_id, None))
         if claim is None:
             if again and again.refresh:

@@ -13,7 +13,7 @@ from typing import Literal
 
 from unbroken.application.deliveries import ResetReason
 from unbroken.domain.effects import LogEntry
-from unbroken.domain.errors import NotYourThread, ThreadDeleted
+from unbroken.domain.errors import Fenced, NotYourThread, ThreadDeleted
 from unbroken.domain.events import Event
 from unbroken.domain.live_stream import LiveStream
 from unbroken.domain.ports.sessions import Sessions
@@ -121,6 +121,9 @@ class LiveSession:
         self.notify()
 
     def begin(self, claim: Claim, reason: ResetReason) -> LiveAttempt:
+        """Raises Fenced: readers have been told the event's end already, so a later attempt of somebody else's."""
+        if claim.event.seq <= self.applied_seq:
+            raise Fenced(f"event {claim.event.seq} has ended elsewhere")
         self.catch_up(claim.log_index, claim.applied_seq)
         self.add(claim.event)
         self.attempt = LiveAttempt(claim, reason)

@@ -20,7 +20,7 @@ from unbroken.domain.errors import BranchGone, CancelKind, Refused, TurnFailed, 
 from unbroken.domain.events import UserMessage
 from unbroken.domain.live_stream import join_messages
 from unbroken.domain.policy import Questions, keeps_history, questions_after, questions_settled
-from unbroken.domain.ports.agent import Agents
+from unbroken.domain.ports.agent import Agent, Agents
 from unbroken.domain.ports.clock import Clock
 from unbroken.domain.ports.sessions import Sessions
 from unbroken.domain.ports.unit_of_work import UnitOfWork
@@ -150,7 +150,7 @@ class TurnEnd:
             return Settled(StateChange(heads=remains.fork.heads if remains.fork else ()), "")
         try:
             agent = self._agents.get(claim.key.agent_id)
-            return await self._insist(lambda: asyncio.wait_for(agent.settle(remains), SETTLE_S), claim)
+            return await self._insist(lambda: _settling(agent, remains), claim)
         except Unavailable:
             raise
         except (Refused, TimeoutError) as error:
@@ -195,6 +195,12 @@ class TurnEnd:
             NewEffect(self._new_id(), index, body, dedupe_key(claim.event.id, "", 0, index, _kind(body)))
             for index, body in enumerate(bodies)
         ]
+
+
+async def _settling(agent: Agent, remains: Settling) -> Settled:
+    """Raises TimeoutError besides what `settle` does."""
+    async with asyncio.timeout(SETTLE_S):
+        return await agent.settle(remains)
 
 
 def _moved(remains: Settling) -> bool:

@@ -239,7 +239,8 @@ class Connection:
             await self._settled.wait()
         if event.request_id in self._in_doubt:
             self._in_doubt.discard(event.request_id)
-            self._receipts.append(AcceptedFrame(request_id=event.request_id, seq=event.seq, duplicate=False))
+            # Whose sending it was that got through, this socket's or an earlier one's, nobody knows.
+            self._receipts.append(AcceptedFrame(request_id=event.request_id, seq=event.seq, duplicate=True))
 
     async def _send_receipts(self) -> None:
         while self._receipts:

@@ -138,15 +138,30 @@ async def test_an_accept_whose_answer_comes_after_its_event_was_taken_up_runs_no
     held = world.trouble.hold("accept", "after")
     first = asyncio.create_task(node.say("first"))
     await held.reached.wait()
-    node.queue._expected.clear()  # as if another process's accept had been lost, and this one found the event
+    node.queue._doors._accepts.clear()  # as if another process's accept had been lost, and this one found the event
     node.queue.hint(KEY.thread_id)
     await until(lambda: len(node.agent.runs) == 1)
     held.release()
-    node.queue._expected[KEY.thread_id] = 1
+    node.queue._doors._accepts[KEY.thread_id] = 1
     await first
     await node.ended()
     assert len(node.agent.runs) == 1
     assert await world.ends() == ["re: first!"]
+
+
+@virtual
+async def test_a_look_that_an_accept_meets_does_not_count_its_attempt_again() -> None:
+    world = World()
+    node = await world.replica()
+    look = world.trouble.hold("claim", "before")
+    node.queue.hint(KEY.thread_id)
+    await look.reached.wait()
+    saying = asyncio.create_task(node.say("hello"))
+    await asyncio.sleep(1)
+    look.release()
+    await saying
+    await node.ended()
+    assert [(claim.run, claim.tries) for claim in node.agent.runs] == [(1, 1)]
 
 
 @virtual

@@ -132,6 +132,19 @@ async def test_an_effect_that_fails_is_a_visible_dead_letter_after_its_tries_and
 
 
 @virtual
+async def test_a_runner_that_is_stopped_while_it_is_woken_stops() -> None:
+    world = World()
+    node = await world.replica()
+    running = asyncio.create_task(node.effects.forever())
+    await asyncio.sleep(0.5)
+    node.effects.wake()
+    await asyncio.sleep(0)
+    running.cancel()
+    await asyncio.wait({running}, timeout=5)
+    assert running.cancelled()
+
+
+@virtual
 async def test_two_runners_execute_each_effect_once() -> None:
     world = World()
     first, second = await world.replica("a"), await world.replica("b")

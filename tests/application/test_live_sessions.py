@@ -16,7 +16,7 @@ from tests.application.world import KEY, World, until
 from unbroken.application.deliveries import ShowLogged, ShowUser
 from unbroken.application.live_sessions import TAIL, LiveSession, LiveSessions
 from unbroken.domain.effects import LogEntry, ReportFailure
-from unbroken.domain.errors import CommitUnknown, StoreUnavailable
+from unbroken.domain.errors import CommitUnknown, Fenced, StoreUnavailable
 from unbroken.domain.events import Event, UserMessage
 from unbroken.domain.ports.sessions import Sessions
 from unbroken.domain.session import Claim, Position, SessionView
@@ -99,6 +99,17 @@ async def test_a_turn_that_ends_while_a_snapshot_is_on_its_way_is_not_forgotten(
     assert (live.log_index, live.applied_seq, list(live.pending)) == (1, 1, [])
     sessions.release(live)
     assert len(sessions) == 0
+
+
+@pytest.mark.asyncio
+async def test_an_attempt_whose_event_has_ended_elsewhere_is_never_shown() -> None:
+    store = SlowSnapshot(view(1, 1))
+    store.arrives.set()
+    sessions = LiveSessions(store)
+    live = await sessions.open(KEY)
+    with pytest.raises(Fenced):
+        sessions.begin(claim(1))
+    assert live.attempt is None
 
 
 @pytest.mark.asyncio

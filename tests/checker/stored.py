@@ -155,13 +155,15 @@ def _state(thread: Thread, messages: Sequence[str]) -> Iterator[Violation]:
 
 
 def _left_branches(thread: Thread, applied: int, times: Mapping[str, int]) -> set[int]:
-    """Events that are not in the conversation any more, since a message took the place of one before them."""
+    """Events that are not in the conversation any more, since a message took the place of one before them. Who goes
+    back to a branch that was left has that one, and not the one in between."""
     refused = {effect.event_seq for effect in thread.effects if effect.payload.get("code") == "branch_gone"}
-    place: dict[str, int] = {}
-    left: set[int] = set()
+    before: dict[str, tuple[int, ...]] = {}
+    branch: tuple[int, ...] = ()
     for event in thread.events:
-        replaces = event.payload.get("replaces")
-        place[event.request_id] = place.get(str(replaces), event.seq)
-        if replaces in place and event.seq not in refused and (event.seq <= applied or times[event.id]):
-            left.update(range(place[replaces], event.seq))
-    return left
+        earlier = before.get(str(event.payload.get("replaces")))
+        if earlier is not None and event.seq not in refused and (event.seq <= applied or times[event.id]):
+            branch = earlier
+        before[event.request_id] = branch
+        branch = (*branch, event.seq)
+    return {event.seq for event in thread.events} - set(branch)
