@@ -6,11 +6,13 @@ would bill, which faults there were, and the final tables.
     stored.py       laws of the tables alone                          I1 I2 I3 I4, rules 5 and 8
     socket_laws.py  laws of one socket, frame by frame                I3 I6 I8 I12, rules 4 to 7 and 10
     agreement.py    laws between sockets, and with the tables         I1 I2 I6 I7, rule 9
+    legacy.py       a client of the old protocol                      I8, rule 10
     texts.py        what was shown of one attempt, and its end        I6
     cancels.py      cancels, on one socket and in the tables          I9, rule 8
     provider.py     what a turn leaves to the next request            I9
     timers.py       timers                                            I10
     strangers.py    who does not own a thread                         I11
+    busy.py         what a message does to unfinished ones            whenBusy
     bounds.py       queues and rows                                   I12
     settled.py      what must be over when all is over                I13
     attempts.py     how often an event was tried, and why             I14

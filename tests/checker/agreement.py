@@ -18,6 +18,18 @@ KINDS = {
 }
 LIVE = frozenset({"reset", "token", "tool"})
 OF_EVENTS = (*LIVE, *DURABLE)
+SAID = (("content", "content"), ("replaces", "replaces"), ("interruptId", "interrupt_id"), ("value", "value"))
+SHOWN = (
+    ("message", "text"),
+    ("code", "code"),
+    ("interruptId", "interrupt_id"),
+    ("value", "value"),
+    ("outcome", "outcome"),
+    ("attempt", "attempt"),
+    ("waiting", "waiting"),
+    ("revised", "revised"),
+)
+"""Fields of a frame, and the columns that they repeat."""
 NEVER_STORED = frozenset(
     {"queue_full", "busy", "too_long", "empty", "wrong_thread", "unknown_file", "too_many_threads"}
 )
@@ -54,6 +66,9 @@ def _receipts(talk: Talk, thread: Thread) -> Iterator[Violation]:
         elif event.seq != frame["seq"]:
             what = f"{socket.name}: {request} was {_told(frame)} as {frame['seq']}, and is event {event.seq}"
             yield Violation("I2", thread.thread_id, what, (frame, event))
+        elif any(frame.get(field, event.payload.get(stored)) != event.payload.get(stored) for field, stored in SAID):
+            what = f"{socket.name}: {request} is shown as what nobody said"
+            yield Violation("I7", thread.thread_id, what, (frame, event))
         if frame["type"] == "accepted" and not frame["duplicate"]:
             if request in new:
                 yield Violation("I2", thread.thread_id, f"{request} was accepted as new twice", (new[request], frame))
@@ -142,7 +157,7 @@ def _difference(frame: Frame, row: Effect, thread: Thread) -> str | None:
     event = thread.by_request.get(frame.get("requestId", ""))
     if event is not None and event.seq != row.event_seq:
         return f"of event {row.event_seq}"
-    for field, stored in (("message", "text"), ("code", "code"), ("interruptId", "interrupt_id")):
+    for field, stored in SHOWN:
         if row.type in KINDS and field in frame and stored in row.payload and frame[field] != row.payload[stored]:
             return f"{stored} is {row.payload[stored]!r}"
     return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from tests.checker.history import Call, History, Violation
-from tests.checker.threads import Talk, Thread
+from tests.checker.threads import Talk, Thread, unfinished_at
 
 KEPT_BEGINNINGS = 20
 """Of the latest events, where each of them began: what a message can be replaced from."""
@@ -33,14 +33,12 @@ def _queue(limit: int, thread: Thread, talk: Talk, calls: Sequence[Call]) -> Ite
 
 
 def _overfull(limit: int, thread: Thread, talk: Talk, calls: Sequence[Call]) -> Iterator[Violation]:
-    """An event is unfinished at least until the model was last asked about it."""
-    seqs = {event.id: event.seq for event in thread.events}
-    asked = [(call.at, seqs[call.event_id]) for call in calls if call.event_id in seqs]
     for socket, line in talk.told.get("accepted", ()):
-        unfinished = min((seq for at, seq in asked if at > line.at), default=line.frame["seq"])
-        if line.frame["seq"] - unfinished >= limit and not line.frame["duplicate"]:
-            what = f"{socket.name}: event {line.frame['seq']} was accepted while {unfinished} was unfinished"
-            yield Violation("I12", thread.thread_id, f"{what}, and the limit is {limit}", (line.frame,))
+        seq = line.frame["seq"]
+        first = min(unfinished_at(thread, calls, line.at), default=seq)
+        if seq - first >= limit and not line.frame["duplicate"]:
+            what = f"{socket.name}: event {seq} was accepted while {first} was unfinished, and the limit is {limit}"
+            yield Violation("I12", thread.thread_id, what, (line.frame,))
 
 
 def _checkpoints(history: History, thread: Thread) -> Iterator[Violation]:

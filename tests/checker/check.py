@@ -6,8 +6,10 @@ from collections.abc import Collection, Iterator, Sequence
 from tests.checker.agreement import agreement_violations
 from tests.checker.attempts import attempt_violations
 from tests.checker.bounds import bound_violations
+from tests.checker.busy import busy_violations
 from tests.checker.cancels import cancel_violations
 from tests.checker.history import Call, History, Socket, Tables, Violation
+from tests.checker.legacy import legacy_violations
 from tests.checker.provider import provider_violations
 from tests.checker.settled import settled_violations
 from tests.checker.socket_laws import socket_violations
@@ -61,8 +63,10 @@ def _of_thread(history: History, thread: Thread, talk: Talk, calls: Sequence[Cal
     for socket in talk.sockets:
         to_the_end = history.settled and socket.last and socket.view in history.watched_to_the_end
         yield from socket_violations(socket, thread, talk, to_the_end=to_the_end)
+        yield from legacy_violations(socket, thread, talk, to_the_end=to_the_end)
     yield from agreement_violations(talk, thread, complete=history.complete)
     yield from cancel_violations(history, thread, talk, calls)
+    yield from busy_violations(history, thread, talk, calls)
     yield from attempt_violations(history, thread, calls)
 
 

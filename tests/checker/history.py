@@ -39,6 +39,7 @@ class Socket(Struct, frozen=True):
     lines: tuple[Line, ...]
     last: bool
     """No later connection of this client follows."""
+    opened_at: float = 0.0
 
     @property
     def thread_id(self) -> str:
@@ -178,15 +179,15 @@ class Violation(Struct, frozen=True):
 
 def sockets_of(view: str, lines: Iterable[Line]) -> list[Socket]:
     """A client's trace as its connections, in order. What comes before the first `open` belongs to none."""
-    parts: list[tuple[dict[str, str], list[Line]]] = []
+    parts: list[tuple[Line, list[Line]]] = []
     for line in lines:
         if line.kind == "open":
-            parts.append((line.query, []))
+            parts.append((line, []))
         elif parts:
             parts[-1][1].append(line)
     return [
-        Socket(view, number, query, tuple(following), number == len(parts))
-        for number, (query, following) in enumerate(parts, 1)
+        Socket(view, number, opening.query, tuple(following), number == len(parts), opening.at)
+        for number, (opening, following) in enumerate(parts, 1)
     ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from tests.checker.history import Effect, Event, Frame, Line, Session, Socket, Tables, Timer
+from tests.checker.history import Call, Effect, Event, Frame, Line, Session, Socket, Tables, Timer
 
 FROM_USERS = frozenset({"user_message", "input_response"})
 
@@ -117,3 +117,14 @@ def talks_of(sockets: Iterable[Socket], threads: dict[str, Thread]) -> dict[str,
         session = threads[thread_id].session if thread_id in threads else None
         talks[thread_id] = Talk(here, session.user_id if session else None)
     return talks
+
+
+def unfinished_at(thread: Thread, calls: Iterable[Call], at: float) -> list[int]:
+    """Events, by number, that cannot have ended by then: the very attempt that ended them asked the model later."""
+    ended = {effect.payload.get("attempt"): effect.event_seq for effect in thread.logged}
+    ids = {event.id: event.seq for event in thread.events}
+    return [
+        ended[call.attempt]
+        for call in calls
+        if call.at > at and call.attempt in ended and ids.get(call.event_id) == ended[call.attempt]
+    ]
