@@ -83,6 +83,8 @@ class Subscription:
         self._joining = True
         self._interrupted = False
         self._run = 0
+        self._least = shown.attempt if shown else 0
+        """Who shows an attempt has seen another replica take over from an earlier one that still runs here."""
         self._position = 0
         self._replay: deque[Part] = deque()
         live.readers[self._wake] = None
@@ -162,7 +164,7 @@ class Subscription:
         the attempt's start at least."""
         attempt = self._live.attempt
         joining, self._joining = self._joining, False
-        if attempt is None:
+        if attempt is None or attempt.run < self._least:
             return
         if self._run != attempt.run:
             self._enter(found, attempt, joining)

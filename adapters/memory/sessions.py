@@ -24,7 +24,7 @@ class MemorySessions(Sessions):
             session = transaction.sessions.get(thread_id)
             if session is None or session.deleted or not session.waiting:
                 return None
-            if session.owner != replica and transaction.alive(session.owner, self._clock.monotonic()):
+            if not _may_take(transaction, session, replica, self._clock.monotonic()):
                 return None
             session, claim = count_attempt(transaction, session, replica)
             transaction.put_session(session)
@@ -72,7 +72,7 @@ class MemorySessions(Sessions):
             found: list[str] = []
             for thread_id in self._database.unfinished:
                 session = transaction.sessions.get(thread_id)
-                if session and (session.owner == replica or not transaction.alive(session.owner, now)):
+                if session and _may_take(transaction, session, replica, now):
                     found.append(thread_id)
                     if len(found) == limit:
                         break
@@ -94,6 +94,12 @@ class MemorySessions(Sessions):
             return found
 
         return await self._database.run("behind", step)
+
+
+def _may_take(transaction: Transaction, session: Session, replica: int, now: float) -> bool:
+    if session.owner == replica:
+        return True
+    return not transaction.alive(session.owner, now) and transaction.alive(replica, now)
 
 
 def first_of(session: Session, request_id: str) -> int | None:

@@ -83,7 +83,8 @@ def unreachable(error: Exception, where: str = "") -> StoreUnavailable:
 def may_pass(error: Exception) -> bool:
     """Whether connecting again in a moment may help: the server restarts, or has no room just now."""
     if isinstance(error, asyncpg.PostgresError):
-        return error.sqlstate in TRY_AGAIN
+        state = error.sqlstate or ""
+        return state in TRY_AGAIN or state.startswith("08")  # the driver's own: the server went away while it connected
     return isinstance(error, OSError | asyncpg.InterfaceError) and not isinstance(error, TimeoutError | ValueError)
 
 

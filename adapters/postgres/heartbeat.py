@@ -22,6 +22,8 @@ from unbroken.domain.errors import UnbrokenError
 
 log = logging.getLogger(__name__)
 
+PAUSE_S: Final = 0.5
+"""Between two tries at a renewal that failed: until one succeeds, nothing of the dead can be taken over."""
 ANSWER_TIMEOUT_S: Final = 3.0
 """For connecting and for one renewal; also the longest that `stop` can take."""
 
@@ -66,6 +68,7 @@ class Heartbeat:
         connection: asyncpg.Connection | None = None
         try:
             while not self._stopping.is_set():
+                pause_s = self._interval_s
                 try:
                     if connection is None or connection.is_closed():
                         connection = await connect(self._url, timeout_s=ANSWER_TIMEOUT_S)
@@ -79,8 +82,9 @@ class Heartbeat:
                     log.warning("the lease could not be renewed, trying again: %s", error)
                     if connection is not None:
                         connection.terminate()
+                    pause_s = min(pause_s, PAUSE_S)
                 # In this thread nothing else runs on the loop, so it may be blocked.
-                self._stopping.wait(self._interval_s)
+                self._stopping.wait(pause_s)
         finally:
             if connection is not None:
                 with suppress(*DRIVER_ERRORS):

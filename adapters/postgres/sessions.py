@@ -61,7 +61,9 @@ WITH settled AS (
     WHERE i.waiting AND s.applied_seq < i.next_seq - 1 AND s.deleted_at IS NULL
 )
 SELECT u.thread_id FROM unfinished u
-WHERE u.owner = $1 OR NOT EXISTS (SELECT FROM replicas r WHERE r.id = u.owner AND r.expires_at > now())
+WHERE u.owner = $1
+    OR (NOT EXISTS (SELECT FROM replicas r WHERE r.id = u.owner AND r.expires_at > now())
+        AND EXISTS (SELECT FROM replicas r WHERE r.id = $1 AND r.expires_at > now()))
 LIMIT $2
 """
 """While nothing is wrong this reads two small partial indexes and writes nothing."""

@@ -14,8 +14,9 @@ class Sessions(ABC):
     async def claim(self, thread_id: str, *, replica: int) -> Claim | None:
         """Count the next attempt at the session's first unfinished event, and take the session for `replica`.
 
-        None: nothing waits, or another live replica owns it. The epoch grows whenever the owner changes, and
-        also when `replica` claims from itself an attempt it has lost sight of. One of N racing claimers wins.
+        None: nothing waits, another live replica owns it, or `replica` is not alive itself: after an outage every
+        lease is over, and replicas must not take each other's sessions. The epoch grows whenever the owner changes,
+        and also when `replica` claims from itself an attempt it has lost sight of. One of N racing claimers wins.
         Raises StoreUnavailable or CommitUnknown.
         """
 
@@ -31,7 +32,7 @@ class Sessions(ABC):
 
     @abstractmethod
     async def strays(self, *, replica: int, limit: int) -> Sequence[str]:
-        """Threads with unfinished events whose owner is `replica`, nobody, or not alive any more.
+        """Threads with unfinished events that `replica` may claim.
 
         Best effort and cheap while nothing is wrong: one query over small partial indexes. Sessions that
         `replica` is running right now are included; the caller knows them. Raises StoreUnavailable.

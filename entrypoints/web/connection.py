@@ -21,7 +21,7 @@ from unbroken.application.cancel import Cancel
 from unbroken.application.deliveries import Delivery, ShowLogged, ShowUser
 from unbroken.application.log_context import working_for
 from unbroken.application.subscribe import Subscription
-from unbroken.domain.errors import AckAhead, CommitUnknown, NotYourThread, ThreadDeleted, UnbrokenError
+from unbroken.domain.errors import AckAhead, BodyConflict, CommitUnknown, NotYourThread, ThreadDeleted, UnbrokenError
 from unbroken.domain.events import Event, EventBody, InputResponse, UserMessage, WhenBusy
 from unbroken.domain.session import SessionKey
 from unbroken.entrypoints.web.abuse import AbuseCounter
@@ -87,7 +87,8 @@ class Connection:
         self._receipts: deque[ServerFrame] = deque()
         self._on_their_way: set[str] = set()
         """Requests whose receipt has not come back from the store."""
-        self._in_doubt: set[str] = set()
+        self._in_doubt: dict[str, EventBody] = {}
+        """Requests that may be stored, with what was said here."""
         self._settled = asyncio.Event()
         self._stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.sending_since: float | None = None
@@ -169,9 +170,9 @@ class Connection:
             try:
                 receipt = await self._accept(self._key, request_id, body, when_busy=when_busy)
             except CommitUnknown:
-                self._in_doubt.add(request_id)
+                self._in_doubt[request_id] = body
                 raise
-            self._in_doubt.discard(request_id)
+            self._in_doubt.pop(request_id, None)
             self._answer(AcceptedFrame(request_id=request_id, seq=receipt.event.seq, duplicate=receipt.duplicate))
 
     async def _check_allowance(self, request_id: str) -> None:
@@ -237,10 +238,13 @@ class Connection:
         while event.request_id in self._on_their_way:
             self._settled.clear()
             await self._settled.wait()
-        if event.request_id in self._in_doubt:
-            self._in_doubt.discard(event.request_id)
+        said = self._in_doubt.pop(event.request_id, None)
+        if said == event.body:
             # Whose sending it was that got through, this socket's or an earlier one's, nobody knows.
             self._receipts.append(AcceptedFrame(request_id=event.request_id, seq=event.seq, duplicate=True))
+        elif said is not None:
+            conflict = BodyConflict(event.request_id, event.seq)
+            self._receipts.append(refusal(conflict, event.request_id).as_frame())
 
     async def _send_receipts(self) -> None:
         while self._receipts:

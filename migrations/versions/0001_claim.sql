@@ -19,7 +19,8 @@ BEGIN
         JOIN events e ON e.thread_id = s.thread_id AND e.seq = s.applied_seq + 1
         WHERE s.thread_id = p_thread AND s.deleted_at IS NULL
           AND (s.owner = p_replica
-               OR NOT EXISTS (SELECT FROM replicas r WHERE r.id = s.owner AND r.expires_at > clock_timestamp()));
+               OR (NOT EXISTS (SELECT FROM replicas r WHERE r.id = s.owner AND r.expires_at > clock_timestamp())
+                   AND EXISTS (SELECT FROM replicas r WHERE r.id = p_replica AND r.expires_at > clock_timestamp())));
     IF NOT FOUND THEN
         RETURN;
     END IF;
@@ -32,7 +33,8 @@ BEGIN
         JOIN events e ON e.thread_id = s.thread_id AND e.seq = s.applied_seq + 1
         WHERE s.thread_id = p_thread AND s.deleted_at IS NULL
           AND (s.owner = p_replica
-               OR NOT EXISTS (SELECT FROM replicas r WHERE r.id = s.owner AND r.expires_at > clock_timestamp()));
+               OR (NOT EXISTS (SELECT FROM replicas r WHERE r.id = s.owner AND r.expires_at > clock_timestamp())
+                   AND EXISTS (SELECT FROM replicas r WHERE r.id = p_replica AND r.expires_at > clock_timestamp())));
     IF NOT FOUND THEN
         RETURN;
     END IF;

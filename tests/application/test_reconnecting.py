@@ -69,7 +69,6 @@ async def test_a_reconnect_at_every_cursor_and_offset_yields_exactly_the_suffix(
         Shown("request-now", 4, units(TEXT) + 1),
         Shown("request-now", 4, -1),
         Shown("request-now", 3, 2),
-        Shown("request-now", 5, 2),
         Shown("request-past 0", 4, 2),
     ],
 )
@@ -89,6 +88,21 @@ def test_a_view_of_anything_but_the_running_attempt_is_begun_anew(shown: Shown |
         reader.close()
 
     scenario()
+
+
+@virtual
+async def test_an_attempt_that_a_client_has_seen_succeeded_elsewhere_is_not_shown_to_it() -> None:
+    world = World()
+    node = await world.replica()
+    puppet = await in_mid_answer(node, past=3)
+    reader = Reader(await node.subscribe(KEY, cursor=3, shown=Shown("request-now", 5, 2)))
+    await reader.drain()
+    assert not [item for item in reader.seen if isinstance(item, ShowReset | ShowText | ShowTool)]
+    await puppet.finish()
+    await puppet.finish()
+    await reader.drain()
+    assert [entry.event.request_id for entry in reader.log] == ["request-now", "request-waiting"]
+    reader.close()
 
 
 @virtual

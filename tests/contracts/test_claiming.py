@@ -64,6 +64,19 @@ async def test_a_replica_that_claims_from_itself_fences_what_it_lost_sight_of(st
     await talk.finish(again)
 
 
+async def test_a_replica_that_is_not_alive_itself_takes_over_from_nobody(store: Subject) -> None:
+    talk, heir = await abandoned(store), await replica_of(store)
+    await store.replicas.renew(heir.id, lease_ttl_s=0)
+    assert await talk.claim(heir) is None
+    assert not await talk.is_stray_for(heir)
+    own = await talk.claim()
+    assert own is not None
+    assert own.tries == 2
+    await store.replicas.renew(heir.id, lease_ttl_s=60)
+    assert await talk.is_stray_for(heir)
+    assert await talk.claim(heir) is not None
+
+
 async def test_nothing_can_be_claimed_where_nothing_waits(store: Subject) -> None:
     talk = await Conversation.begin(store)
     assert await talk.claim() is None
