@@ -35,7 +35,7 @@ def _queue(limit: int, thread: Thread, talk: Talk, calls: Sequence[Call]) -> Ite
 def _overfull(limit: int, thread: Thread, talk: Talk, calls: Sequence[Call]) -> Iterator[Violation]:
     for socket, line in talk.told.get("accepted", ()):
         seq = line.frame["seq"]
-        first = min(unfinished_at(thread, calls, line.at), default=seq)
+        first = next(iter(unfinished_at(thread, calls, line.at)), seq)
         if seq - first >= limit and not line.frame["duplicate"]:
             what = f"{socket.name}: event {seq} was accepted while {first} was unfinished, and the limit is {limit}"
             yield Violation("I12", thread.thread_id, what, (line.frame,))

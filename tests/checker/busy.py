@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from tests.checker.cancels import PROMPT_S, undisturbed
+from tests.checker.cancels import asked_after_stop
 from tests.checker.history import Call, History, Line, Violation
 from tests.checker.threads import Talk, Thread, unfinished_at
 
@@ -29,9 +29,7 @@ def _not_rejected(thread: Thread, calls: Sequence[Call], line: Line) -> Iterator
 
 
 def _not_interrupted(history: History, thread: Thread, calls: Sequence[Call], line: Line) -> Iterator[Violation]:
-    seqs = {event.id: event.seq for event in thread.events if event.seq < line.frame["seq"]}
-    for call in calls:
-        late = call.event_id in seqs and call.at > line.at + PROMPT_S
-        if late and undisturbed(history, thread, line.at - PROMPT_S, call.at):
-            what = f"the model was asked about event {seqs[call.event_id]}, which event {line.frame['seq']} had stopped"
-            yield Violation("whenBusy", thread.thread_id, what, (line.frame, call))
+    stopped = {event.id: event.seq for event in thread.events if event.seq < line.frame["seq"]}
+    for call in asked_after_stop(history, thread, calls, stopped, line.at):
+        what = f"the model was asked about event {stopped[call.event_id]}, which event {line.frame['seq']} had stopped"
+        yield Violation("whenBusy", thread.thread_id, what, (line.frame, call))

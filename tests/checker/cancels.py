@@ -8,11 +8,11 @@ generated before may still follow it. What is promised within a second is asked 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tests.checker.history import ENDS, Call, Frame, History, Line, Socket, Violation
-from tests.checker.threads import Talk, Thread
+from tests.checker.threads import Talk, Thread, unfinished_at
 
 PROMPT_S = 1.0
 OUTPUT = frozenset({"token", "tool", "reset"})
@@ -56,11 +56,28 @@ def _asked_again(
     history: History, thread: Thread, request: str, line: Line, calls: Sequence[Call]
 ) -> Iterator[Violation]:
     event = thread.by_request.get(request)
-    for call in calls:
-        late = event is not None and call.event_id == event.id and call.at > line.at + PROMPT_S
-        if late and undisturbed(history, thread, line.at - PROMPT_S, call.at):
-            what = f"the model was asked about {request} {call.at - line.at:.3f} s after its cancel was confirmed"
-            yield Violation("I9", thread.thread_id, what, (line.frame, call))
+    stopped = {event.id: event.seq} if event is not None else {}
+    for call in asked_after_stop(history, thread, calls, stopped, line.at):
+        what = f"the model was asked about {request} {call.at - line.at:.3f} s after its cancel was confirmed"
+        yield Violation("I9", thread.thread_id, what, (line.frame, call))
+
+
+def asked_after_stop(
+    history: History, thread: Thread, calls: Sequence[Call], stopped: Mapping[str, int], at: float
+) -> Iterator[Call]:
+    """Calls about events, by id, that were known to be stopped at that moment.
+
+    An event behind an unfinished one has no attempt yet, and none may begin whatever happens. One that is at work is
+    stopped within a second, where no fault meets that.
+    """
+    later = [call for call in calls if call.event_id in stopped and call.at > at]
+    if not later:
+        return
+    first = next(iter(unfinished_at(thread, calls, at)), None)
+    for call in later:
+        waited = first is not None and stopped[call.event_id] > first
+        if waited or (call.at > at + PROMPT_S and undisturbed(history, thread, at - PROMPT_S, call.at)):
+            yield call
 
 
 def undisturbed(history: History, thread: Thread, begin: float, end: float) -> bool:

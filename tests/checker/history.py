@@ -124,6 +124,8 @@ class Call(Struct, frozen=True):
     at: float
     """s, by the same clock as `Line.at`."""
     end: Literal["answered", "failed", "retryable", "cancelled", "lost", "asked"] = "lost"
+    until: float = 0.0
+    """When it ended, where that is known."""
 
 
 class Fault(Struct, frozen=True):

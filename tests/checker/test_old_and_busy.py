@@ -6,9 +6,10 @@ import pytest
 from msgspec.structs import replace
 
 from tests.checker.changes import assert_flagged, changed, gone
+from tests.checker.history import Fault
 from tests.checker.stops import Change as StopsChange
 from tests.checker.stops import Stops
-from tests.checker.story import Change, Story
+from tests.checker.story import Change, Story, frame, sent
 
 MISQUOTED: dict[str, tuple[str, str, Change]] = {
     "an end that an old client never saw": ("I8", "told 4 after 1", gone("old", "final", cursor=2)),
@@ -73,3 +74,31 @@ def test_a_message_that_waits_may_find_others_at_work() -> None:
     stops = Stops()
     asked_later("enqueue")(stops)
     assert not [violation for violation in stops.check() if violation.law == "whenBusy"]
+
+
+def stopped_in_the_queue(stops: Stops) -> None:
+    """Event 4 is cancelled while the model still answers event 3; and there is trouble, all the time."""
+    stops.calls[4] = replace(stops.calls[4], until=80.15)
+    stops.phone[4:4] = [
+        (80.12, sent("cancel", requestId="r4")),
+        (80.13, frame("cancelling", "r4")),
+    ]
+    stops.faults.append(Fault("stall", 0.0, 100.0))
+
+
+def test_what_is_stopped_before_it_has_begun_never_begins_whatever_happens() -> None:
+    stops = Stops()
+    stopped_in_the_queue(stops)
+    assert [violation for violation in stops.check() if "the model was asked about r4" in violation.what]
+    stops.calls[4] = replace(stops.calls[4], until=80.0)
+    assert not [violation for violation in stops.check() if "the model was asked about r4" in violation.what]
+
+
+def test_an_event_is_unfinished_as_long_as_the_model_answers_it() -> None:
+    stops = Stops()
+    stops.told(stops.phone, 1)["whenBusy"] = "reject"
+    assert stops.check() == []
+    stops.calls[4] = replace(stops.calls[4], until=80.15)
+    assert [violation.what for violation in stops.check() if violation.law == "whenBusy"] == [
+        "event 4 was to be rejected if busy, and event 3 was unfinished"
+    ]

@@ -120,11 +120,16 @@ def talks_of(sockets: Iterable[Socket], threads: dict[str, Thread]) -> dict[str,
 
 
 def unfinished_at(thread: Thread, calls: Iterable[Call], at: float) -> list[int]:
-    """Events, by number, that cannot have ended by then: the very attempt that ended them asked the model later."""
-    ended = {effect.payload.get("attempt"): effect.event_seq for effect in thread.logged}
+    """Events, by number, that cannot have ended by then: the very attempt that ended them asked the model later, or
+    was still being answered."""
+    ended = {effect.payload.get("attempt"): effect for effect in thread.logged}
     ids = {event.id: event.seq for event in thread.events}
-    return [
-        ended[call.attempt]
-        for call in calls
-        if call.at > at and call.attempt in ended and ids.get(call.event_id) == ended[call.attempt]
-    ]
+    found = set()
+    for call in calls:
+        end = ended.get(call.attempt)
+        if end is not None and ids.get(call.event_id) == end.event_seq:
+            # What was stopped may speak on after its end; what was answered cannot.
+            last = max(call.at, call.until) if end.type == "send_message" else call.at
+            if last > at:
+                found.add(end.event_seq)
+    return sorted(found)
