@@ -15,6 +15,7 @@ class LegacyView:
             return self._attempts.setdefault(frame.request_id, frame.attempt) == frame.attempt
         if not isinstance(frame, FinalFrame | CancelledFrame | ErrorFrame):
             return False
-        if isinstance(frame.request_id, str):
+        # A refusal may name a request that runs: a message sent twice, a cancel that could not be stored.
+        if isinstance(frame.cursor, int) and isinstance(frame.request_id, str):
             self._attempts.pop(frame.request_id, None)
         return True
