@@ -3,9 +3,11 @@
 ARGS ?=
 # Processes that tests run in, a file of tests in one of them.
 JOBS ?= 2
+# Of hostile frames.
+FRAMES ?= 1_000_000
 BIN := .venv/bin
 
-.PHONY: help run test check migrate bench clean runtime dev
+.PHONY: help run test check migrate bench fuzz clean runtime dev
 
 help:
 	@echo "make run      serve on 127.0.0.1:8000 with an embedded PostgreSQL in .unbroken/"
@@ -13,6 +15,7 @@ help:
 	@echo "make check    what CI runs: lint, types, import contracts, tests"
 	@echo "make migrate  bring the database's schema up to date"
 	@echo "make bench    measure against the direct send"
+	@echo "make fuzz     send FRAMES hostile frames through codec and sessions, in one process"
 	@echo "make clean    remove .venv and caches; .unbroken/, your data, stays"
 
 run: runtime
@@ -33,6 +36,9 @@ check: dev
 
 bench: dev
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+fuzz: dev
+	@$(BIN)/python -m tests.hostile --frames $(FRAMES) $(ARGS)
 
 runtime dev:
 	@requirements/install $@
