@@ -28,7 +28,7 @@ async def settled(graph: Graph, checkpoints: Checkpoints, settling: Settling) ->
     shown = [(message_id, text) for message_id, text in settling.texts if text.strip()]
     moved = claim.resumes or settling.head != claim.head
     if not shown and not moved:
-        return Settled(StateChange(), "")
+        return Settled(StateChange(), _as_shown("", settling))
     saver = StagingSaver(checkpoints, claim.key.thread_id, head=settling.head)
     base = claim.base_head if claim.resumes else claim.head
     if settling.fork is not None and not moved:
@@ -48,7 +48,13 @@ async def settled(graph: Graph, checkpoints: Checkpoints, settling: Settling) ->
     ]
     await history.append([*own, *partial])
     said = [spoken(message) for message in _added(await history.messages(), before, event.id)]
-    return Settled(saver.take(), join_messages(said))
+    return Settled(saver.take(), _as_shown(join_messages(said), settling))
+
+
+def _as_shown(text: str, settling: Settling) -> str:
+    """A model must not be given an answer that ends in whitespace, but a user who has read it keeps it."""
+    shown = join_messages([text for _, text in settling.texts])
+    return shown if shown.split() == text.split() else text
 
 
 def unsaid(shown: Sequence[tuple[str, str]], added: Sequence[BaseMessage]) -> list[tuple[str, str]]:

@@ -28,7 +28,8 @@ class ChatSockets:
     def __init__(self, service: Service, limits: UserLimits) -> None:
         self._service = service
         self._limits = limits
-        self._connections: set[Connection] = set()
+        self._connections: dict[Connection, None] = {}
+        """In the order in which they came."""
 
     async def converse(self, socket: WebSocket[Any, Any, Any], user: User) -> None:
         """Until the client leaves. Raises Closed: the server ends the connection, with this code."""
@@ -77,7 +78,7 @@ class ChatSockets:
         )
         left_s = min(max(0.0, user.until - time.time()), LONGEST_S)
         expiry = asyncio.get_running_loop().call_later(left_s, _expire, connection)
-        self._connections.add(connection)
+        self._connections[connection] = None
         try:
             self._refuse_if_stopping()
             if isinstance(hello.cursor, int):
@@ -85,7 +86,7 @@ class ChatSockets:
             await connection.run()
         finally:
             expiry.cancel()
-            self._connections.discard(connection)
+            del self._connections[connection]
             subscription.close()
 
     def _hello(self, socket: WebSocket[Any, Any, Any], user_id: str) -> tuple[SessionKey, Hello]:
