@@ -7,7 +7,7 @@ JOBS ?= 2
 FRAMES ?= 1_000_000
 BIN := .venv/bin
 
-.PHONY: help run test check migrate bench fuzz clean runtime dev
+.PHONY: help run test check migrate bench simulate fuzz clean runtime dev
 
 help:
 	@echo "make run      serve on 127.0.0.1:8000 with an embedded PostgreSQL in .unbroken/"
@@ -15,6 +15,7 @@ help:
 	@echo "make check    what CI runs: lint, types, import contracts, tests"
 	@echo "make migrate  bring the database's schema up to date"
 	@echo "make bench    measure against the direct send"
+	@echo "make simulate the whole service under seeds and faults: SEEDS=100000 FROM=0"
 	@echo "make fuzz     send FRAMES hostile frames through codec and sessions, in one process"
 	@echo "make clean    remove .venv and caches; .unbroken/, your data, stays"
 
@@ -33,6 +34,12 @@ check: dev
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
+
+# The whole service under seeds: make simulate SEEDS=100000 FROM=5000
+SEEDS ?= 2000
+FROM ?= 0
+simulate: dev
+	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) --from-seed $(FROM) --processes $(JOBS) --keep-going $(ARGS)
 
 bench: dev
 	@$(BIN)/python -m benchmarks $(ARGS)

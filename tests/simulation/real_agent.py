@@ -1,0 +1,196 @@
+"""LangGraph itself, over the product's adapter, doing what the plans say: a model, tools, questions, supersteps."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
+from langchain_core.language_models.chat_models import BaseChatModel
+from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, HumanMessage, ToolMessage
+from langchain_core.messages.tool import tool_call_chunk
+from langchain_core.outputs import ChatGenerationChunk, ChatResult
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
+from langgraph.graph import START, MessagesState, StateGraph
+from langgraph.types import interrupt
+
+from tests.simulation.plans import WORDS, Plan
+from unbroken.adapters.langgraph.agent import LangGraphAgent
+from unbroken.adapters.langgraph.effects import Effects, schedule_timer
+from unbroken.adapters.memory.encoding import decode_blob, decode_checkpoint, decode_json
+from unbroken.adapters.memory.tables import AgentState
+from unbroken.domain.checkpoints import ROOT
+from unbroken.domain.errors import AgentRaised
+from unbroken.domain.live_stream import MAX_UNITS
+from unbroken.domain.policy import CommitMode
+from unbroken.domain.ports.agent import Agent, Attempt
+from unbroken.domain.turn import Answer, Settled, Settling
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+_worlds: list[World] = []
+"""The one that is simulated now: a graph is compiled once, and its nodes are given nothing but the state."""
+_serde = JsonPlusSerializer()
+
+
+class Overloaded(ConnectionError):
+    """What may pass by itself."""
+
+
+class PlannedModel(BaseChatModel):
+    @property
+    def _llm_type(self) -> str:
+        return "planned"
+
+    def _generate(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: CallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> ChatResult:
+        raise AssertionError("this model works on the event loop only")
+
+    async def _astream(
+        self,
+        messages: list[BaseMessage],
+        stop: list[str] | None = None,
+        run_manager: AsyncCallbackManagerForLLMRun | None = None,
+        **kwargs: Any,
+    ) -> AsyncIterator[ChatGenerationChunk]:
+        world = _worlds[-1]
+        event, plan = _asked(messages)
+        number = _steps_done(messages)
+        step = plan.steps[number]
+        trouble = plan.trouble(world.tries(event.id or ""))
+        for word in range(step.words):
+            await asyncio.sleep(step.pause_s)
+            if trouble != "none" and number == 0 and word == min(plan.trouble_at, step.words - 1):
+                await _be_in_trouble(trouble, world)
+            yield _chunk(world.random.choice(WORDS))
+        if plan.end == "too_long" and number == len(plan.steps) - 1:
+            yield _chunk("z" * (MAX_UNITS + 1))
+        for tool in range(step.tools):
+            call = tool_call_chunk(name="look", args="{}", id=f"c{tool}-{world.serial()}", index=tool)
+            yield ChatGenerationChunk(message=AIMessageChunk(content="", tool_call_chunks=[call]))
+
+
+def _chunk(text: str) -> ChatGenerationChunk:
+    return ChatGenerationChunk(message=AIMessageChunk(content=text))
+
+
+async def _be_in_trouble(trouble: str, world: World) -> None:
+    match trouble:
+        case "retryable":
+            raise Overloaded("overloaded")
+        case "hang":
+            await asyncio.sleep(1_000)
+        case "swallow":
+            for _ in range(30):
+                try:
+                    await asyncio.sleep(0.1)
+                except asyncio.CancelledError:
+                    continue
+        case "unsettled":
+            raise ValueError("and nothing can be made of it")
+
+
+def _asked(messages: Sequence[BaseMessage]) -> tuple[HumanMessage, Plan]:
+    human = next(message for message in reversed(messages) if isinstance(message, HumanMessage))
+    return human, _worlds[-1].plans.of(str(human.text))
+
+
+def _steps_done(messages: Sequence[BaseMessage]) -> int:
+    """Of the event at work: the model's messages behind it."""
+    human, _ = _asked(messages)
+    behind = messages[messages.index(human) + 1 :]
+    return min(sum(isinstance(message, AIMessage) for message in behind), len(_asked(messages)[1].steps) - 1)
+
+
+class State(MessagesState):
+    effects: Effects
+
+
+async def talk(state: State) -> dict[str, Any]:
+    answer = await PlannedModel().ainvoke(state["messages"])
+    _, plan = _asked(state["messages"])
+    if plan.end == "fail":
+        raise ValueError("no")
+    if plan.end == "revised":
+        answer = answer.model_copy(update={"content": f"revised: {answer.text}"})
+    if plan.timer_s is None:
+        return {"messages": [answer]}
+    return {"messages": [answer], "effects": [schedule_timer(plan.timer_s, f"timer of {plan.name}")]}
+
+
+async def look(state: State) -> dict[str, Any]:
+    calls = getattr(state["messages"][-1], "tool_calls", [])
+    await asyncio.sleep(0.01)
+    return {"messages": [ToolMessage("seen", tool_call_id=call["id"]) for call in calls]}
+
+
+async def ask(state: State) -> dict[str, Any]:
+    answer = interrupt("which?")
+    return {"messages": [AIMessage(f"You answered {answer}.")]}
+
+
+def after_talk(state: State) -> Literal["look", "talk", "ask", "__end__"]:
+    return "look" if getattr(state["messages"][-1], "tool_calls", None) else after_look(state)
+
+
+def after_look(state: State) -> Literal["talk", "ask", "__end__"]:
+    human, plan = _asked(state["messages"])
+    behind = state["messages"][state["messages"].index(human) + 1 :]
+    if sum(isinstance(message, AIMessage) for message in behind) < len(plan.steps):
+        return "talk"
+    return "ask" if plan.end == "ask" else "__end__"
+
+
+def compiled() -> Any:
+    graph = StateGraph(State)
+    graph.add_node(talk).add_node(look).add_node(ask)
+    graph.add_edge(START, "talk").add_conditional_edges("talk", after_talk).add_conditional_edges("look", after_look)
+    return graph.compile()
+
+
+_graph = compiled()
+
+
+class RealAgent(Agent):
+    """One process's: what it remembers of heads is its own."""
+
+    def __init__(self, world: World, *, supersteps: bool) -> None:
+        if not _worlds or _worlds[-1] is not world:
+            _worlds[:] = [world]
+        commit = CommitMode.SUPERSTEP if supersteps else CommitMode.TURN
+        self._world = world
+        self._inner = LangGraphAgent(_graph, world.store.checkpoints, commit=commit, files=world.store.files)
+
+    async def run(self, attempt: Attempt) -> Answer:
+        with self._world.calling(attempt.claim) as call:
+            try:
+                answer = await self._inner.run(attempt)
+            except AgentRaised as error:
+                call.end = "retryable" if error.retryable else "failed"
+                raise
+            call.end = "asked" if answer.questions else "answered"
+            return answer
+
+    async def settle(self, settling: Settling) -> Settled:
+        return await self._inner.settle(settling)
+
+
+def messages_of(state: AgentState) -> list[BaseMessage]:
+    """What the head holds, as LangChain has it."""
+    head = state.heads.get(ROOT)
+    if head is None or not head.checkpoint_id:
+        return []
+    versions = decode_json(decode_checkpoint(state.checkpoints[ROOT, head.checkpoint_id]).checkpoint)
+    version = versions["channel_versions"].get("messages")
+    if version is None:
+        return []
+    blob = decode_blob(state.blobs[ROOT, "messages", version])
+    found: list[BaseMessage] = _serde.loads_typed((blob.type, blob.blob or b""))
+    return found

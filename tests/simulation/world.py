@@ -1,0 +1,405 @@
+"""One seed from its beginning to the verdict."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import hashlib
+import logging
+import re
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import count
+from random import Random
+from typing import Any, Final
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from tests.checker.check import violations_of
+from tests.checker.history import Call, History, Socket, Tables, Violation, sockets_of
+from tests.checker.sources import tables_of_memory
+from tests.simulation.agent import PlannedAgent, memory_of
+from tests.simulation.client import Device, Manner
+from tests.simulation.database import SimulatedDatabase
+from tests.simulation.hints import Bus
+from tests.simulation.loop import Actor, SimulatedClock, SimulatedLoop, Stuck
+from tests.simulation.nemesis import Nemesis
+from tests.simulation.network import ClientEnd, Line
+from tests.simulation.plans import Plans
+from tests.simulation.replica import QUEUE_LIMIT, SETTINGS, Replica
+from tests.simulation.states import Doing, Turns
+from tests.simulation.users import User
+from unbroken.adapters.memory.encoding import decode_checkpoint
+from unbroken.adapters.memory.store import MemoryStore
+from unbroken.adapters.memory.tables import AgentState
+from unbroken.domain.checkpoints import ROOT
+from unbroken.domain.events import WhenBusy
+from unbroken.domain.ports.agent import Agent
+from unbroken.domain.session import Claim
+
+SETTLED_S: Final = 30.0
+"""After the last fault, everything has its end within so long."""
+ACTIVE_S: Final = (0.6, 1.0, 2.0, 3.0)
+OTHERS: Final[tuple[tuple[Manner, ...], ...]] = ((), (), ("cursor",), ("tail",), ("old",))
+"""How the other devices of a user follow."""
+DRAWN: Final = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{32}")
+FORGOTTEN_S: Final = 4.0
+"""After everybody has left, nothing is held any more within so long: longer than silence takes to be noticed."""
+FEWEST_FAULTS: Final = 3
+COLLECTED: Final = 100
+"""Seeds between two collections of garbage."""
+
+
+class Working(Struct):
+    """A call of the model, and how it ended as far as it is known by now."""
+
+    claim: Claim
+    at: float
+    doing: Doing
+    end: str = "lost"
+    until: float = 0.0
+
+
+class Outcome(Struct):
+    seed: int
+    violations: list[Violation]
+    struck: Counter[tuple[str, str]]
+    steps: int
+    digest: str
+    """Of everything that was seen and stored: the same seed gives the same."""
+    events: int
+    attempts: int
+    seconds: float
+    """Of virtual time."""
+    history: History
+
+
+class World:
+    def __init__(self, seed: int, *, real: bool = False) -> None:
+        """`real`: LangGraph itself works, over the product's own adapter."""
+        self.seed = seed
+        self.random = Random(seed)
+        self.loop = SimulatedLoop(self._fork())
+        self.database_actor = Actor("database")
+        self.database = SimulatedDatabase(self.loop, self._fork())
+        clock = SimulatedClock(self.loop, self.database_actor)
+        self.store = MemoryStore(clock, keep_branches=self.random.choice((2, 20)), database=self.database)
+        self.turns = Turns(self.database.sessions.get, self._changed)
+        self.bus = Bus(self.loop, self._fork(), crosses=self.random.random() < 0.7)
+        self.plans = Plans(self._fork())
+        self.contents: dict[str, str] = {}
+        """What was said, by request id."""
+        self.active_s = self.random.choice(ACTIVE_S)
+        self._ids = count(1)
+        self._serials = count(1)
+        self.late_stops: list[tuple[str, float]] = []
+        """Replicas that had to be ended hard, and when."""
+        self._kept: list[asyncio.Future[Any]] = []
+        self._works: list[Working] = []
+        self._people(self._fork())
+        self._real = real
+        self._supersteps = self.random.random() < 0.6
+        when_busy = self.random.choice((WhenBusy.ENQUEUE, WhenBusy.ENQUEUE, *WhenBusy))
+        self.replicas = [
+            Replica(self, f"r{number}", skew_s=self.random.choice((0.0, 0.0, -3600.0, 3600.0)), when_busy=when_busy)
+            for number in range(1, self.random.choice((1, 2, 2, 3)) + 1)
+        ]
+        self.nemesis = Nemesis(self, self._fork(), self.random.choice((4, 5, 6, 8)))
+        self.loop.on_fuse = self._burnt
+        if self.random.random() < 0.3:
+            self.database.mishap_rate = self.random.choice((0.005, 0.02, 0.05))
+
+    def run(self) -> Outcome:
+        errors = _Errors()
+        with errors.listening():
+            return self._lived(errors)
+
+    def new_id(self) -> str:
+        return f"id-{next(self._ids):06}"
+
+    def serial(self) -> int:
+        return next(self._serials)
+
+    def keep(self, task: asyncio.Future[Any]) -> None:
+        """A task that nobody waits for must not be collected."""
+        self._kept.append(task)
+
+    async def connect(self, device: Device, query: str) -> ClientEnd | None:
+        """A new line to a replica that takes sockets; None: refused."""
+        await asyncio.sleep(0.001 + 0.01 * self.random.random())
+        up = [replica for replica in self.replicas if replica.up]
+        homes = [replica for replica in up if replica.name == device.home]
+        if not up:
+            return None
+        replica = self.random.choice(homes or up)
+        line = Line(self.loop, self._line_random, replica.actor, query)
+        replica.take(line, device.user_id)
+        return line.client
+
+    @contextmanager
+    def calling(self, claim: Claim) -> Iterator[Working]:
+        """The agent works on an attempt."""
+        with self.turns.doing(claim.key.thread_id, "thinking") as doing:
+            working = Working(claim, self.loop.time(), doing)
+            self._works.append(working)
+            try:
+                yield working
+            except asyncio.CancelledError:
+                working.end = "cancelled"
+                raise
+            finally:
+                working.until = self.loop.time()
+
+    def ended(self, replica: Replica, process: Actor) -> None:
+        """A process has exited by itself; whoever watches over it starts the next one."""
+        if replica.actor is process:
+            self.loop.later(0.0, replica.ended)
+            self.loop.later(0.05 + self.random.random(), replica.boot)
+
+    def _fork(self) -> Random:
+        """A stream of its own for each part, so that one more draw here does not change everything there."""
+        return Random(self.random.getrandbits(64))
+
+    def new_agent(self) -> Agent:
+        """For a process that boots."""
+        if self._real:
+            from tests.simulation.real_agent import RealAgent
+
+            return RealAgent(self, supersteps=self._supersteps)
+        return PlannedAgent(self, self.store.checkpoints, supersteps=self._supersteps)
+
+    def tries(self, event_id: str) -> int:
+        """How often a model was asked about an event."""
+        return sum(working.claim.event.id == event_id for working in self._works)
+
+    def _people(self, random: Random) -> None:
+        self._line_random = self._fork()
+        self.threads = [f"t{number}" for number in range(1, random.choice((1, 1, 2)) + 1)]
+        self.devices: list[Device] = []
+        self.users: list[User] = []
+        for thread_id in self.threads:
+            manners: list[Manner] = ["cursor", *random.choice(OTHERS)]
+            devices = [
+                Device(self, f"{thread_id}-{number}", f"ann-{thread_id}", thread_id, manner=manner, random=self._fork())
+                for number, manner in enumerate(manners, 1)
+            ]
+            self.devices += devices
+            self.users.append(User(self, thread_id, devices, self._fork()))
+        if random.random() < 0.2:
+            self.devices.append(Device(self, "eve", "eve", self.threads[0], manner="cursor", random=self._fork()))
+
+    def _changed(self, thread_id: str) -> None:
+        self.nemesis.changed(thread_id)
+
+    def _burnt(self, process: Actor) -> None:
+        for replica in self.replicas:
+            if replica.actor is process and not process.dead:
+                replica.kill()
+                self.loop.later(0.05 + 1.5 * self.random.random(), replica.boot)
+
+    def _lived(self, errors: _Errors) -> Outcome:
+        violations: list[Violation] = []
+        try:
+            self.loop.run(self._life(violations))
+        except Stuck as stuck:
+            violations.append(Violation("I13", self.threads[0], f"the world stands still: {stuck}"))
+        history = self._history(settled=not violations)
+        violations += violations_of(history)
+        violations += self._stops()
+        for what in (*errors.lines, *map(_told, self.loop.untaken)):
+            violations.append(Violation("no defect", self.threads[0], what))
+        return Outcome(
+            self.seed,
+            violations,
+            self.nemesis.struck,
+            self.loop.steps,
+            _digest(history, self.loop.steps),
+            len(history.tables.events),
+            len(self._works),
+            self.loop.time(),
+            history,
+        )
+
+    async def _life(self, violations: list[Violation]) -> None:
+        loop = self.loop
+        for replica in self.replicas:
+            replica.boot()
+        for device in self.devices:
+            loop.spawn(Actor(device.name), device.forever())
+        for user in self.users:
+            loop.spawn(Actor(f"user-{user.thread_id}"), user.live())
+        self.nemesis.begin()
+        await asyncio.sleep(self.active_s)
+        while self.nemesis.struck.total() < FEWEST_FAULTS:
+            self.nemesis.strike_once_more()
+            await asyncio.sleep(0.05)
+        await asyncio.sleep(0.1)
+        self.nemesis.heal()
+        deadline = loop.time() + SETTLED_S
+        while (unsettled := self._unsettled()) and loop.time() < deadline:  # noqa: ASYNC110 - somebody outside looks
+            await asyncio.sleep(0.2)
+        if unsettled:
+            violations.append(Violation("I13", self.threads[0], f"not settled after {SETTLED_S:g} s: {unsettled}"))
+            return
+        for device in self.devices:
+            device.leave()
+        deadline = loop.time() + FORGOTTEN_S
+        while (left := self._left_over()) and loop.time() < deadline:  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+        violations += left
+
+    def _stops(self) -> list[Violation]:
+        """A process that was told to stop stops by itself, unless something else happens to it."""
+        limit_s = SETTINGS.stop_limit_s
+        costly = [fault for fault in self.nemesis.faults if fault.costs_attempts and fault.kind != "restart"]
+        return [
+            Violation("I13", self.threads[0], f"{name} did not stop within {limit_s:g} s")
+            for name, at in self.late_stops
+            if not any(fault.at < at and fault.until > at - limit_s for fault in costly)
+        ]
+
+    def _unsettled(self) -> str:
+        """What is still under way, in words; empty: nothing."""
+        if self.loop.time() < max((fault.until for fault in self.nemesis.faults), default=0.0):
+            return "something may still happen that was begun by a fault"
+        for user in self.users:
+            if not user.done:
+                return f"{user.thread_id}: its user still speaks"
+        told = (self._untold(device) for device in self.devices if device.turned_away is None)
+        return next(filter(None, told), "") or self._unended()
+
+    def _untold(self, device: Device) -> str:
+        """What a device waits for."""
+        if device.unsent:
+            return f"{device.name}: no answer to {list(device.unsent)}"
+        session = self.database.sessions.get(device.thread_id)
+        if session is None or session.key.user_id != device.user_id or device.cursor in (None, session.log_index):
+            return ""
+        return f"{device.name}: shows the log up to {device.cursor} of {session.log_index}"
+
+    def _unended(self) -> str:
+        for thread_id, session in self.database.sessions.items():
+            if session.waiting:
+                return f"{thread_id}: event {session.applied_seq + 1} of {session.last_seq} has no end"
+            if session.owed:
+                return f"{thread_id}: effects {session.owed} are not executed"
+            if session.armed:
+                return f"{thread_id}: a timer has not fired"
+        return ""
+
+    def _left_over(self) -> list[Violation]:
+        """I12: whoever is gone is forgotten."""
+        found = []
+        for replica in self.replicas:
+            if replica.service is None:
+                continue
+            left = {"sockets": len(replica._sockets._connections), "tasks": len(replica.service.queue)}  # type: ignore[union-attr]
+            left["sessions"] = len(replica.live())
+            if any(left.values()):
+                found.append(Violation("I12", self.threads[0], f"{replica.name} still holds {left}"))
+        return found
+
+    def _history(self, *, settled: bool) -> History:
+        sockets: list[Socket] = [socket for device in self.devices for socket in sockets_of(device.name, device.told)]
+        tables = tables_of_memory(self.store)
+        self._remember(tables)
+        return History(
+            sockets=sockets,
+            tables=tables,
+            calls=[_called(working) for working in self._works],
+            faults=self.nemesis.faults,
+            settled=settled,
+            watched_to_the_end=frozenset(
+                device.name for device in self.devices if device.turned_away is None and device.cursor is not None
+            ),
+            queue_limit=QUEUE_LIMIT,
+        )
+
+    def _remember(self, tables: Tables) -> None:
+        """What the agent's state holds of each conversation."""
+        for thread_id in self.database.sessions:
+            state = self.database.agent_states.get(thread_id) or AgentState()
+            if self._real:
+                from tests.simulation.real_agent import messages_of
+
+                tables.model_messages[thread_id] = messages_of(state)
+                tables.state_messages[thread_id] = [str(message.id) for message in tables.model_messages[thread_id]]
+            else:
+                tables.state_messages[thread_id] = _known(state)
+
+
+def simulate(seed: int, *, real: bool = False) -> Outcome:
+    """Everything that follows from a seed, and whether it kept every promise.
+
+    For a process that does nothing else: what the dead leave behind is collected between seeds only, and their
+    coroutines' complaints are not heard.
+    """
+    gc.disable()
+    sys.unraisablehook = lambda _: None
+    if seed % COLLECTED == 0:
+        gc.collect()
+    return World(seed, real=real).run()
+
+
+def _known(state: AgentState) -> list[str]:
+    head = state.heads.get(ROOT)
+    if head is None or not head.checkpoint_id:
+        return []
+    row = decode_checkpoint(state.checkpoints[ROOT, head.checkpoint_id])
+    return [message.id for message in memory_of(row.checkpoint).messages]
+
+
+def _called(working: Working) -> Call:
+    claim = working.claim
+    end: Any = working.end
+    return Call(claim.key.thread_id, claim.event.id, claim.run, working.at, end, working.until)
+
+
+def _digest(history: History, steps: int) -> str:
+    """Of what everybody saw and what is stored."""
+    tables = replace(history.tables, model_messages={})
+    seen = msgspec.json.encode((history.sockets, tables, history.calls, history.faults, steps))
+    return hashlib.sha256(_by_place(seen)).hexdigest()[:16]
+
+
+def _by_place(seen: bytes) -> bytes:
+    """Ids that LangChain draws are told by the place at which they come first."""
+    places: dict[bytes, bytes] = {}
+    return DRAWN.sub(lambda found: places.setdefault(found[0], b"id-%d" % len(places)), seen)
+
+
+def _told(context: dict[str, Any]) -> str:
+    error = context.get("exception")
+    return f"nobody took: {context.get('message')}: {error!r}"
+
+
+class _Errors(logging.Handler):
+    """What the product logs as a defect of its own."""
+
+    EXPECTED = ("the history cannot be made whole", "effect failed")
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.lines: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        text = record.getMessage()
+        if not text.startswith(self.EXPECTED):
+            error = record.exc_info[1] if record.exc_info else None
+            self.lines.append(f"logged as an error: {text}: {error!r}")
+
+    @contextmanager
+    def listening(self) -> Iterator[None]:
+        log = logging.getLogger("unbroken")
+        log.propagate = False
+        log.setLevel(logging.ERROR)
+        log.addHandler(self)
+        try:
+            yield
+        finally:
+            log.removeHandler(self)
+            log.setLevel(logging.CRITICAL + 1)  # the dead have nothing to say
