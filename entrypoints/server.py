@@ -22,6 +22,7 @@ from unbroken.entrypoints.stopping import Stopping
 from unbroken.entrypoints.web.app import create_app, stop_serving
 from unbroken.entrypoints.web.doors import LOOPBACK_NAMES
 from unbroken.entrypoints.web.guard import guard_of
+from unbroken.entrypoints.web.patience import PatientHttp
 
 SEND_BUFFER_BYTES = 64 << 10
 """Asked of the kernel for each socket, so that a stalled reader holds little of this machine (I12)."""
@@ -127,6 +128,7 @@ def agent_graphs(settings: Settings) -> list[NamedGraph]:
 def _config(settings: Settings, app: Litestar) -> uvicorn.Config:
     return uvicorn.Config(
         app,
+        http=PatientHttp,
         loop="uvloop",
         ws="websockets-sansio",
         ws_max_size=settings.max_frame_bytes,
