@@ -54,9 +54,12 @@ class ChatSockets:
         limit_s = self._service.settings.reader_stall_s
         while True:
             await asyncio.sleep(min(1.0, limit_s / 4))
-            now = asyncio.get_running_loop().time()
-            for connection in stalled(self._connections, now, limit_s):
-                connection.stop(Closed(CloseCode.OVERLOADED, f"nothing was read for {limit_s:g} s"))
+            self._close_stalled(limit_s)
+
+    def _close_stalled(self, limit_s: float) -> None:
+        """Apart from the loop, whose variables would keep the last such connection and its session for ever."""
+        for connection in stalled(self._connections, asyncio.get_running_loop().time(), limit_s):
+            connection.stop(Closed(CloseCode.OVERLOADED, f"nothing was read for {limit_s:g} s"))
 
     async def _follow(self, socket: WebSocket[Any, Any, Any], user: User) -> None:
         key, hello = self._hello(socket, user.id)
