@@ -7,7 +7,7 @@ JOBS ?= 2
 FRAMES ?= 1_000_000
 BIN := .venv/bin
 
-.PHONY: help run test check migrate bench simulate fuzz clean runtime dev
+.PHONY: help run test check migrate bench simulate fuzz hostile clean runtime dev
 
 help:
 	@echo "make run      serve on 127.0.0.1:8000 with an embedded PostgreSQL in .unbroken/"
@@ -17,6 +17,7 @@ help:
 	@echo "make bench    measure against the direct send"
 	@echo "make simulate the whole service under seeds and faults: SEEDS=100000 FROM=0"
 	@echo "make fuzz     send FRAMES hostile frames through codec and sessions, in one process"
+	@echo "make hostile  abuse a server over real sockets for MINUTES"
 	@echo "make clean    remove .venv and caches; .unbroken/, your data, stays"
 
 run: runtime
@@ -46,6 +47,9 @@ bench: dev
 
 fuzz: dev
 	@$(BIN)/python -m tests.hostile --frames $(FRAMES) $(ARGS)
+
+hostile: dev
+	@$(BIN)/python -m tests.hostile.sockets --minutes $(MINUTES) $(ARGS)
 
 runtime dev:
 	@requirements/install $@

@@ -76,7 +76,7 @@ class Run:
 
 
 def _say(text: str) -> None:
-    print(text, flush=True)  # noqa: T201 - this is a command
+    print(text, flush=True)
 
 
 def _interval(found: Slope, unit: str, scale: float = 1.0) -> str:

@@ -101,7 +101,7 @@ class Mischief:
         return self._message()
 
     def _message(self) -> Fields:
-        content = json.dumps(f"words={int(self._random.random() * 9)} of {self._random.random()}")
+        content = f'"something new: {self._random.random()}"'
         fields = [('"type"', '"message"'), ('"requestId"', self._request(0.8)), ('"content"', content)]
         if self._random.random() < 0.1:
             fields.append(('"whenBusy"', self._pick(BUSY)))

@@ -1,0 +1,27 @@
+"""CI's share of the sieges: every attack at once over real sockets, and nothing of it stays in the server."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.end_to_end.server import Server
+from tests.hostile.attacks import ATTACKS
+from tests.hostile.siege import AGENTS, Siege
+
+MOST_MIB = 150
+"""More than the server may grow by in a few seconds: twenty megabytes were announced a dozen times a second."""
+
+
+@pytest.mark.asyncio
+async def test_a_server_under_every_attack_answers_its_clients_and_lets_go_of_the_attackers(tmp_path: Path) -> None:
+    limits = {"UNBROKEN_READER_STALL_S": "1", "UNBROKEN_LOG_LEVEL": "warning"}
+    with Server(tmp_path, arguments=[*AGENTS, "--in-memory"], environment=limits) as server:
+        siege = Siege(server, seed=7, hold_s=3)
+        await siege.last(7)
+        assert siege.complaints() == []
+    assert {attack for attack, _ in siege.ends} == {attack.__name__ for attack in ATTACKS}
+    assert len(siege.latencies_s) > 5
+    assert siege.after == siege.before
+    assert siege.resident[-1][1] - siege.resident[0][1] < MOST_MIB << 20
