@@ -70,7 +70,9 @@ def possible_cells() -> list[str]:
 
 def run_chunk(seeds: Sequence[int], *, real: bool, twice: int) -> Sum:
     """One process's share. `twice`: each so-many-th seed is run a second time; 0: none."""
-    gc.freeze()
+    if not gc.get_freeze_count():
+        gc.collect()
+        gc.freeze()  # what was imported is never looked through again
     found = Sum()
     for seed in seeds:
         outcome = simulate(seed, real=real)
