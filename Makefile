@@ -5,11 +5,9 @@ ARGS ?=
 JOBS ?= 2
 # Of hostile frames.
 FRAMES ?= 1_000_000
-# Of abuse over sockets.
-MINUTES ?= 30
 BIN := .venv/bin
 
-.PHONY: help run test check migrate bench simulate soak fuzz hostile clean runtime dev
+.PHONY: help run test check migrate bench simulate soak fuzz fuzz-coverage hostile clean runtime dev
 
 help:
 	@echo "make run      serve on 127.0.0.1:8000 with an embedded PostgreSQL in .unbroken/"
@@ -55,6 +53,9 @@ bench: dev
 
 fuzz: dev
 	@$(BIN)/python -m tests.hostile --frames $(FRAMES) $(ARGS)
+
+fuzz-coverage: dev
+	@$(BIN)/python -m tests.hostile.coverage --minutes $(MINUTES) $(ARGS)
 
 hostile: dev
 	@$(BIN)/python -m tests.hostile.sockets --minutes $(MINUTES) $(ARGS)
