@@ -14,14 +14,18 @@ BUSY: Final = ("enqueue", "reject", "interrupt", "rollback")
 
 
 class User:
-    def __init__(self, world: World, thread_id: str, devices: list[Device], random: Random) -> None:
+    def __init__(
+        self, world: World, thread_id: str, devices: list[Device], random: Random, *, name: str = "", messages: int = 0
+    ) -> None:
+        """`messages`: how many they say; 0: some."""
         self.thread_id = thread_id
         self.done = False
         self._world = world
         self._devices = devices
         self._random = random
         self._said = 0
-        self._to_say = random.choice((2, 3, 4, 6))
+        self._name = name
+        self._to_say = messages or random.choice((2, 3, 4, 6))
         self._floods = random.random() < 0.05
 
     async def live(self) -> None:
@@ -67,4 +71,4 @@ class User:
 
     def _request(self) -> str:
         self._said += 1
-        return f"{self.thread_id}-{self._said}"
+        return f"{self.thread_id}-{self._name}{self._said}"

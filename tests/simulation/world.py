@@ -190,7 +190,11 @@ class World:
             self.devices += devices
             self.users.append(User(self, thread_id, devices, self._fork()))
         if random.random() < 0.2:
-            self.devices.append(Device(self, "eve", "eve", self.threads[0], manner="cursor", random=self._fork()))
+            # Somebody who knows a thread's id; whoever speaks first there owns it.
+            eve = Device(self, "eve", "eve", self.threads[0], manner="cursor", random=self._fork())
+            self.devices.append(eve)
+            if random.random() < 0.5:
+                self.users.append(User(self, self.threads[0], [eve], self._fork(), name="eve-", messages=1))
 
     def _changed(self, thread_id: str) -> None:
         self.nemesis.changed(thread_id)
