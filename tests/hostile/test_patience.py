@@ -90,7 +90,8 @@ async def test_line_ends_after_an_answer_do_not_keep_a_connection() -> None:
 
 
 @pytest.mark.asyncio
-async def test_a_header_without_end_is_refused_before_it_fills_the_memory() -> None:
+async def test_a_header_without_end_is_refused_before_it_fills_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "HEADER_S", 1_000)
     async with listening() as port, await Raw.dial(port) as raw:
         raw.writer.write(b"GET / HTTP/1.1\r\n")
         answer = await dripped(raw, b"X: " + b"y" * 8_000 + b"\r\n", times=20, pause_s=0.001)
