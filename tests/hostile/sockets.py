@@ -51,7 +51,7 @@ def _tell(siege: Siege) -> None:
     second, resident = siege.resident[-1]
     _say(
         f"{second:>6.0f} s  {siege.attacks:>7,} attacks  {len(siege.latencies_s):>6,} answers  "
-        f"{siege.most_sockets:>4} sockets at most  {resident / 2**20:.1f} MiB  {len(siege.odd)} odd"
+        f"{siege.most_sockets:>4} sockets at most  {resident / 2**20:.1f} MiB  {len(siege.odd)} odd {siege.odd[-1:]}"
     )
 
 
