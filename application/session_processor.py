@@ -201,6 +201,8 @@ class SessionProcessor:
         finally:
             watch.cancel()
         if attempt.failure is not None:
+            if task.done():  # in the very step in which it failed
+                self._ended(task)
             raise attempt.failure
         try:
             return task.result()
