@@ -45,6 +45,8 @@ class Nemesis:
         self.struck: Counter[tuple[str, str]] = Counter()
         """By kind, and the state of a turn that it met."""
         self.faults: list[Fault] = []
+        self._marked: dict[str, str] = {}
+        """Processes that are about to die, and the thread because of which."""
         self._over = False
         self._striking = False
 
@@ -116,6 +118,9 @@ class Nemesis:
                 operation = self._random.choice(WORKED)
                 self._world.database.next_fates[operation] = kind
                 return  # counted when it happens
+            if kind == "kill":
+                self._light(thread_id)
+                return
             self._note(kind, thread_id, _STRIKES[kind](self, thread_id))
         finally:
             self._striking = False
@@ -124,6 +129,10 @@ class Nemesis:
         self.struck[kind, self._world.turns.state(thread_id)] += 1
         now = self._world.loop.time()
         self.faults.append(Fault(kind, now, until, replica, "", costs_attempts=kind in COSTLY))
+
+    def killed(self, process: str) -> None:
+        """Told in the moment of its death."""
+        self._note("kill", self._marked[process], self._world.loop.time() + 1.0, process)
 
     def _mishap(self, fate: str, operation: str, replica: str) -> None:
         threads = self._world.threads
@@ -141,14 +150,14 @@ class Nemesis:
                 return replica
         return self._random.choice(self._world.replicas)
 
-    def _kill(self, thread_id: str) -> float:
-        """Some steps from now, wherever it is then."""
+    def _light(self, thread_id: str) -> None:
+        """A process dies some steps from now, wherever it is then."""
         victim = self._victim(thread_id)
         if victim.actor.dead:
             victim.boot()
         else:
             victim.actor.fuse = 1 + int(self._random.random() ** 2 * 60)
-        return self._world.loop.time() + 1.0
+            self._marked[victim.actor.name] = thread_id
 
     def _stall(self, thread_id: str) -> float:
         victim = self._victim(thread_id).actor
@@ -238,7 +247,6 @@ class Nemesis:
 
 
 _STRIKES: Final[dict[str, Callable[[Nemesis, str], float]]] = {
-    "kill": Nemesis._kill,
     "stall": Nemesis._stall,
     "restart": Nemesis._restart,
     "outage": Nemesis._outage,
