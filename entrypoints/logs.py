@@ -37,9 +37,17 @@ def configure(settings: Settings) -> None:
     root.setLevel(settings.log_level.upper())
     for noisy in QUIET:
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
+    logging.getLogger("uvicorn.error").addFilter(_not_the_client_s_fault)
     logging.captureWarnings(True)
     threading.excepthook = _thread_failed
     sys.unraisablehook = _unraisable
+
+
+def _not_the_client_s_fault(record: logging.LogRecord) -> bool:
+    """A frame that is no UTF-8 is answered with 1007. The server underneath calls it an error of its own, with a
+    traceback: anybody could fill the log up with it."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not (isinstance(error, UnicodeDecodeError) and str(record.msg).startswith("Invalid UTF-8"))
 
 
 class _Handler(logging.StreamHandler[TextIO]):

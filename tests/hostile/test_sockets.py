@@ -19,7 +19,7 @@ async def test_a_server_under_every_attack_answers_its_clients_and_lets_go_of_th
     limits = {"UNBROKEN_READER_STALL_S": "1", "UNBROKEN_LOG_LEVEL": "warning"}
     with Server(tmp_path, arguments=[*AGENTS, "--in-memory"], environment=limits) as server:
         siege = Siege(server, seed=7, hold_s=3)
-        await siege.last(7)
+        await siege.last(10)
         assert siege.complaints() == []
     assert {attack for attack, _ in siege.ends} == {attack.__name__ for attack in ATTACKS}
     assert len(siege.latencies_s) > 5

@@ -120,6 +120,18 @@ def test_the_driver_s_tracebacks_are_one_line(logging_begins: Begin) -> None:
     assert "ValueError at test_logs.py:" in line
 
 
+def test_a_client_s_bad_utf8_is_no_error_of_the_server_s(logging_begins: Begin) -> None:
+    logged = logging_begins()
+    try:
+        b"\xff".decode()
+    except UnicodeDecodeError as error:
+        server = logging.getLogger("uvicorn.error")
+        server.error("Invalid UTF-8 sequence received from client.", exc_info=error)
+        server.error("Exception in ASGI application", exc_info=error)
+    assert "Invalid" not in logged()
+    assert "Exception in ASGI application" in logged()
+
+
 def test_at_debug_everything_is_said(capsys: pytest.CaptureFixture[str]) -> None:
     configure(Settings.model_validate({"log_level": "debug"}))
     OURS.warning("cannot go on: %s", ValueError(SECRET), exc_info=raised(SECRET))
