@@ -115,7 +115,12 @@ async def running(
             stack.push_async_callback(heartbeat.stop)
 
         agents = load_agents(
-            graphs, store.checkpoints, commit=settings.commit, exceptions=settings.agent_commit, files=store.files
+            graphs,
+            store.checkpoints,
+            commit=settings.commit,
+            exceptions=settings.agent_commit,
+            files=store.files,
+            head_cache_bytes=settings.head_cache_bytes,
         )
         container = Container(
             settings=settings,

@@ -156,6 +156,9 @@ class Settings(BaseSettings):
         default=20, ge=0, description="Latest messages of a thread that can still be edited or asked again"
     )
 
+    head_cache_bytes: int = Field(
+        default=64 << 20, ge=0, description="Memory for the latest states of sessions, which then need not be read back"
+    )
     pool_size: int = Field(default=10, ge=2, le=1000, description="Connections to the database")
     replica_name: str = Field(default="", description="Stable name of this process among replicas; absent: `host:port`")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="How much is logged")

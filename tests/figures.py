@@ -1,6 +1,6 @@
 """What long runs measured, kept: one JSON line a run in docs/reliability.jsonl, with its commit and day.
 
-`python -m tests.figures` prints them as the tables of docs/reliability.md.
+`python -m tests.figures` writes them into the tables of docs/reliability.md.
 """
 
 from __future__ import annotations
@@ -14,6 +14,9 @@ from typing import Any, Final
 
 ROOT: Final = Path(__file__).parent.parent
 KEPT: Final = ROOT / "docs" / "reliability.jsonl"
+DOCUMENT: Final = ROOT / "docs" / "reliability.md"
+BEGIN: Final = "<!-- figures: written by `python -m tests.figures` -->"
+END: Final = "<!-- end of figures -->"
 
 Figure = int | float | str | bool
 
@@ -54,6 +57,13 @@ def tables() -> Iterator[str]:
         yield ""
 
 
+def document(text: str) -> str:
+    """The document with today's tables between its two marks."""
+    before, _, rest = text.partition(BEGIN)
+    _, _, after = rest.partition(END)
+    return "\n".join([before + BEGIN, "", *tables(), END]) + after
+
+
 def _told(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
 
@@ -65,4 +75,4 @@ def _git(*arguments: str) -> str:
 
 
 if __name__ == "__main__":
-    print("\n".join(tables()))  # noqa: T201
+    DOCUMENT.write_text(document(DOCUMENT.read_text("utf-8")), "utf-8")

@@ -44,14 +44,16 @@ class LangGraphAgent(Agent):
         *,
         commit: CommitMode = CommitMode.SUPERSTEP,
         files: Files | None = None,
+        heads: RecentHeads | None = None,
     ) -> None:
-        """`files` None: references to files stay as they are."""
+        """`files` None: references to files stay as they are. `heads`: what is remembered, shared among agents; None:
+        a memory of its own."""
         self.graph = graph
         self.commit = commit
         self._checkpoints = checkpoints
         self._files = files
         self._habits = Habits()
-        self._heads = RecentHeads()
+        self._heads = heads or RecentHeads()
 
     async def run(self, attempt: Attempt) -> Answer:
         task = asyncio.current_task()

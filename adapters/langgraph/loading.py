@@ -23,6 +23,7 @@ from msgspec import Struct
 from unbroken.adapters.langgraph.agent import LangGraphAgent
 from unbroken.adapters.langgraph.containment import left_behind
 from unbroken.adapters.langgraph.history import Graph
+from unbroken.adapters.langgraph.recent_heads import MAX_BYTES, RecentHeads
 from unbroken.domain.errors import InvalidValue, UnknownAgent
 from unbroken.domain.policy import CommitMode
 from unbroken.domain.ports.agent import Agent, Agents
@@ -66,11 +67,16 @@ def load_agents(
     commit: CommitMode,
     exceptions: Mapping[str, CommitMode] | None = None,
     files: Files | None = None,
+    head_cache_bytes: int = MAX_BYTES,
 ) -> LangGraphAgents:
-    """`exceptions`: the commit mode of single agents, by name. Raises InvalidValue for a name that is not served."""
+    """`exceptions`: the commit mode of single agents, by name. `head_cache_bytes`: for all agents together. Raises
+    InvalidValue for a name that is not served."""
     modes = dict(exceptions or {})
+    heads = RecentHeads(head_cache_bytes)
     agents = {
-        named.name: LangGraphAgent(named.graph, checkpoints, commit=modes.pop(named.name, commit), files=files)
+        named.name: LangGraphAgent(
+            named.graph, checkpoints, commit=modes.pop(named.name, commit), files=files, heads=heads
+        )
         for named in graphs
     }
     for name in modes:

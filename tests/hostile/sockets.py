@@ -33,7 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with tempfile.TemporaryDirectory(prefix="unbroken-hostile-") as folder:
         Path(folder).chmod(0o755)  # as root, PostgreSQL runs as another user
         store = ["--in-memory"] if given.in_memory else []
-        limits = {"UNBROKEN_READER_STALL_S": f"{STALL_S}", "UNBROKEN_LOG_LEVEL": "warning"}
+        limits = {
+            "UNBROKEN_READER_STALL_S": f"{STALL_S}",
+            "UNBROKEN_LOG_LEVEL": "warning",
+            "UNBROKEN_HEAD_CACHE_BYTES": "1000000",  # is full soon, so that it does not look like a leak
+        }
         with Server(Path(folder), arguments=[*AGENTS, *store], environment=limits) as server:
             siege = Siege(server, seed=given.seed, hold_s=HOLD_S)
             asyncio.run(siege.last(given.minutes * 60, _tell))

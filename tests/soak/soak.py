@@ -30,6 +30,7 @@ SETTINGS: Final = {
     "UNBROKEN_RETRY_BACKOFF_S": "0.1",
     "UNBROKEN_RETRY_MAX_BACKOFF_S": "1",
     "UNBROKEN_LOG_LEVEL": "warning",
+    "UNBROKEN_HEAD_CACHE_BYTES": "1000000",  # is full soon, so that it does not look like a leak
 }
 Tell = Callable[[str], None]
 
