@@ -200,9 +200,9 @@ class SessionProcessor:
             raise
         finally:
             watch.cancel()
+        if task.done() and not attempt.gate.open:
+            self._ended(task)  # it ended in the very step in which it was stopped
         if attempt.failure is not None:
-            if task.done():  # in the very step in which it failed
-                self._ended(task)
             raise attempt.failure
         try:
             return task.result()
