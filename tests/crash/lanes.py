@@ -1,0 +1,101 @@
+"""Kills side by side: one process to fork servers from, and a database for each lane."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from msgspec import Struct
+
+from tests.crash.instrument import When
+from tests.crash.kills import Kill, Lane, Result
+from tests.crash.point_scenarios import SCENARIOS
+from tests.crash.zygote import Zygote
+
+LANES = 8
+Passed = Callable[[Result], object]
+
+
+class Passing(Struct, frozen=True):
+    """How often one scenario passes one point."""
+
+    scenario: str
+    armed: int
+    """Since the first message was on its way."""
+    unarmed: int
+
+    def kill(self, point: str, when: When, share: float) -> Kill:
+        """In the `share` of its passings, 0 to 1."""
+        times = self.armed or self.unarmed
+        passing = 1 + min(times - 1, int(share * times))
+        return Kill(self.scenario, point, when, passing, armed=bool(self.armed))
+
+
+Place = tuple[str, When]
+Reach = dict[Place, list[Passing]]
+"""By point: the scenarios that pass it, those that pass it in a turn first."""
+
+
+class Lanes:
+    def __init__(self, lanes: Sequence[Lane]) -> None:
+        self._lanes = lanes
+
+    @property
+    def results(self) -> list[Result]:
+        return [result for lane in self._lanes for result in lane.results]
+
+    async def play(self, kills: Iterable[Kill], *, recorded: bool = False, then: Passed = lambda result: None) -> None:
+        """All of them, each by the next free lane."""
+        waiting = iter(kills)
+
+        async def work(lane: Lane) -> None:
+            for kill in waiting:
+                then(await lane.play(kill, recorded=recorded))
+
+        async with asyncio.TaskGroup() as group:
+            for lane in self._lanes:
+                group.create_task(work(lane))
+
+    async def judge(self) -> list[str]:
+        return [broken for lane in self._lanes for broken in await lane.judge()]
+
+    async def kill_at(self, places: Iterable[Place], reach: Reach, *, tries: int) -> list[Place]:
+        """Once at each; where a scenario does not come by this time, others are asked. Returns what was missed."""
+        missed = list(places)
+        for number in range(tries):
+            before = set(map(id, self.results))
+            await self.play(
+                reach[place][number % len(reach[place])].kill(*place, 0.5 / (1 + number)) for place in missed
+            )
+            played = [result for result in self.results if id(result) not in before]
+            missed = [(result.kill.point, result.kill.when) for result in played if not result.died]
+        return missed
+
+
+@asynccontextmanager
+async def lanes(folder: Path, database_urls: Sequence[str]) -> AsyncIterator[Lanes]:
+    """One lane for each database, which must be migrated and nobody else's."""
+    async with Zygote(folder / "servers.log") as zygote:
+        yield Lanes([Lane(zygote, url, folder, f"lane{number}") for number, url in enumerate(database_urls)])
+
+
+async def explore(lanes: Lanes) -> Reach:
+    """Play each scenario without a kill, and write down what is passed."""
+    await lanes.play((Kill(name) for name in SCENARIOS), recorded=True)
+    reach: Reach = {}
+    for result in lanes.results:
+        if result.recording is None:
+            continue
+        counted: Counter[tuple[str, When, bool]] = Counter()
+        for line in result.recording.read_text().splitlines():
+            armed, when, point = line.split(" ", 2)
+            counted[point, "after" if when == "after" else "before", armed == "1"] += 1
+        for point, when in {(point, when) for point, when, _ in counted}:
+            passing = Passing(result.kill.scenario, counted[point, when, True], counted[point, when, False])
+            reach.setdefault((point, when), []).append(passing)
+    for passings in reach.values():
+        passings.sort(key=lambda passing: (not passing.armed, -passing.armed))
+    return reach

@@ -1,0 +1,279 @@
+"""Short conversations for one kill: each passes other points of a turn, and each ends as it must, whenever the server
+dies in it and another one takes over."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final
+
+from msgspec import Struct
+
+from tests.crash.instrument import When
+from tests.crash.scenarios import shown
+from tests.end_to_end.client import Client
+
+Ends = Mapping[str, Sequence[str]]
+"""Request id → how it may end: the end's type, or its code."""
+FINAL: Final = ("final",)
+STOPPED: Final = ("cancelled", "final")
+"""A cancel may come too late."""
+FAILED: Final = ("model_failed", "poisoned")
+SLOW: Final = "words=40 pause=0.02"
+TRIES: Final = 4
+"""How many a message gets; a kill costs it one."""
+COMMIT: Final = "adapters.postgres.unit_of_work:PostgresUnitOfWork.commit:1 await"
+CANCEL: Final = "application.cancel:Cancel.__call__:1 await"
+
+
+class Fall(Struct, frozen=True):
+    point: str = ""
+    """Empty: what is said kills it."""
+    when: When = "before"
+    passing: int = 1
+
+
+class Scenario(Struct, frozen=True):
+    agent: str
+    play: Callable[[Client], Awaitable[Ends]]
+    drains: bool = False
+    """The server is asked to stop once something is on the screen."""
+    falls: tuple[Fall, ...] = ()
+    """Where earlier servers have died by then: the one that is to be killed has taken over from the last of them."""
+
+
+async def answer(client: Client) -> Ends:
+    """Two messages, the second one while the first is answered."""
+    first = await client.say("words=12 pause=0.01")
+    await shown(client, first, 20)
+    second = await client.say("words=4 pause=0.01")
+    await client.answered(first, second)
+    return {first: FINAL, second: FINAL}
+
+
+async def nodes(client: Client) -> Ends:
+    request = await client.say("words=4 pause=0.01")
+    await client.answered(request)
+    return {request: FINAL}
+
+
+async def many(client: Client) -> Ends:
+    """As many turns as it takes for old checkpoints to go."""
+    requests = [await client.say("words=1") for _ in range(9)]
+    await client.answered(*requests)
+    return dict.fromkeys(requests, FINAL)
+
+
+async def cancelled(client: Client) -> Ends:
+    request = await client.say(SLOW)
+    await shown(client, request, 30)
+    await client.cancel(request)
+    await client.answered(request)
+    return {request: STOPPED}
+
+
+async def cancelled_deaf(client: Client) -> Ends:
+    """In the middle of two tool calls, which do not care, while another message waits that is taken back too."""
+    request = await client.say("call=1.3 words=4")
+    waiting = await client.say("never mind")
+    await shown(client, request, 30)
+    await client.cancel(waiting)
+    await client.cancel(request)
+    await client.answered(request, waiting)
+    return {request: STOPPED, waiting: STOPPED}
+
+
+async def questioned(client: Client) -> Ends:
+    """Two questions: one gets its answer, the other one is closed by a message."""
+    asking = await client.say("ask=2 words=2")
+    await client.answered(asking)
+    await client.until(lambda c: sum(frame["type"] == "question" for frame in c.view.log) == 2)
+    one = next(frame["interruptId"] for frame in client.view.log if frame["type"] == "question")
+    reply = await client.respond(one, "red")
+    await client.answered(reply)
+    return {asking: FINAL, reply: FINAL}
+
+
+async def concluded(client: Client) -> Ends:
+    asking = await client.say("ask=1 words=2")
+    await client.answered(asking)
+    await client.until(lambda c: any(frame["type"] == "question" for frame in c.view.log))
+    one = next(frame["interruptId"] for frame in client.view.log if frame["type"] == "question")
+    reply = await client.respond(one, "yes")
+    await client.answered(reply)
+    return {asking: FINAL, reply: FINAL}
+
+
+async def outage(client: Client) -> Ends:
+    """A failure that may pass, and does not."""
+    request = await client.say("outage fail=3")
+    await client.answered(request)
+    return {request: FAILED}
+
+
+async def failing(client: Client) -> Ends:
+    """Failures that do not pass: before the first superstep is committed, and after it."""
+    early = await client.say("fail=2")
+    late = await client.say("late=2 words=3")
+    await client.answered(early, late)
+    return {early: FAILED, late: FAILED}
+
+
+async def reminded(client: Client) -> Ends:
+    request = await client.say("remind=0.3 words=3")
+    await client.until(lambda c: len(c.view.log) == 2)
+    return {request: FINAL}
+
+
+async def not_reminded(client: Client) -> Ends:
+    """A message comes before the timer is due."""
+    first = await client.say("remind=30 words=3")
+    await client.answered(first)
+    second = await client.say("words=3")
+    await client.answered(second)
+    return {first: FINAL, second: FINAL}
+
+
+async def replaced(client: Client) -> Ends:
+    one, two = [await client.say(f"words=2 {text}") for text in ("first", "second")]
+    await client.answered(one, two)
+    edited = await client.say("words=3 SECOND", replaces=two)
+    await client.answered(edited)
+    return dict.fromkeys((one, two, edited), FINAL)
+
+
+async def interrupted(client: Client) -> Ends:
+    first = await client.say(SLOW)
+    await shown(client, first, 30)
+    second = await client.say("words=3", whenBusy="interrupt")
+    await client.answered(first, second)
+    return {first: STOPPED, second: FINAL}
+
+
+async def rolled_back(client: Client) -> Ends:
+    first = await client.say(SLOW)
+    await shown(client, first, 30)
+    second = await client.say("words=3", whenBusy="rollback")
+    await client.answered(first, second)
+    return {first: STOPPED, second: FINAL}
+
+
+async def reconnecting(client: Client) -> Ends:
+    """The network is lost twice in the middle of an answer."""
+    request = await client.say(SLOW)
+    for length in (30, 90):
+        await shown(client, request, length)
+        client.cut()
+        before = client.connected
+        await client.until(lambda c: c.connected > before)  # noqa: B023
+    await client.answered(request)
+    return {request: FINAL}
+
+
+async def clumsy(client: Client) -> Ends:
+    """A client that sends what it may not, the same thing twice, and lets go of its socket between two answers."""
+    request = await client.say("words=8 pause=0.01")
+    await client.send({"type": "message", "content": 7, "requestId": "bad"})
+    await client.say("words=8 pause=0.01", request)
+    await client.answered(request)
+    await client.cancel(request)
+    client.cut()
+    again = await client.say("words=2")
+    await client.answered(again)
+    return {request: FINAL, again: FINAL}
+
+
+async def idle(client: Client) -> Ends:
+    """Longer than every poll, with somebody watching."""
+    request = await client.say("words=2")
+    await client.answered(request)
+    await asyncio.sleep(0.8)
+    return {request: FINAL}
+
+
+async def long(client: Client) -> Ends:
+    """Longer than a server that is told to stop waits for its turns."""
+    request = await client.say("words=40 pause=0.02")
+    await client.answered(request)
+    return {request: FINAL}
+
+
+async def closed(client: Client) -> Ends:
+    """An answer to a question that a message closes before it comes to it."""
+    asking = await client.say("ask=1 words=2")
+    await client.answered(asking)
+    await client.until(lambda c: any(frame["type"] == "question" for frame in c.view.log))
+    one = next(frame["interruptId"] for frame in client.view.log if frame["type"] == "question")
+    between = await client.say("words=20 pause=0.02")
+    reply = await client.respond(one, "late")
+    await client.until(lambda c: reply in c.view.receipts or reply in c.view.ends or bool(c.view.refusals))
+    await client.answered(between)
+    if not client.view.refusals:
+        await client.answered(reply)
+        return {asking: FINAL, between: FINAL, reply: ("question_closed", "final")}
+    return {asking: FINAL, between: FINAL}
+
+
+async def replaced_back(client: Client) -> Ends:
+    """What takes another message's place is taken back; so is a failure in such a place that showed nothing."""
+    one, two = [await client.say(f"words=2 {text}") for text in ("first", "second")]
+    await client.answered(one, two)
+    edited = await client.say(SLOW, replaces=two)
+    await shown(client, edited, 30)
+    last = await client.say("words=3", whenBusy="rollback")
+    failed = await client.say("fail=0", replaces=one)
+    await client.answered(edited, last, failed)
+    return {one: FINAL, two: FINAL, edited: STOPPED, last: FINAL, failed: (*FAILED, "branch_gone")}
+
+
+async def latecomer(client: Client) -> Ends:
+    """Somebody opens the thread who has seen nothing of it."""
+    requests = [await client.say("words=2") for _ in range(4)]
+    await client.answered(*requests)
+    async with Client(client._url, thread=client._identity["threadId"], cursor=0, stays=True) as late:
+        await late.until(lambda c: len(c.view.log) >= len(requests))
+        assert late.view.faults == []
+    return dict.fromkeys(requests, FINAL)
+
+
+async def poisoned(client: Client) -> Ends:
+    """A message that kills every server that runs it."""
+    request = await client.say("die=1")
+    await client.answered(request)
+    return {request: ("poisoned",)}
+
+
+SCENARIOS: Final[Mapping[str, Scenario]] = {
+    "answer": Scenario("one", answer),
+    "nodes": Scenario("three", nodes),
+    "turn": Scenario("turn", nodes),
+    "many": Scenario("three", many),
+    "cancelled": Scenario("endings", cancelled),
+    "cancelled-whole": Scenario("whole", cancelled),
+    "cancelled-deaf": Scenario("endings", cancelled_deaf),
+    "questioned": Scenario("endings", questioned),
+    "concluded": Scenario("whole", concluded),
+    "outage": Scenario("one", outage),
+    "failing": Scenario("endings", failing),
+    "failing-whole": Scenario("whole", failing),
+    "reminded": Scenario("reminding", reminded),
+    "not-reminded": Scenario("reminding", not_reminded),
+    "replaced": Scenario("three", replaced),
+    "interrupted": Scenario("endings", interrupted),
+    "rolled-back": Scenario("endings", rolled_back),
+    "reconnecting": Scenario("one", reconnecting),
+    "clumsy": Scenario("one", clumsy),
+    "idle": Scenario("one", idle),
+    "draining": Scenario("endings", cancelled, drains=True),
+    "cut-off": Scenario("three", long, drains=True),
+    "closed": Scenario("endings", closed),
+    "replaced-back": Scenario("endings", replaced_back),
+    "latecomer": Scenario("one", latecomer, falls=(Fall(COMMIT, "after", 3),)),
+    "poisoned": Scenario("one", poisoned, falls=(Fall(),) * TRIES),
+    "resuming": Scenario("three", nodes, falls=(Fall(COMMIT, "after"),)),
+    "resuming-turn": Scenario("turn", nodes, falls=(Fall(COMMIT, "before"),)),
+    "resuming-cancelled": Scenario("endings", cancelled, falls=(Fall(CANCEL, "after"),)),
+    "resuming-cancelled-late": Scenario("endings", cancelled_deaf, falls=(Fall(CANCEL, "after", 2),)),
+    "resuming-replaced": Scenario("three", replaced, falls=(Fall(COMMIT, "after", 7),)),
+    "resuming-reminded": Scenario("reminding", reminded, falls=(Fall(COMMIT, "after"),)),
+}

@@ -1,0 +1,46 @@
+"""A kill at every place at which a turn can be suspended: before what is awaited there, and after it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.crash.instrument import When, points
+from tests.crash.lanes import LANES, Place, Reach, explore, lanes
+from tests.crash.unreached import BY_CHANCE, UNREACHED
+
+TRIES = 3
+"""A scenario may come by a point in one run and not in another; then the next one is asked."""
+
+
+@pytest.mark.slow
+@pytest.mark.asyncio
+async def test_a_kill_at_each_point_of_a_turn_leaves_every_message_one_end(
+    folder: Path, new_database: Callable[[int], str]
+) -> None:
+    async with lanes(folder, [new_database(18) for _ in range(LANES)]) as workers:
+        reach = await explore(workers)
+        assert unknown(reach) == []
+        missed = await workers.kill_at(alternating(reach), reach, tries=TRIES)
+        assert [place for place in missed if place[0] not in BY_CHANCE] == []
+        assert await workers.judge() == []
+
+
+def unknown(reach: Reach) -> list[str]:
+    """What the tables of exceptions do not say as it is."""
+    names, passed = set(points()), {point for point, _ in reach}
+    excused = {*UNREACHED, *BY_CHANCE}
+    return [
+        *(f"no scenario passes {point}" for point in names - passed - excused),
+        *(f"{point} can be reached" for point in passed & set(UNREACHED)),
+        *(f"there is no {point}" for point in excused - names),
+    ]
+
+
+def alternating(reach: Reach) -> list[Place]:
+    """Each point once: one before what is awaited there, the next one after it."""
+    sides: tuple[When, When] = ("before", "after")
+    places = [(point, sides[number % 2]) for number, point in enumerate(sorted({point for point, _ in reach}))]
+    return [place for place in places if place in reach]

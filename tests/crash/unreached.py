@@ -1,0 +1,75 @@
+"""Points at which no kill of these scenarios happens, each with its reason. The test fails when one is missing here,
+and when one that is listed has become reachable."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+_PROCESSOR: Final = "application.session_processor:SessionProcessor."
+_END: Final = "application.turn_end:TurnEnd."
+_POOL: Final = "adapters.postgres.pool:Pool."
+_SAVER: Final = "adapters.langgraph.saver:StagingSaver."
+_THROUGH: Final = "adapters.langgraph.write_through:WriteThroughSaver."
+
+UNREACHED: Final[Mapping[str, str]] = {
+    "application.accept_event:AcceptEvent.__call__:1 await": "only a read, and only for messages with files",
+    f"{_END}_mended:3 await": "only if no store can hold the history",
+    f"{_END}_mended:4 await": "only if no store can hold the history",
+    "application.event_queue:EventQueue._look:3 await": "only after a commit that was applied, its answer lost",
+    f"{_END}_insist:2 await": "only while the store does not answer",
+    "application.effect_runner:EffectRunner._execute:3 await": "only if executing an effect raises: a defect",
+    "adapters.postgres.outbox:PostgresOutbox.postpone:1 await": "only if executing an effect raises: a defect",
+    "adapters.postgres.outbox:PostgresOutbox.next_due:1 await": "nothing in a server calls it",
+    f"{_POOL}transaction:1 await": "deleting and erasing only, no turn",
+    f"{_POOL}transaction:2 enter": "deleting and erasing only, no turn",
+    f"{_POOL}transaction:2 exit": "deleting and erasing only, no turn",
+    f"{_POOL}transaction:3 await": "deleting and erasing only, no turn",
+    f"{_POOL}_acquire:2 await": "only while the store does not answer",
+    "adapters.langgraph.agent:LangGraphAgent._repaired:2 await": "a graph that asks between a call and its result",
+    "adapters.langgraph.agent:LangGraphAgent._respond:3 await": "a graph that asks between a call and its result",
+    "adapters.langgraph.agent:LangGraphAgent._adopted:2 await": "only for threads that another saver has written",
+    f"{_SAVER}alist:1 await": "no turn lists checkpoints",
+    f"{_SAVER}alist:2 await": "no turn lists checkpoints",
+    f"{_SAVER}_history:1 await": "no turn lists checkpoints",
+    f"{_SAVER}list.collected:1 next": "no turn lists checkpoints",
+    f"{_SAVER}_page:1 await": "only for channels that keep differences",
+    f"{_SAVER}aget_delta_channel_history:1 await": "only for channels that keep differences",
+    f"{_SAVER}aget_delta_channel_history:2 await": "only for channels that keep differences",
+    f"{_SAVER}_tuple:1 await": "only for checkpoints of LangGraph's first format",
+    f"{_SAVER}_migrate_sends:1 await": "only for checkpoints of LangGraph's first format",
+    **{
+        f"{_THROUGH}{method}": "outside of turns: for tools and migrations"
+        for method in (
+            "aget_tuple:1 await",
+            "alist:1 next",
+            "aput:1 await",
+            "aput:2 await",
+            "aput_writes:1 await",
+            "aput_writes:2 await",
+            "adelete_thread:1 await",
+            "adelete_for_runs:1 await",
+            "acopy_thread:1 await",
+            "aprune:1 await",
+            "aget_delta_channel_history:1 await",
+        )
+    },
+}
+
+BY_CHANCE: Final[Mapping[str, str]] = {
+    "application.session_doors:SessionDoors.accept:1 await": "an accept meets a look at the same session",
+    "application.session_doors:SessionDoors.look:1 await": "a look meets an accept of the same session",
+    f"{_PROCESSOR}process:2 await": "a cancel lands while the finishing commit is under way",
+    f"{_PROCESSOR}process:3 await": "a cancel lands while the finishing commit is under way",
+    f"{_PROCESSOR}_failed:3 await": "a cancel lands while a failure is written down",
+    f"{_PROCESSOR}_failed:4 await": "a cancel lands while a failure is written down",
+    f"{_PROCESSOR}_open:1 await": "a timer's event is overtaken between its claim and its accept",
+    f"{_END}skipped:1 await": "a timer's event is overtaken between its claim and its accept",
+    f"{_PROCESSOR}_run:7 await": "the agent's name is unknown, or no store can hold its answer",
+    "application.running_attempt:RunningAttempt.committed:1 await": "the server is cut off within a superstep's commit",
+    f"{_END}_commit:2 await": "the server is cut off within a commit",
+    f"{_POOL}close:1 await": "the server is told to stop within a statement",
+    "entrypoints.web.connection:Connection.run:2 await": "the socket ends while an accept is on its way",
+    "entrypoints.web.connection:Connection._send_all:4 await": "a reader that does not keep up",
+}
+"""Points that need two things at the same moment: killed at when they are passed, and not demanded."""

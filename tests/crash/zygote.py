@@ -1,0 +1,134 @@
+"""The tests' end of `points_server`: servers ordered, their deaths awaited."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+from collections.abc import Mapping
+from itertools import count
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any, Final, Self
+
+import msgspec
+from msgspec import Struct
+
+from tests.crash.point_scenarios import TRIES
+from tests.crash.points_server import Order
+from tests.end_to_end.server import AGENTS, GRAPHS, environment
+
+SETTINGS: Final = {
+    "UNBROKEN_AGENTS": ",".join(f"{name}={GRAPHS / where}" for name, where in AGENTS.items()),
+    "UNBROKEN_AGENT_COMMIT": "turn=turn,whole=turn",
+    "UNBROKEN_LEASE_TTL_S": "1.0",
+    "UNBROKEN_HEARTBEAT_S": "0.3",
+    "UNBROKEN_RECOVERY_POLL_S": "0.3",
+    "UNBROKEN_RETRY_BACKOFF_S": "0.05",
+    "UNBROKEN_RETRY_MAX_BACKOFF_S": "0.2",
+    "UNBROKEN_MAX_TRIES": str(TRIES),
+    "UNBROKEN_EFFECT_POLL_S": "0.2",
+    "UNBROKEN_EFFECT_CLAIM_S": "1.0",
+    "UNBROKEN_TIMER_POLL_S": "0.2",
+    "UNBROKEN_ACK_FLUSH_S": "0.1",
+    "UNBROKEN_DRAIN_S": "0.5",
+    "UNBROKEN_POOL_SIZE": "3",
+    "UNBROKEN_LOG_LEVEL": "warning",
+}
+"""A lease so short that a takeover takes little more than a second; one kill costs a message one of its tries."""
+START_LIMIT_S: Final = 60.0
+READ_LIMIT_BYTES: Final = 1 << 20
+
+
+class Death(Struct, frozen=True):
+    code: int
+    at: float
+    """Seconds since 1970."""
+
+
+class Zygote:
+    """`async with Zygote(log) as zygote:` has everything imported."""
+
+    def __init__(self, log: Path, settings: Mapping[str, str] | None = None) -> None:
+        self._log = log
+        self._settings = SETTINGS | dict(settings or {})
+        self._numbers = count(1)
+        self._deaths: dict[int, asyncio.Future[Death]] = {}
+        self._starts: dict[int, asyncio.Future[None]] = {}
+        self._process: asyncio.subprocess.Process | None = None
+        self._listening: asyncio.Task[None] | None = None
+        self._file: IO[bytes] | None = None
+
+    async def __aenter__(self) -> Self:
+        self._file = self._log.open("ab")
+        self._process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "tests.crash.points_server",
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=self._file,
+            env=environment(**self._settings),
+            limit=READ_LIMIT_BYTES,
+        )
+        async with asyncio.timeout(START_LIMIT_S):
+            first = await self._out.readline()
+        assert first, f"the servers' process ended: {self._log.read_text(errors='replace')[-3000:]}"
+        self._listening = asyncio.create_task(self._listen())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        await self._process.wait()
+        if self._listening is not None:
+            await self._listening
+        if self._file is not None:
+            self._file.close()
+
+    async def serve(self, **order: Any) -> int:
+        """Fork a server; returns its number once its port can be connected to. `order`: what `Order` has, but for
+        its number."""
+        number = next(self._numbers)
+        loop = asyncio.get_running_loop()
+        self._deaths[number], self._starts[number] = loop.create_future(), loop.create_future()
+        self._say(msgspec.to_builtins(msgspec.convert({"serve": number, **order}, Order)))
+        await self._starts[number]
+        return number
+
+    def kill(self, number: int) -> None:
+        """`kill -9`, unless it is dead already."""
+        self._say({"kill": number})
+
+    def stop(self, number: int) -> None:
+        """Ask it to stop, as an operator would."""
+        self._say({"stop": number})
+
+    async def death(self, number: int) -> Death:
+        """When and how it ended; waits for that."""
+        return await asyncio.shield(self._deaths[number])
+
+    def dead(self, number: int) -> bool:
+        return self._deaths[number].done()
+
+    @property
+    def _out(self) -> asyncio.StreamReader:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        return self._process.stdout
+
+    def _say(self, told: Mapping[str, Any]) -> None:
+        assert self._process is not None
+        assert self._process.stdin is not None
+        self._process.stdin.write(json.dumps(told).encode() + b"\n")
+
+    async def _listen(self) -> None:
+        while line := await self._out.readline():
+            told = json.loads(line)
+            if "started" in told:
+                self._starts.pop(told["started"]).set_result(None)
+            elif "ended" in told:
+                self._deaths[told["ended"]].set_result(Death(told["code"], told["at"]))
