@@ -7,7 +7,7 @@ JOBS ?= 2
 FRAMES ?= 1_000_000
 BIN := .venv/bin
 
-.PHONY: help run test check migrate bench simulate soak fuzz fuzz-coverage hostile clean runtime dev
+.PHONY: help run test check migrate bench crash simulate soak fuzz fuzz-coverage hostile clean runtime dev
 
 help:
 	@echo "make run      serve on 127.0.0.1:8000 with an embedded PostgreSQL in .unbroken/"
@@ -17,6 +17,7 @@ help:
 	@echo "make bench    measure against the direct send"
 	@echo "make soak     people, faults and PostgreSQL for MINUTES, with latencies and memory"
 	@echo "make simulate the whole service under seeds and faults: SEEDS=100000 FROM=0"
+	@echo "make crash    kill a server KILLS times, each time at another point of a turn, on PostgreSQL"
 	@echo "make fuzz     send FRAMES hostile frames through codec and sessions, in one process"
 	@echo "make hostile  abuse a server over real sockets for MINUTES"
 	@echo "make clean    remove .venv and caches; .unbroken/, your data, stays"
@@ -47,6 +48,11 @@ simulate: dev
 MINUTES ?= 30
 soak: dev
 	@$(BIN)/python -m tests.soak --minutes $(MINUTES) $(ARGS)
+
+# SIGKILL at every await of a turn: make crash KILLS=2000 FROM=0
+KILLS ?= 2000
+crash: dev
+	@$(BIN)/python -m tests.crash.points --kills $(KILLS) --from-seed $(FROM) $(ARGS)
 
 bench: dev
 	@$(BIN)/python -m benchmarks $(ARGS)
