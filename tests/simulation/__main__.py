@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from tests.figures import record
+from tests.figures import commit, record
 from tests.simulation.volume import Sum, encoded, run, say_to_stderr, told
 from tests.simulation.world import simulate
 
@@ -31,7 +31,7 @@ def main() -> int:
         return _one(options.seed, real=options.real)
     if options.kept:
         return _kept()
-    began = time.monotonic()
+    measured, began = commit(), time.monotonic()
     total = run(
         range(options.from_seed, options.from_seed + options.seeds),
         processes=options.processes,
@@ -46,7 +46,7 @@ def main() -> int:
     for failure in total.failures:
         print(f"again: python -m tests.simulation --seed {failure.seed}{' --real' if options.real else ''}")
     if options.record:
-        _record(options, total, seconds)
+        _record(options, total, seconds, measured)
     return 1 if total.failures else 0
 
 
@@ -90,10 +90,11 @@ def _kept() -> int:
     return failed
 
 
-def _record(options: argparse.Namespace, total: Sum, seconds: float) -> None:
+def _record(options: argparse.Namespace, total: Sum, seconds: float, measured: str) -> None:
     record(
         "simulation with LangGraph" if options.real else "simulation",
         {
+            "commit": measured,
             "from_seed": options.from_seed,
             "seeds": total.seeds,
             "run_twice": total.twice,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import quantiles
 
-from tests.figures import Figure, record
+from tests.figures import Figure, commit, record
 from tests.hostile.slope import slope
 from tests.soak.picture import draw
 from tests.soak.soak import Outcome, Soak
@@ -25,6 +25,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--record", action="store_true", help="keep the figures in docs/reliability.jsonl")
     parser.add_argument("--picture", type=Path, help="an SVG of latencies and memory over time")
     given = parser.parse_args(arguments)
+    measured = commit()
     folder = Path(tempfile.mkdtemp(prefix="unbroken-soak-"))
     folder.chmod(0o755)  # as root, PostgreSQL runs as another user
     _say(f"seed {given.seed}, everything recorded in {folder}")
@@ -36,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if given.picture:
         draw(outcome, given.picture)
     if given.record:
-        record("soak", figures)
+        record("soak", {"commit": measured, **figures})
     return int(bool(outcome.broken))
 
 

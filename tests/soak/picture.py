@@ -33,7 +33,7 @@ def draw(outcome: Outcome, file: Path) -> None:
         (line,) = times.plot(minutes, [step[49] for step in steps], label=f"{name}, median")
         times.plot(minutes, [step[98] for step in steps], ":", color=line.get_color(), label=f"{name}, p99")
     times.set(yscale="log", ylabel="ms from the message on")
-    times.legend(fontsize="small", ncols=3)
+    times.legend(fontsize="small", ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0), frameon=False)
     times.grid(alpha=0.3)
     memory.plot([second / 60 for second, _ in outcome.steady_bytes], [b / 2**20 for _, b in outcome.steady_bytes])
     memory.set(xlabel="minutes", ylabel="MiB resident", ylim=(0, None))
