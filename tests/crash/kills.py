@@ -128,13 +128,11 @@ class Lane:
             async with asyncio.timeout(PATIENCE_S):
                 await self._converse(result, line)
         except (AssertionError, TimeoutError) as error:
-            result.broken.append(f"{type(error).__name__}: {error}")
+            result.broken.append(f"{type(error).__name__} after {time.time() - began:.1f} s: {error}")
         result.died = line.killed_at is not None
         if line.killed_at is not None:
             self._time(result, line.killed_at)
         await line.end()
-        if result.broken:
-            result.broken.append(f"after {time.time() - began:.1f} s; died: {result.died}")
         return result
 
     async def _converse(self, result: Result, line: _Line) -> None:

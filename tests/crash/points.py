@@ -67,7 +67,9 @@ class Outcome(Struct):
 
 
 class Run:
-    def __init__(self, folder: Path, tell: Tell) -> None:
+    def __init__(self, folder: Path, tell: Tell, at: str = "") -> None:
+        """`at`: only at points in whose names it occurs."""
+        self._at = at
         self.outcome = Outcome()
         self._folder = folder
         self._tell = tell
@@ -86,6 +88,7 @@ class Run:
             async with self._lanes(database, size) as workers:
                 reach = await explore(workers)
                 outcome.broken += await workers.judge()
+            reach = {place: passings for place, passings in reach.items() if self._at in place[0]}
             while outcome.kills < kills:
                 async with self._lanes(database, size) as workers:
                     await self._strike(workers, reach, min(BATCH, kills - outcome.kills))
@@ -158,12 +161,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=200)
     parser.add_argument("--from-seed", type=int, default=0)
     parser.add_argument("--side-by-side", type=int, default=LANES)
+    parser.add_argument("--at", default="", help="only at points in whose names this occurs")
     parser.add_argument("--record", action="store_true", help="keep the figures in docs/reliability.jsonl")
     given = parser.parse_args(arguments)
     folder = Path(tempfile.mkdtemp(prefix="unbroken-points-"))
     folder.chmod(0o755)  # as root, PostgreSQL runs as another user
     _tell(f"everything recorded in {folder}")
-    outcome = asyncio.run(Run(folder, _tell).last(given.kills, given.from_seed, size=given.side_by_side))
+    outcome = asyncio.run(Run(folder, _tell, given.at).last(given.kills, given.from_seed, size=given.side_by_side))
     _tell("\n".join(outcome.broken[:20]) or "nothing broken")
     _tell("\n".join(f"{name}: {value}" for name, value in outcome.figures().items()))
     if given.record:
