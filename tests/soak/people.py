@@ -47,14 +47,14 @@ class Person:
                 agent, url = self._random.choice(AGENTS), self._random.choice(self._urls)
                 client = Client(url, thread=thread, agent=agent, stays=True, record=writer_to(file))
                 async with client:
-                    await self._converse(client, over)
+                    await self._converse(client, agent, over)
 
-    async def _converse(self, client: Client, over: asyncio.Event) -> None:
+    async def _converse(self, client: Client, agent: str, over: asyncio.Event) -> None:
         for _ in range(self._random.choice((3, 6, 12))):
             requests = [await self._say(client)]
             if self._random.random() < 0.2:
                 requests.append(await self._say(client))
-            if self._random.random() < 0.1:
+            if agent == "one" and self._random.random() < 0.2:  # the others' nodes count on each other's notes
                 await asyncio.sleep(self._random.random() * 0.2)
                 await client.cancel(requests[0])
             await client.answered(*requests, patience_s=PATIENCE_S)
