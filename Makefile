@@ -7,7 +7,7 @@ JOBS ?= 2
 FRAMES ?= 1_000_000
 BIN := .venv/bin
 
-.PHONY: help run test check migrate bench crash simulate soak fuzz fuzz-coverage hostile clean runtime dev
+.PHONY: help run test check migrate bench crash simulate mutants soak fuzz fuzz-coverage hostile clean runtime dev
 
 help:
 	@echo "make run      serve on 127.0.0.1:8000 with an embedded PostgreSQL in .unbroken/"
@@ -16,6 +16,7 @@ help:
 	@echo "make migrate  bring the database's schema up to date"
 	@echo "make bench    measure against the direct send"
 	@echo "make soak     people, faults and PostgreSQL for MINUTES, with latencies and memory"
+	@echo "make mutants  seed bugs into copies of the tree, and see which of them are noticed"
 	@echo "make simulate the whole service under seeds and faults: SEEDS=100000 FROM=0"
 	@echo "make crash    kill a server KILLS times, each time at another point of a turn, on PostgreSQL"
 	@echo "make fuzz     send FRAMES hostile frames through codec and sessions, in one process"
@@ -53,6 +54,10 @@ soak: dev
 KILLS ?= 2000
 crash: dev
 	@$(BIN)/python -m tests.crash.points --kills $(KILLS) --from-seed $(FROM) $(ARGS)
+
+# Bugs seeded one at a time into a copy of the tree: who notices?
+mutants: dev
+	@$(BIN)/python -m tests.mutants $(ARGS)
 
 bench: dev
 	@$(BIN)/python -m benchmarks $(ARGS)

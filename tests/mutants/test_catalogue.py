@@ -1,0 +1,27 @@
+"""Every seeded bug fits the code as it is, so that none of them silently seeds nothing."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from tests.mutants.catalogue import ALL
+from tests.mutants.mutant import Mutant, mutated
+from tests.mutants.run import ROOT
+
+
+@pytest.mark.parametrize("mutant", ALL, ids=lambda mutant: mutant.name)
+def test_each_bug_fits_the_code(mutant: Mutant) -> None:
+    for file in {edit.file for edit in mutant.edits}:
+        edits = tuple(edit for edit in mutant.edits if edit.file == file)
+        text = (ROOT / file).read_text("utf-8")
+        changed = mutated(text, edits)
+        assert changed != text
+        if file.endswith(".py"):
+            compile(changed, file, "exec")
+
+
+def test_there_are_enough_and_none_is_there_twice() -> None:
+    assert len(ALL) >= 24
+    assert [name for name, times in Counter(mutant.name for mutant in ALL).items() if times > 1] == []
