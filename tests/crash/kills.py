@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,14 @@ from tests.checker.sources import tables_of_postgres
 from tests.crash.instrument import When
 from tests.crash.point_scenarios import SCENARIOS, Ends
 from tests.crash.recorder import writer_to
+from tests.crash.verdict import broken_laws
 from tests.crash.zygote import Zygote
 from tests.end_to_end.client import Client
 from tests.end_to_end.server import free_port
+from tests.end_to_end.tables import read_thread
 
-PATIENCE_S = 60.0
+PATIENCE_S = 100.0
+"""Nothing is concluded from how long it took, only that it ended."""
 STORED_ENDS = frozenset({"send_message", "cancel_turn", "report_failure", "skip_event"})
 PROVISIONAL = frozenset({"reset", "token", "tool"})
 
@@ -170,7 +174,18 @@ class Lane:
         """Everything that any of its threads broke, each with its kill."""
         tables = await tables_of_postgres(self._database_url)
         sockets = [socket for result in self.results for socket in read_trace(self._trace(result))]
-        return self._verdict(tables, sockets)
+        answers = [broken async for broken in self._other_answers(tables)]
+        return itertools.chain(self._verdict(tables, sockets), answers)
+
+    async def _other_answers(self, tables: Tables) -> AsyncIterator[str]:
+        """Where every message got an answer: whether each is what the model says to the conversation before it."""
+        strange = {effect.thread_id for effect in tables.effects if effect.type != "send_message"}
+        for result in self.results:
+            if SCENARIOS[result.kill.scenario].plain and result.thread not in strange:
+                stored = await read_thread(self._database_url, result.thread)
+                sent = {event.request_id: "" for event in stored.events}
+                for broken in broken_laws(stored, sent, {}):
+                    yield f"{result.kill}\n  {result.thread}: {broken}"
 
     def _verdict(self, tables: Tables, sockets: Sequence[Socket]) -> Iterator[str]:
         kills = {result.thread: result.kill for result in self.results}

@@ -41,6 +41,11 @@ class Scenario(Struct, frozen=True):
     falls: tuple[Fall, ...] = ()
     """Where earlier servers have died by then: the one that is to be killed has taken over from the last of them."""
 
+    @property
+    def plain(self) -> bool:
+        """What was said before a message is all that its answer follows from, unless a message was replaced."""
+        return self.agent in {"one", "three", "turn"} and self.play is not replaced
+
 
 async def answer(client: Client) -> Ends:
     """Two messages, the second one while the first is answered."""

@@ -34,6 +34,7 @@ def unknown(reach: Reach) -> list[str]:
     excused = {*UNREACHED, *BY_CHANCE}
     return [
         *(f"no scenario passes {point}" for point in names - passed - excused),
+        *(f"{point} is passed, but not listed" for point in passed - names),
         *(f"{point} can be reached" for point in passed & set(UNREACHED)),
         *(f"there is no {point}" for point in excused - names),
     ]

@@ -132,3 +132,7 @@ class Zygote:
                 self._starts.pop(told["started"]).set_result(None)
             elif "ended" in told:
                 self._deaths[told["ended"]].set_result(Death(told["code"], told["at"]))
+        waiting: list[asyncio.Future[Any]] = [*self._starts.values(), *self._deaths.values()]
+        for future in waiting:
+            if not future.done():
+                future.set_exception(RuntimeError("the process that forks the servers has ended"))
