@@ -8,7 +8,7 @@ from urllib.parse import parse_qsl
 
 from msgspec import Struct
 
-from unbroken.entrypoints.web.codec import MAX_CURSOR, REQUEST_ID
+from unbroken.entrypoints.web.codec import MAX_CURSOR, MAX_FOLLOW_UP_ID
 
 THREAD_ID: Final = re.compile(r"[A-Za-z0-9_.-]{1,128}", re.ASCII)
 _NUMBER: Final = re.compile(r"[0-9]{1,16}", re.ASCII)
@@ -59,8 +59,8 @@ def parse_query(query: str | bytes) -> Hello:
         missing = next(name for name in _SHOWN if name not in given)
         raise BadQuery(missing, "requestId, attempt and offset come together or not at all")
     request_id = given.get("requestId")
-    if request_id is not None and not REQUEST_ID.fullmatch(request_id):
-        raise BadQuery("requestId", "must be 1 to 128 of A-Z a-z 0-9 _ - . :")
+    if request_id is not None and not (0 < len(request_id) <= MAX_FOLLOW_UP_ID and "\x00" not in request_id):
+        raise BadQuery("requestId", "must be that of a `reset` or `token` frame")
     return Hello(
         thread_id=thread_id,
         agent_id=agent_id,

@@ -274,15 +274,17 @@ class World:
         for user in self.users:
             if not user.done:
                 return f"{user.thread_id}: its user still speaks"
-        told = (self._untold(device) for device in self.devices if device.turned_away is None)
-        return next(filter(None, told), "") or self._unended()
+        return next(filter(None, map(self._untold, self.devices)), "") or self._unended()
 
     def _untold(self, device: Device) -> str:
         """What a device waits for."""
+        session = self.database.sessions.get(device.thread_id)
+        owner = session is not None and session.key.user_id == device.user_id
+        if device.turned_away is not None:
+            return f"{device.name}: turned away with {device.turned_away}" if owner else ""
         if device.unsent:
             return f"{device.name}: no answer to {list(device.unsent)}"
-        session = self.database.sessions.get(device.thread_id)
-        if session is None or session.key.user_id != device.user_id or device.cursor in (None, session.log_index):
+        if session is None or not owner or device.cursor in (None, session.log_index):
             return ""
         return f"{device.name}: shows the log up to {device.cursor} of {session.log_index}"
 

@@ -17,6 +17,10 @@ from unbroken.entrypoints.web.query import BadQuery, Hello, parse_query
             "threadId=t&cursor=7&requestId=a:b&attempt=3&offset=0",
             Hello("t", cursor=7, request_id="a:b", attempt=3, offset=0),
         ),
+        (
+            "threadId=t&cursor=7&requestId=timer:the%20report/1&attempt=3&offset=9",  # a follow-up's answer, cut
+            Hello("t", cursor=7, request_id="timer:the report/1", attempt=3, offset=9),
+        ),
         ("threadId=t&cursor=9007199254740991", Hello("t", cursor=2**53 - 1)),
     ],
 )
@@ -51,7 +55,8 @@ def test_a_client_that_names_no_cursor_speaks_the_old_protocol() -> None:
         ("threadId=t&requestId=r", "attempt"),
         ("threadId=t&requestId=r&attempt=1", "offset"),
         ("threadId=t&attempt=1&offset=1", "requestId"),
-        ("threadId=t&requestId=a%20b&attempt=1&offset=1", "requestId"),
+        ("threadId=t&requestId=a%00b&attempt=1&offset=1", "requestId"),
+        ("threadId=t&requestId=&attempt=1&offset=1", "requestId"),
         ("threadId=t&requestId=r&attempt=x&offset=1", "attempt"),
         ("threadId=t&requestId=r&attempt=1&offset=-1", "offset"),
         ("threadId=%FF", "query"),

@@ -43,7 +43,7 @@ async def close_of(socket: ClientConnection) -> tuple[int, str]:
         (f"threadId=a&cursor={2**53}", "cursor"),
         ("threadId=a&requestId=r", "attempt"),
         ("threadId=a&requestId=r&attempt=1", "offset"),
-        ("threadId=a&requestId=r r&attempt=1&offset=0", "requestId"),
+        ("threadId=a&requestId=&attempt=1&offset=0", "requestId"),
         ("threadId=a&requestId=r&attempt=x&offset=0", "attempt"),
         ("threadId=%ff", "query"),
     ],
