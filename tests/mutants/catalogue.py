@@ -3,6 +3,8 @@ from __future__ import annotations
 from typing import Final
 
 from tests.mutants.edges import EDGES
+from tests.mutants.memory import MEMORY
 from tests.mutants.mutant import Mutant
+from tests.mutants.use_cases import USE_CASES
 
-ALL: Final[tuple[Mutant, ...]] = (*EDGES,)
+ALL: Final[tuple[Mutant, ...]] = (*USE_CASES, *MEMORY, *EDGES)
