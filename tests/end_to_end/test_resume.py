@@ -57,7 +57,7 @@ async def test_resume_gives_what_follows_the_offset_and_rounds_down_inside_a_sur
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize("wrong", [{"offset": 10**6}, {"attempt": 7, "offset": 5}, {"attempt": 0, "offset": 5}])
+@pytest.mark.parametrize("wrong", [{"offset": 10**6}, {"attempt": 0, "offset": 5}])
 async def test_a_position_that_is_not_in_the_running_attempt_gets_a_reset_and_the_text_from_its_beginning(
     serving: Serving, thread: str, wrong: dict[str, int]
 ) -> None:
@@ -70,6 +70,18 @@ async def test_a_position_that_is_not_in_the_running_attempt_gets_a_reset_and_th
         assert (reset["attempt"], token["offset"]) == (1, 0)
         await client.answered(request)
     assert client.view.faults == []
+
+
+@pytest.mark.asyncio
+async def test_whoever_shows_a_later_attempt_than_the_running_one_is_told_the_end_only(
+    serving: Serving, thread: str
+) -> None:
+    async with Client(serving.url, thread=thread) as client:
+        request = await client.say(LONG)
+        await client.until(lambda c: len(c.view.shown.get(request, "")) > 40)
+        user, end = await joined(serving, thread, 2, requestId=request, attempt=7, offset=5)
+        (final,) = await client.answered(request)
+        assert (user["type"], end) == ("user", final)
 
 
 @pytest.mark.asyncio

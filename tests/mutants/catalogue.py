@@ -5,6 +5,8 @@ from typing import Final
 from tests.mutants.edges import EDGES
 from tests.mutants.memory import MEMORY
 from tests.mutants.mutant import Mutant
+from tests.mutants.readers import READERS
+from tests.mutants.turns import TURNS
 from tests.mutants.use_cases import USE_CASES
 
-ALL: Final[tuple[Mutant, ...]] = (*USE_CASES, *MEMORY, *EDGES)
+ALL: Final[tuple[Mutant, ...]] = (*USE_CASES, *TURNS, *READERS, *MEMORY, *EDGES)

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -49,10 +50,23 @@ def judge(mutant: Mutant, only: Sequence[str] = ()) -> Verdict:
                 continue
             said = _noticed(tree, layer)
             if said is not None:
+                _assert_green_without(layer)
                 seeds = re.search(r"seeds tried: ([\d,]+)", said)
                 tried = int(seeds[1].replace(",", "")) if seeds else 0
                 return Verdict(mutant.name, layer.name, _last_words(said), tried, time.monotonic() - began)
     return Verdict(mutant.name, "", "", 0, time.monotonic() - began)
+
+
+@cache
+def _assert_green_without(layer: Layer) -> None:
+    """A kill counts only where the same layer is green over a copy without a bug. Once a process and layer."""
+    with tempfile.TemporaryDirectory(prefix="unbroken-mutant-") as folder:
+        tree = Path(folder)
+        tree.chmod(0o755)
+        _copy(tree)
+        said = _noticed(tree, layer)
+    if said is not None:
+        raise RuntimeError(f"{layer.name} is red without any bug: {said[-1000:]}")
 
 
 def _copy(tree: Path) -> None:
@@ -61,6 +75,10 @@ def _copy(tree: Path) -> None:
     for name in FILES:
         if (ROOT / name).exists():
             shutil.copy(ROOT / name, tree / name)
+    # Figures name their commit: without a repository every simulation would end in an error, mutant or not.
+    for command in (("init", "-q"), ("commit", "-q", "--allow-empty", "-m", "a copy")):
+        who = ("-c", "user.name=mutants", "-c", "user.email=mutants@localhost")
+        subprocess.run(("git", *who, *command), cwd=tree, check=True)
 
 
 def _seed(tree: Path, mutant: Mutant) -> None:

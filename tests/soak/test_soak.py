@@ -9,7 +9,7 @@ import pytest
 from tests.soak.picture import draw
 from tests.soak.soak import Soak
 
-SECONDS = 15.0
+SECONDS = 10.0
 
 
 @pytest.mark.slow
@@ -20,7 +20,7 @@ async def test_people_who_talk_under_faults_lose_nothing(open_folder: Path, tmp_
     outcome = await Soak(7, folder, people=6, tell=print).last(SECONDS)
     assert outcome.broken == []
     assert outcome.struck
-    assert outcome.messages > 20
+    assert outcome.messages > 10
     assert all(latency.end_s is not None for latency in outcome.latencies)
     draw(outcome, tmp_path / "soak.svg")
     assert (tmp_path / "soak.svg").stat().st_size > 10_000
