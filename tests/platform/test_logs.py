@@ -120,7 +120,11 @@ def test_the_driver_s_tracebacks_are_one_line(logging_begins: Begin) -> None:
     assert "ValueError at test_logs.py:" in line
 
 
-def test_a_client_s_bad_utf8_is_no_error_of_the_server_s(logging_begins: Begin) -> None:
+def test_a_client_s_bad_utf8_is_no_error_of_the_server_s(
+    logging_begins: Begin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("uvicorn", "uvicorn.error"):  # a server in this process may have set up its own
+        monkeypatch.setattr(logging.getLogger(name), "propagate", True)
     logged = logging_begins()
     try:
         b"\xff".decode()
