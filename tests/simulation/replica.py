@@ -50,6 +50,9 @@ SETTINGS: Final = Settings(
 )
 _container: Final = Container()
 """One for all: making it costs as much as a whole seed."""
+_given: Final[dict[str, providers.Object]] = {}
+"""What stands in the places of its stores, clock and so on."""
+_singletons: Final[list[providers.BaseSingleton]] = []
 USED: Final = (
     *("accept", "cancel", "subscribe", "acknowledge", "sessions", "outbox", "queue", "delete_thread", "threads"),
     *("files", "readiness", "wakeups", "recover", "effect_runner", "fire_timers", "retain", "live"),
@@ -200,12 +203,16 @@ def _wired(world: World, replica: int, settings: Settings, agents: PlannedAgents
         "wakeups": world.bus.join(),
         "ids": world.new_id,
     }
-    _container.reset_singletons()
+    if not _given:
+        for name in given:
+            _given[name] = providers.Object()
+            getattr(_container, name).override(_given[name])
+        _container.check_dependencies()
+        _singletons.extend(_container.traverse(types=[providers.BaseSingleton]))
     for name, value in given.items():
-        provider = getattr(_container, name)
-        provider.reset_override()
-        provider.override(providers.Object(value))
-    _container.check_dependencies()
+        _given[name].set_provides(value)
+    for singleton in _singletons:
+        singleton.reset()
     # Everything is made here and now: the next replica wires the same container anew.
     made = {name: getattr(_container, name)() for name in USED}
     return cast("Container", SimpleNamespace(check_dependencies=lambda: None, **{n: _giver(made[n]) for n in made}))

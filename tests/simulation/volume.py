@@ -7,8 +7,10 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from itertools import islice
+from multiprocessing import get_context
+from multiprocessing.connection import wait
+from typing import Any, Final
 
 import msgspec
 from msgspec import Struct
@@ -18,8 +20,9 @@ from tests.simulation.plans import TROUBLES
 from tests.simulation.states import STATES
 from tests.simulation.world import Outcome, simulate
 
-CHUNK = 50
-"""Seeds that a process is given at a time."""
+CHUNK = 100
+"""Seeds that a process is made for."""
+FORKED: Final = get_context("fork")
 ENOUGH = 100
 """Times that each fault is to meet each state of a turn."""
 
@@ -70,9 +73,6 @@ def possible_cells() -> list[str]:
 
 def run_chunk(seeds: Sequence[int], *, real: bool, twice: int) -> Sum:
     """One process's share. `twice`: each so-many-th seed is run a second time; 0: none."""
-    if not gc.get_freeze_count():
-        gc.collect()
-        gc.freeze()  # what was imported is never looked through again
     found = Sum()
     for seed in seeds:
         outcome = simulate(seed, real=real)
@@ -107,19 +107,41 @@ def run(
 
 
 def _parts(seeds: range, processes: int, real: bool, twice: int) -> Iterator[Sum]:
+    """Each chunk in a process forked for it: what its worlds leave behind goes with it, and nobody has to collect it."""
     chunks = (seeds[start : start + CHUNK] for start in range(0, len(seeds), CHUNK))
-    if processes == 1:
-        for chunk in chunks:
-            yield run_chunk(chunk, real=real, twice=twice)
-        return
-    with ProcessPoolExecutor(processes, max_tasks_per_child=200) as pool:
-        waiting = [pool.submit(run_chunk, chunk, real=real, twice=twice) for chunk in islice(chunks, 2 * processes)]
-        try:
-            while waiting:
-                yield waiting.pop(0).result()
-                waiting += [pool.submit(run_chunk, chunk, real=real, twice=twice) for chunk in islice(chunks, 1)]
-        finally:
-            pool.shutdown(cancel_futures=True)
+    _warm_up(real=real)
+    running: dict[Any, tuple[Sequence[int], Any]] = {}
+
+    def begin(chunk: Sequence[int]) -> None:
+        theirs, ours = FORKED.Pipe()
+        process = FORKED.Process(target=_work, args=(theirs, chunk, real, twice), daemon=True)
+        process.start()
+        theirs.close()
+        running[ours] = chunk, process
+
+    for chunk in islice(chunks, processes):
+        begin(chunk)
+    while running:
+        for pipe in wait(list(running)):
+            chunk, process = running.pop(pipe)
+            try:
+                yield msgspec.json.decode(pipe.recv_bytes(), type=Sum)
+            except EOFError:
+                raise RuntimeError(f"the process of the seeds {chunk} ended without a result") from None
+            process.join()
+            for following in islice(chunks, 1):
+                begin(following)
+
+
+def _warm_up(*, real: bool) -> None:
+    """Whatever is made at its first use is made before the first fork, and never looked through again."""
+    simulate(0, real=real)
+    gc.collect()
+    gc.freeze()
+
+
+def _work(pipe: Any, seeds: Sequence[int], real: bool, twice: int) -> None:
+    pipe.send_bytes(encoded(run_chunk(seeds, real=real, twice=twice)))
 
 
 def _sum_of(outcome: Outcome) -> Sum:
