@@ -50,9 +50,9 @@ SETTINGS: Final = Settings(
 )
 _container: Final = Container()
 """One for all: making it costs as much as a whole seed."""
-_given: Final[dict[str, providers.Object]] = {}
+_given: Final[dict[str, providers.Object[Any]]] = {}
 """What stands in the places of its stores, clock and so on."""
-_singletons: Final[list[providers.BaseSingleton]] = []
+_singletons: Final[list[providers.BaseSingleton[Any]]] = []
 USED: Final = (
     *("accept", "cancel", "subscribe", "acknowledge", "sessions", "outbox", "queue", "delete_thread", "threads"),
     *("files", "readiness", "wakeups", "recover", "effect_runner", "fire_timers", "retain", "live"),

@@ -107,12 +107,12 @@ def run(
 
 
 def _parts(seeds: range, processes: int, real: bool, twice: int) -> Iterator[Sum]:
-    """Each chunk in a process forked for it: what its worlds leave behind goes with it, and nobody has to collect it."""
+    """Each chunk in a process forked for it: what its worlds leave behind goes with it, and is never collected."""
     chunks = (seeds[start : start + CHUNK] for start in range(0, len(seeds), CHUNK))
     _warm_up(real=real)
-    running: dict[Any, tuple[Sequence[int], Any]] = {}
+    running: dict[Any, tuple[range, Any]] = {}
 
-    def begin(chunk: Sequence[int]) -> None:
+    def begin(chunk: range) -> None:
         theirs, ours = FORKED.Pipe()
         process = FORKED.Process(target=_work, args=(theirs, chunk, real, twice), daemon=True)
         process.start()
@@ -122,7 +122,8 @@ def _parts(seeds: range, processes: int, real: bool, twice: int) -> Iterator[Sum
     for chunk in islice(chunks, processes):
         begin(chunk)
     while running:
-        for pipe in wait(list(running)):
+        ended: list[Any] = wait(list(running))
+        for pipe in ended:
             chunk, process = running.pop(pipe)
             try:
                 yield msgspec.json.decode(pipe.recv_bytes(), type=Sum)

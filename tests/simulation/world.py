@@ -400,9 +400,9 @@ class _Errors(logging.Handler):
     @contextmanager
     def heard(self) -> Iterator[list[str]]:
         """From now on, until the world ends: the dead of former ones have nothing to say."""
-        self._heard = lines = []
+        self._heard = []
         try:
-            yield lines
+            yield self._heard
         finally:
             self._heard = None
 
