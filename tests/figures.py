@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -18,22 +19,28 @@ DOCUMENT: Final = ROOT / "docs" / "reliability.md"
 BEGIN: Final = "<!-- figures: written by `python -m tests.figures` -->"
 END: Final = "<!-- end of figures -->"
 
-Figure = int | float | str | bool
+Figure = int | float | str | bool | dict[str, int]
+"""A mapping is kept and added up, and not shown row by row."""
+ADDED: Final = frozenset(
+    {"seeds", "run_twice", "events", "attempts", "faults", "violations", "seconds", "frames", "kills", "minutes"}
+    | {"messages", "threads", "attacks", "points", "missed", "broken"}
+)
+"""Figures of which several runs have a sum."""
 
 
-def record(kind: str, figures: Mapping[str, Figure], *, kept: Path = KEPT) -> dict[str, Figure]:
+def record(kind: str, figures: Mapping[str, Figure]) -> dict[str, Figure]:
     """Append one run's figures. `kind` names the machinery, e.g. `simulation`; a figure's name ends in its unit."""
     row: dict[str, Figure] = {"kind": kind, "commit": commit(), "day": f"{datetime.now(UTC):%Y-%m-%d}", **figures}
-    with kept.open("a", encoding="utf-8") as file:
+    with KEPT.open("a", encoding="utf-8") as file:
         file.write(json.dumps(row, ensure_ascii=False) + "\n")
     return row
 
 
-def rows(kind: str | None = None, *, kept: Path = KEPT) -> list[dict[str, Figure]]:
+def rows(kind: str | None = None) -> list[dict[str, Figure]]:
     """What was recorded, oldest first."""
-    if not kept.exists():
+    if not KEPT.exists():
         return []
-    found = [json.loads(line) for line in kept.read_text("utf-8").splitlines() if line.strip()]
+    found = [json.loads(line) for line in KEPT.read_text("utf-8").splitlines() if line.strip()]
     return [row for row in found if kind in (None, row["kind"])]
 
 
@@ -48,13 +55,30 @@ def tables() -> Iterator[str]:
     """Markdown, one table a kind."""
     for kind in dict.fromkeys(str(row["kind"]) for row in rows()):
         of_kind = rows(kind)
-        names = list(dict.fromkeys(name for row in of_kind for name in row if name != "kind"))
+        names = list(dict.fromkeys(name for row in of_kind for name in row if name not in {"kind", "met"}))
         yield f"### {kind}\n"
         yield f"| {' | '.join(name.replace('_', ' ') for name in names)} |"
         yield f"|{' --- |' * len(names)}"
         for row in of_kind:
             yield f"| {' | '.join(_told(row.get(name, '')) for name in names)} |"
+        if len(of_kind) > 1:
+            yield f"| {' | '.join(_told(value) for value in _sum(of_kind, names))} |"
         yield ""
+
+
+def _sum(of_kind: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Iterator[Any]:
+    """The last row of a table: what adds up, the fewest of what is `fewest`, and of cells that several runs filled."""
+    met = sum((Counter(row.get("met", {})) for row in of_kind), Counter[str]())
+    for name in names:
+        values = [row[name] for row in of_kind if isinstance(row.get(name), int | float)]
+        if name == "commit":
+            yield "**together**"
+        elif name == "fewest_in_a_cell" and met:
+            yield min(met.values())
+        elif name.startswith("fewest") and values:
+            yield min(values)
+        else:
+            yield sum(values) if name in ADDED and values else ""
 
 
 def document(text: str) -> str:

@@ -7,6 +7,7 @@
     replica.py   one process's life;                      client.py  a user's device, with a reducer of its own
     nemesis.py   faults, aimed at states of a turn;       states.py  which state a turn is in
     world.py     one seed from beginning to verdict;      volume.py  many seeds, their progress and sum
+    settled.py   whether everything has its end;          complaints.py  what was logged as a defect
     real_agent.py  LangGraph itself in the place of the planned agent
 
 `python -m tests.simulation --help`. One seed: `python -m tests.simulation --seed 17 --verbose`.

@@ -15,7 +15,7 @@ import time
 from pathlib import Path
 
 from tests.figures import commit, record
-from tests.simulation.volume import Sum, encoded, run, say_to_stderr, told
+from tests.simulation.volume import Sum, encoded, possible_cells, run, say_to_stderr, told
 from tests.simulation.world import simulate
 
 KEPT = Path(__file__).parent / "kept.txt"
@@ -102,8 +102,10 @@ def _record(options: argparse.Namespace, total: Sum, seconds: float, measured: s
             "attempts": total.attempts,
             "faults": total.faults,
             "fewest_faults_a_seed": total.fewest_faults,
+            "fewest_in_a_cell": min(total.met.get(name, 0) for name in possible_cells()),
             "violations": len(total.failures),
             "seconds": round(seconds),
+            "met": dict(sorted(total.met.items())),
         },
     )
 

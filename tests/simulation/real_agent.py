@@ -68,8 +68,10 @@ class PlannedModel(BaseChatModel):
         for word in range(step.words):
             await asyncio.sleep(step.pause_s)
             if trouble != "none" and number == 0 and word == min(plan.trouble_at, step.words - 1):
-                await _be_in_trouble(trouble, world)
+                world.in_trouble(event.id or "", trouble)
+                await _be_in_trouble(trouble, world, run_manager)
             yield _chunk(world.random.choice(WORDS))
+            world.speaks(event.id or "")
         if plan.end == "too_long" and number == len(plan.steps) - 1:
             yield _chunk("z" * (MAX_UNITS + 1))
         for tool in range(step.tools):
@@ -81,7 +83,7 @@ def _chunk(text: str) -> ChatGenerationChunk:
     return ChatGenerationChunk(message=AIMessageChunk(content=text))
 
 
-async def _be_in_trouble(trouble: str, world: World) -> None:
+async def _be_in_trouble(trouble: str, world: World, run_manager: AsyncCallbackManagerForLLMRun | None) -> None:
     match trouble:
         case "retryable":
             raise Overloaded("overloaded")
@@ -93,8 +95,17 @@ async def _be_in_trouble(trouble: str, world: World) -> None:
                     await asyncio.sleep(0.1)
                 except asyncio.CancelledError:
                     continue
+        case "lingers":
+            world.keep(asyncio.ensure_future(_linger(run_manager)))
         case "unsettled":
             raise ValueError("and nothing can be made of it")
+
+
+async def _linger(run_manager: AsyncCallbackManagerForLLMRun | None) -> None:
+    for _ in range(20):
+        await asyncio.sleep(0.05)
+        if run_manager is not None:
+            await run_manager.on_llm_new_token("lo ", chunk=_chunk("lo "))
 
 
 def _asked(messages: Sequence[BaseMessage]) -> tuple[HumanMessage, Plan]:

@@ -98,9 +98,11 @@ class Replica:
         if self._stop is not None:
             self._stop.set()
 
-    def live(self) -> Any:
-        """The sessions that it keeps in memory."""
-        return self._live_sessions() if self._live_sessions else ()
+    def held(self) -> dict[str, int]:
+        """How much of what it keeps in memory for those who are here, by kind."""
+        sockets = len(self._sockets._connections) if self._sockets else 0
+        sessions = len(self._live_sessions()) if self._live_sessions else 0
+        return {"sockets": sockets, "tasks": len(self.service.queue), "sessions": sessions}
 
     def skew(self, skew_s: float) -> None:
         self._skew_s = self.actor.skew_s = skew_s

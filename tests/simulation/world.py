@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import hashlib
-import logging
 import re
 import sys
 from collections import Counter
@@ -24,6 +23,7 @@ from tests.checker.history import Call, History, Socket, Tables, Violation, sock
 from tests.checker.sources import tables_of_memory
 from tests.simulation.agent import PlannedAgent, memory_of
 from tests.simulation.client import Device, Manner
+from tests.simulation.complaints import complaints
 from tests.simulation.database import SimulatedDatabase
 from tests.simulation.hints import Bus
 from tests.simulation.loop import Actor, SimulatedClock, SimulatedLoop, Stuck
@@ -31,6 +31,7 @@ from tests.simulation.nemesis import Nemesis
 from tests.simulation.network import ClientEnd, Line
 from tests.simulation.plans import Plans
 from tests.simulation.replica import QUEUE_LIMIT, SETTINGS, Replica
+from tests.simulation.settled import left_over, unsettled
 from tests.simulation.states import Doing, Turns
 from tests.simulation.users import User
 from unbroken.adapters.memory.encoding import decode_checkpoint
@@ -117,7 +118,7 @@ class World:
             self.database.mishap_rate = self.random.choice((0.005, 0.02, 0.05))
 
     def run(self) -> Outcome:
-        with _errors.heard() as errors:
+        with complaints.heard() as errors:
             return self._lived(errors)
 
     def new_id(self) -> str:
@@ -155,6 +156,18 @@ class World:
                 raise
             finally:
                 working.until = self.loop.time()
+
+    def speaks(self, event_id: str) -> None:
+        """The agent that works on it has said a word."""
+        if working := self._working_on(event_id):
+            self.turns.speaks(working.doing)
+
+    def in_trouble(self, event_id: str, trouble: str) -> None:
+        if working := self._working_on(event_id):
+            self.nemesis.model(trouble, working.claim.key.thread_id)
+
+    def _working_on(self, event_id: str) -> Working | None:
+        return next((working for working in reversed(self._works) if working.claim.event.id == event_id), None)
 
     def ended(self, replica: Replica, process: Actor) -> None:
         """A process has exited by itself; whoever watches over it starts the next one."""
@@ -246,15 +259,15 @@ class World:
         await asyncio.sleep(0.1)
         self.nemesis.heal()
         deadline = loop.time() + SETTLED_S
-        while (unsettled := self._unsettled()) and loop.time() < deadline:  # noqa: ASYNC110 - somebody outside looks
+        while (waiting := unsettled(self)) and loop.time() < deadline:  # noqa: ASYNC110 - somebody outside looks
             await asyncio.sleep(0.2)
-        if unsettled:
-            violations.append(Violation("I13", self.threads[0], f"not settled after {SETTLED_S:g} s: {unsettled}"))
+        if waiting:
+            violations.append(Violation("I13", self.threads[0], f"not settled after {SETTLED_S:g} s: {waiting}"))
             return
         for device in self.devices:
             device.leave()
         deadline = loop.time() + FORGOTTEN_S
-        while (left := self._left_over()) and loop.time() < deadline:  # noqa: ASYNC110
+        while (left := left_over(self)) and loop.time() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
         violations += left
 
@@ -267,49 +280,6 @@ class World:
             for name, at in self.late_stops
             if not any(fault.at < at and fault.until > at - limit_s for fault in costly)
         ]
-
-    def _unsettled(self) -> str:
-        """What is still under way, in words; empty: nothing."""
-        if self.loop.time() < max((fault.until for fault in self.nemesis.faults), default=0.0):
-            return "something may still happen that was begun by a fault"
-        for user in self.users:
-            if not user.done:
-                return f"{user.thread_id}: its user still speaks"
-        return next(filter(None, map(self._untold, self.devices)), "") or self._unended()
-
-    def _untold(self, device: Device) -> str:
-        """What a device waits for."""
-        session = self.database.sessions.get(device.thread_id)
-        owner = session is not None and session.key.user_id == device.user_id
-        if device.turned_away is not None:
-            return f"{device.name}: turned away with {device.turned_away}" if owner else ""
-        if device.unsent:
-            return f"{device.name}: no answer to {list(device.unsent)}"
-        if session is None or not owner or device.cursor in (None, session.log_index):
-            return ""
-        return f"{device.name}: shows the log up to {device.cursor} of {session.log_index}"
-
-    def _unended(self) -> str:
-        for thread_id, session in self.database.sessions.items():
-            if session.waiting:
-                return f"{thread_id}: event {session.applied_seq + 1} of {session.last_seq} has no end"
-            if session.owed:
-                return f"{thread_id}: effects {session.owed} are not executed"
-            if session.armed:
-                return f"{thread_id}: a timer has not fired"
-        return ""
-
-    def _left_over(self) -> list[Violation]:
-        """I12: whoever is gone is forgotten."""
-        found = []
-        for replica in self.replicas:
-            if replica.service is None:
-                continue
-            left = {"sockets": len(replica._sockets._connections), "tasks": len(replica.service.queue)}  # type: ignore[union-attr]
-            left["sessions"] = len(replica.live())
-            if any(left.values()):
-                found.append(Violation("I12", self.threads[0], f"{replica.name} still holds {left}"))
-        return found
 
     def _history(self, *, settled: bool) -> History:
         sockets: list[Socket] = [socket for device in self.devices for socket in sockets_of(device.name, device.told)]
@@ -376,35 +346,3 @@ def _by_place(seen: bytes) -> bytes:
 def _told(context: dict[str, Any]) -> str:
     error = context.get("exception")
     return f"nobody took: {context.get('message')}: {error!r}"
-
-
-class _Errors(logging.Handler):
-    """What the product logs as a defect of its own. One for the process: changing loggers empties their caches."""
-
-    EXPECTED = ("the history cannot be made whole", "effect failed")
-
-    def __init__(self) -> None:
-        super().__init__(logging.ERROR)
-        self._heard: list[str] | None = None
-        log = logging.getLogger("unbroken")
-        log.propagate = False
-        log.setLevel(logging.ERROR)
-        log.addHandler(self)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        text = record.getMessage()
-        if self._heard is not None and not text.startswith(self.EXPECTED):
-            error = record.exc_info[1] if record.exc_info else None
-            self._heard.append(f"logged as an error: {text}: {error!r}")
-
-    @contextmanager
-    def heard(self) -> Iterator[list[str]]:
-        """From now on, until the world ends: the dead of former ones have nothing to say."""
-        self._heard = []
-        try:
-            yield self._heard
-        finally:
-            self._heard = None
-
-
-_errors: Final = _Errors()
