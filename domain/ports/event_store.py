@@ -33,8 +33,9 @@ class EventStore(ABC):
 
         In that transaction: the thread's user and agent are compared (a new thread is bound to `key` forever),
         `seq` is allocated, a user's event cancels the session's pending timers, and a session with nothing else
-        waiting is claimed for `replica` with its attempt counted (the epoch grows unless it owned it already).
-        A session that is not idle is left alone and marked, so that `Sessions.strays` will find it; the caller
+        waiting is claimed for `replica` with its attempt counted (the epoch grows unless it owned it already),
+        but another owner's only while `replica` is alive itself (I14).
+        A session that is not claimed is left alone and marked, so that `Sessions.strays` will find it; the caller
         must hint its owner afterwards; INTERRUPT and ROLLBACK mark every unfinished earlier event as cancelled.
         A `TimerFired` marks its timer as fired, last.
 

@@ -8,6 +8,9 @@
 -- A session that is not idle is read but not locked: an accept must never wait behind a turn's commit. What the commit
 -- then fails to see, `inbox.waiting` lets the poll find.
 --
+-- Another owner's idle session is claimed only by a replica whose own lease holds: from one that has just thawed it
+-- would be taken at once, and a try lost. Then the event waits for the owner, as it does behind a running turn.
+--
 -- One statement of CTEs did the same with one snapshot for all of it: of 8 racing first accepts the one that was
 -- number 1 did not see the session that another was creating, and nobody owned it.
 CREATE FUNCTION unbroken_accept_v1(
@@ -25,6 +28,7 @@ CREATE FUNCTION unbroken_accept_v1(
 #variable_conflict use_column
 DECLARE
     session record;
+    idle boolean;
 BEGIN
     duplicate := false;
     claimed := false;
@@ -66,10 +70,13 @@ BEGIN
         IF seq - 1 - session.applied_seq >= p_queue_limit THEN
             RAISE EXCEPTION 'the queue is full' USING ERRCODE = 'UB004', DETAIL = p_queue_limit::text;
         END IF;
-        claimed := session.applied_seq = seq - 1;
-        IF p_when_busy = 'reject' AND NOT claimed THEN
+        idle := session.applied_seq = seq - 1;
+        IF p_when_busy = 'reject' AND NOT idle THEN
             RAISE EXCEPTION 'the thread is busy' USING ERRCODE = 'UB008', DETAIL = p_thread;
         END IF;
+        claimed := idle AND (
+            session.owner IS NULL OR session.owner = p_replica
+            OR EXISTS (SELECT FROM replicas r WHERE r.id = p_replica AND r.expires_at > clock_timestamp()));
         UPDATE inbox i SET next_seq = seq + 1, waiting = i.waiting OR NOT claimed WHERE i.thread_id = p_thread;
         IF claimed THEN
             UPDATE sessions s SET
@@ -81,7 +88,7 @@ BEGIN
             RETURNING s.epoch, s.run, s.head_event, s.log_index, s.open_questions
                 INTO STRICT epoch, run, head_event, log_index, open_questions;
             taken_over := session.owner IS NOT NULL AND session.owner <> p_replica;
-        ELSIF p_when_busy IN ('interrupt', 'rollback') THEN
+        ELSIF NOT idle AND p_when_busy IN ('interrupt', 'rollback') THEN
             -- An event that ends meanwhile keeps its end; its mark goes with the next one.
             INSERT INTO controls (thread_id, seq, kind, created_at)
                 SELECT p_thread, n, CASE p_when_busy WHEN 'interrupt' THEN 'cancel' ELSE 'rollback' END, clock_timestamp()

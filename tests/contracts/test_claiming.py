@@ -9,7 +9,7 @@ import pytest
 from tests.contracts.conversation import PLENTY, Conversation, replica_of, unique
 from tests.contracts.subjects import Subject
 from unbroken.domain.errors import Fenced
-from unbroken.domain.events import TimerFired, UserMessage
+from unbroken.domain.events import TimerFired, UserMessage, WhenBusy
 from unbroken.domain.session import Claim, Position, SessionKey
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -75,6 +75,22 @@ async def test_a_replica_that_is_not_alive_itself_takes_over_from_nobody(store: 
     await store.replicas.renew(heir.id, lease_ttl_s=60)
     assert await talk.is_stray_for(heir)
     assert await talk.claim(heir) is not None
+
+
+async def test_an_accept_by_a_replica_that_is_not_alive_leaves_the_session_to_its_owner(store: Subject) -> None:
+    talk, thawed = await Conversation.begin(store), await replica_of(store)
+    former = await talk.accepted()
+    await talk.finish(former)
+    await store.replicas.renew(thawed.id, lease_ttl_s=0)
+    receipt = await talk.accept(replica=thawed, when_busy=WhenBusy.REJECT)
+    assert (receipt.event.seq, receipt.claim) == (2, None)
+    assert await talk.is_stray_for(talk.replica)
+    claim = await talk.claim()
+    assert claim is not None
+    assert (claim.epoch, claim.tries, claim.cancel) == (former.epoch, 1, None)
+    await talk.finish(claim)
+    await store.replicas.renew(talk.replica.id, lease_ttl_s=0)
+    assert (await talk.accepted()).epoch == former.epoch, "one's own session is claimed all the same"
 
 
 async def test_nothing_can_be_claimed_where_nothing_waits(store: Subject) -> None:
