@@ -1,4 +1,4 @@
-"""What may kill a mutant: commands, from the quickest to the slowest, and which of them a mutant has to face."""
+"""What may kill a mutant: one suite after another, and which of them a mutant has to face."""
 
 from __future__ import annotations
 
@@ -10,36 +10,57 @@ from msgspec import Struct
 
 from tests.mutants.mutant import Mutant
 
-LIMIT_S: Final = 900.0
 PYTEST: Final = (sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-p", "no:randomly")
-SEEDS: Final = "4000"
 
 
 class Layer(Struct, frozen=True):
+    """Either seeds or tests."""
+
     name: str
-    command: tuple[str, ...]
+    seeds: int = 0
+    """Of the simulation, from 0 on."""
+    real: bool = False
+    """With LangGraph itself."""
+    tests: tuple[tuple[str, ...], ...] = ()
+    """Arguments of pytest, one run after another: what is quick first, the rest of the layer behind it."""
 
 
 LAYERS: Final = {
     layer.name: layer
     for layer in (
-        Layer("simulation", (sys.executable, "-m", "tests.simulation", "--seeds", SEEDS, "--quiet")),
-        Layer("simulation, real", (sys.executable, "-m", "tests.simulation", "--seeds", "400", "--real", "--quiet")),
-        Layer("contracts", (*PYTEST, "tests/contracts", "tests/application", "tests/domain")),
-        Layer("postgres", (*PYTEST, "tests/postgres")),
-        Layer("langgraph", (*PYTEST, "tests/langgraph")),
-        Layer("web", (*PYTEST, "tests/web", "tests/client")),
-        Layer("processes", (*PYTEST, "tests/crash", "tests/end_to_end")),
+        Layer("simulation", seeds=4_000),
+        Layer("simulation, real", seeds=400, real=True),
+        Layer(
+            "contracts",
+            tests=(
+                ("tests/domain", "tests/application"),
+                ("tests/contracts", "-k", "not postgres"),
+                ("tests/contracts", "-k", "postgres"),
+            ),
+        ),
+        Layer(
+            "contracts, postgres",
+            tests=(
+                ("tests/contracts", "-k", "postgres-18"),
+                ("tests/contracts", "-k", "not postgres-18"),
+            ),
+        ),
+        Layer("postgres", tests=(("tests/postgres",),)),
+        Layer("langgraph", tests=(("tests/langgraph",),)),
+        Layer("web", tests=(("tests/web",), ("tests/client",))),
+        Layer("client", tests=(("tests/client",), ("tests/web",))),
+        Layer("processes", tests=(("tests/end_to_end",), ("tests/crash",))),
     )
 }
 FACED: Final[dict[str, tuple[str, ...]]] = {
-    "adapters/postgres": ("contracts", "postgres", "processes"),
-    "migrations": ("contracts", "postgres", "processes"),
-    "adapters/langgraph": ("simulation, real", "langgraph", "processes"),
-    "entrypoints/client": ("web", "processes"),
-    "": ("simulation", "simulation, real", "contracts", "web", "langgraph", "processes"),
+    "adapters/postgres": ("contracts, postgres", "postgres", "processes"),
+    "migrations": ("contracts, postgres", "postgres", "processes"),
+    "adapters/langgraph": ("langgraph", "simulation, real", "processes"),
+    "adapters/memory": ("simulation", "contracts", "web", "processes"),
+    "entrypoints/client": ("client", "processes"),
+    "": ("simulation", "contracts", "web", "langgraph", "simulation, real", "processes"),
 }
-"""By the beginning of the path that a mutant changes."""
+"""By the beginning of the path that a mutant changes; what is likeliest to notice it comes first."""
 
 
 def layers_of(mutant: Mutant) -> Sequence[Layer]:

@@ -19,6 +19,8 @@ class Mutant(Struct, frozen=True):
     seen_in: str
     """What kind of system has had it."""
     edits: tuple[Edit, ...]
+    equivalent: str = ""
+    """Why nobody can notice it; empty: somebody has to."""
 
 
 def mutated(text: str, edits: tuple[Edit, ...]) -> str:

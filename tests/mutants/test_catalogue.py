@@ -8,7 +8,7 @@ import pytest
 
 from tests.mutants.catalogue import ALL
 from tests.mutants.mutant import Mutant, mutated
-from tests.mutants.run import ROOT
+from tests.mutants.tree import ROOT
 
 
 @pytest.mark.parametrize("mutant", ALL, ids=lambda mutant: mutant.name)
