@@ -13,6 +13,7 @@ from tests.checker.legacy import legacy_violations
 from tests.checker.provider import provider_violations
 from tests.checker.settled import settled_violations
 from tests.checker.socket_laws import socket_violations
+from tests.checker.spoken import spoken_violations
 from tests.checker.stored import stored_violations
 from tests.checker.strangers import stranger_violations
 from tests.checker.threads import Talk, Thread, talks_of, threads_of
@@ -65,6 +66,7 @@ def _of_thread(history: History, thread: Thread, talk: Talk, calls: Sequence[Cal
         yield from socket_violations(socket, thread, talk, to_the_end=to_the_end)
         yield from legacy_violations(socket, thread, talk, to_the_end=to_the_end)
     yield from agreement_violations(talk, thread, complete=history.complete)
+    yield from spoken_violations(thread, talk, calls)
     yield from cancel_violations(history, thread, talk, calls)
     yield from busy_violations(history, thread, talk, calls)
     yield from attempt_violations(history, thread, calls)

@@ -126,6 +126,11 @@ class Call(Struct, frozen=True):
     end: Literal["answered", "failed", "retryable", "cancelled", "lost", "asked"] = "lost"
     until: float = 0.0
     """When it ended, where that is known."""
+    wrote: tuple[str, ...] | None = None
+    """What it streamed before its attempt was over, a text for each message, in the order they began; what it took up
+    again of its event comes first. None: nobody wrote it down."""
+    answer: str | None = None
+    """What it answered."""
 
 
 class Fault(Struct, frozen=True):

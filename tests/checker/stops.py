@@ -118,12 +118,12 @@ class Stops:
         self.tab, self.phone, self.eve = deepcopy((_tab(), _phone(), _eve()))
         self.tables = _tables()
         self.calls = [
-            Call("t", "e1", 1, 1.3, "cancelled"),
-            Call("t", "e2", 2, 3.2, "retryable"),
-            Call("t", "e2", 3, 4.2, "lost"),
-            Call("t", "e2", 4, 6.1, "answered"),
-            Call("t", "e3", 5, 70.0, "answered"),
-            Call("t", "e4", 6, 80.2, "answered"),
+            Call("t", "e1", 1, 1.3, "cancelled", wrote=(HELD,)),
+            Call("t", "e2", 2, 3.2, "retryable", wrote=()),
+            Call("t", "e2", 3, 4.2, "lost", wrote=("Do",)),
+            Call("t", "e2", 4, 6.1, "answered", wrote=(DONE,), answer=DONE),
+            Call("t", "e3", 5, 70.0, "answered", wrote=(AGAIN,), answer=AGAIN),
+            Call("t", "e4", 6, 80.2, "answered", wrote=(), answer=YES),
         ]
         self.faults = [Fault("kill", 5.0, 5.5, replica="one", costs_attempts=True)]
         self.settled = True

@@ -4,6 +4,7 @@
     database.py  the memory store behind a network: what can happen to a call
     network.py   sockets with latency, cuts and silence;  hints.py  wakeups that get lost
     agent.py     an agent that does what a plan says;     plans.py  what users and agents are going to do
+    overheard.py  what an agent says, written down
     replica.py   one process's life;                      client.py  a user's device, with a reducer of its own
     nemesis.py   faults, aimed at states of a turn;       states.py  which state a turn is in
     world.py     one seed from beginning to verdict;      volume.py  many seeds, their progress and sum

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import Struct
 
 from tests.simulation.loop import actor
+from tests.simulation.overheard import Overheard
 from tests.simulation.plans import WORDS, Plan
 from unbroken.domain.checkpoints import ROOT, CheckpointRow, StateChange
 from unbroken.domain.effects import ScheduleTimer
@@ -68,7 +69,10 @@ class PlannedAgent(Agent):
         plan = self._plan(claim)
         memory, parent = await self._memory(claim, attempt.fork)
         with self._world.calling(claim) as call:
-            return await _Work(self, attempt, plan, memory, parent, call).done()
+            call.heard = Overheard(attempt)
+            answer = await _Work(self, call.heard, plan, memory, parent, call).done()
+            call.answer = answer.text
+            return answer
 
     async def settle(self, settling: Settling) -> Settled:
         claim = settling.claim

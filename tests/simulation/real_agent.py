@@ -15,6 +15,7 @@ from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import interrupt
 
+from tests.simulation.overheard import Overheard
 from tests.simulation.plans import WORDS, Plan
 from unbroken.adapters.langgraph.agent import LangGraphAgent
 from unbroken.adapters.langgraph.effects import Effects, schedule_timer
@@ -181,12 +182,14 @@ class RealAgent(Agent):
 
     async def run(self, attempt: Attempt) -> Answer:
         with self._world.calling(attempt.claim) as call:
+            call.heard = Overheard(attempt)
             try:
-                answer = await self._inner.run(attempt)
+                answer = await self._inner.run(call.heard)
             except AgentRaised as error:
                 call.end = "retryable" if error.retryable else "failed"
                 raise
             call.end = "asked" if answer.questions else "answered"
+            call.answer = answer.text
             return answer
 
     async def settle(self, settling: Settling) -> Settled:

@@ -29,6 +29,7 @@ from tests.simulation.hints import Bus
 from tests.simulation.loop import Actor, SimulatedClock, SimulatedLoop, Stuck
 from tests.simulation.nemesis import Nemesis
 from tests.simulation.network import ClientEnd, Line
+from tests.simulation.overheard import Overheard
 from tests.simulation.plans import Plans
 from tests.simulation.replica import QUEUE_LIMIT, SETTINGS, Replica
 from tests.simulation.settled import left_over, unsettled
@@ -61,6 +62,8 @@ class Working(Struct):
     doing: Doing
     end: str = "lost"
     until: float = 0.0
+    heard: Overheard | None = None
+    answer: str | None = None
 
 
 class Outcome(Struct):
@@ -334,7 +337,8 @@ def _known(state: AgentState) -> list[str]:
 def _called(working: Working) -> Call:
     claim = working.claim
     end: Any = working.end
-    return Call(claim.key.thread_id, claim.event.id, claim.run, working.at, end, working.until)
+    wrote = working.heard.said() if working.heard is not None else None
+    return Call(claim.key.thread_id, claim.event.id, claim.run, working.at, end, working.until, wrote, working.answer)
 
 
 def _by_place(seen: bytes) -> bytes:
