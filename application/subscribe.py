@@ -135,14 +135,16 @@ class Subscription:
             await self._changed.wait()
 
     async def _stored(self) -> Sequence[LogEntry]:
-        """The log that memory does not hold; a gap, where it was removed while this reader was on its way to it."""
+        """The log that memory does not hold; a gap, where it was removed while this reader was on its way to it. What
+        the store knows and this replica does not yet is left to a later look: a cursor beyond `log_index` would be
+        refused as one that was never handed out."""
         entries = await self._outbox.read(self._live.key.thread_id, after=self.cursor, limit=PAGE)
         following = entries[0].log_index if entries else self._live.tail_start + 1
         if following > self.cursor + 1:
-            self.cursor = following - 1
+            self.cursor = min(following - 1, self._live.log_index)
             self._gap = ShowGap(self.cursor, "retained")
             return ()
-        return entries
+        return [entry for entry in entries if entry.log_index <= self._live.log_index]
 
     def _log(self, found: list[Delivery], entries: Iterable[LogEntry]) -> None:
         for entry in entries:

@@ -171,3 +171,44 @@ async def test_a_failed_read_of_the_log_loses_nothing() -> None:
     await reader.drain()
     assert reader.log == await world.log()
     reader.close()
+
+
+@virtual
+async def test_whatever_was_handed_out_may_be_acknowledged_although_the_store_is_ahead_of_this_replica() -> None:
+    world = World()
+    node, other = await world.replica("a"), await world.replica("b")
+    await talked(other, 2)
+    reader = Reader(await node.subscribe(KEY, cursor=0))
+    await other.say("answered elsewhere")
+    await other.ended()
+    await reader.drain()
+    node.acknowledge.acked(KEY, reader.cursor)
+    await node.queue.catch_up()
+    await reader.drain()
+    assert reader.log == await world.log()
+    node.acknowledge.acked(KEY, reader.cursor)
+    reader.close()
+
+
+@virtual
+async def test_a_log_cut_short_beyond_what_this_replica_knows_of_it_is_announced() -> None:
+    world = World()
+    node, other = await world.replica("a"), await world.replica("b")
+    await talked(other, 2)
+    reader = Reader(await node.subscribe(KEY, cursor=0))
+    await other.say("answered elsewhere")
+    await other.say("and again")
+    await other.ended()
+    read = world.store.outbox.read
+
+    async def shortened(thread_id: str, *, after: int, limit: int):  # type: ignore[no-untyped-def]
+        return [entry for entry in await read(thread_id, after=after, limit=limit) if entry.log_index > 3]
+
+    world.store.outbox.read = shortened  # type: ignore[method-assign]
+    await reader.drain()
+    node.acknowledge.acked(KEY, reader.cursor)
+    await node.queue.catch_up()
+    await reader.drain()
+    assert reader.gaps[-1] == ShowGap(3, "retained")
+    assert [entry.log_index for entry in reader.log] == [4]
+    reader.close()
