@@ -6,6 +6,7 @@ would bill, which faults there were, and the final tables.
     stored.py       laws of the tables alone                          I1 I2 I3 I4, rules 5 and 8
     socket_laws.py  laws of one socket, frame by frame                I3 I6 I8 I12, rules 4 to 7 and 10
     agreement.py    laws between sockets, and with the tables         I1 I2 I6 I7, rule 9
+    acks.py         what was acknowledged                             rule 9
     legacy.py       a client of the old protocol                      I8, rule 10
     texts.py        what was shown of one attempt, and its end        I6
     spoken.py       what was shown and stored, and what the agent said    I6 I7, rule 5

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 
+from tests.checker.acks import ack_violations
 from tests.checker.agreement import agreement_violations
 from tests.checker.attempts import attempt_violations
 from tests.checker.bounds import bound_violations
@@ -56,7 +57,7 @@ def _of_thread(history: History, thread: Thread, talk: Talk, calls: Sequence[Cal
         return
     if thread.session or thread.events or thread.effects:
         yield from stored_violations(history, thread)
-        yield from timer_violations(thread)
+        yield from timer_violations(history, thread)
         yield from bound_violations(history, thread, talk, calls)
         yield from provider_violations(history, thread)
     if history.settled:
@@ -66,6 +67,7 @@ def _of_thread(history: History, thread: Thread, talk: Talk, calls: Sequence[Cal
         yield from socket_violations(socket, thread, talk, to_the_end=to_the_end)
         yield from legacy_violations(socket, thread, talk, to_the_end=to_the_end)
     yield from agreement_violations(talk, thread, complete=history.complete)
+    yield from ack_violations(history, thread, talk)
     yield from spoken_violations(thread, talk, calls)
     yield from cancel_violations(history, thread, talk, calls)
     yield from busy_violations(history, thread, talk, calls)

@@ -62,6 +62,8 @@ class Session(Struct, frozen=True):
     tries: int = 0
     """Attempts counted at the event after `applied_seq`; 0: nothing runs."""
     deleted: bool = False
+    acked: int | None = None
+    """None: nobody looked."""
 
 
 class Event(Struct, frozen=True):

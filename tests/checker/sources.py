@@ -12,7 +12,10 @@ from tests.checker.history import Effect, Event, Session, Tables, Timer
 from unbroken.adapters.memory import tables as memory
 from unbroken.adapters.memory.store import MemoryStore
 
-_SESSIONS = "SELECT *, deleted_at IS NOT NULL AS deleted FROM sessions"
+_SESSIONS = """
+SELECT s.*, s.deleted_at IS NOT NULL AS deleted, coalesce(d.acked, 0) AS acked
+FROM sessions s LEFT JOIN deliveries d USING (thread_id)
+"""
 _EVENTS = "SELECT * FROM events ORDER BY thread_id, seq"
 _EFFECTS = "SELECT * FROM effects ORDER BY thread_id, event_seq, ordinal"
 _TIMERS = "SELECT * FROM timers ORDER BY thread_id, timer_id, generation"
@@ -54,7 +57,7 @@ def tables_of_memory(store: MemoryStore) -> Tables:
     """What a memory store holds at this moment."""
     sessions = store.database.sessions
     return Tables(
-        sessions=[_session(thread_id, row) for thread_id, row in sessions.items()],
+        sessions=[_session(store, thread_id, row) for thread_id, row in sessions.items()],
         events=[event for thread_id, row in sessions.items() for event in _events(thread_id, row)],
         effects=[effect for thread_id, row in sessions.items() for effect in _effects(thread_id, row)],
         timers=[
@@ -66,7 +69,8 @@ def tables_of_memory(store: MemoryStore) -> Tables:
     )
 
 
-def _session(thread_id: str, row: memory.Session) -> Session:
+def _session(store: MemoryStore, thread_id: str, row: memory.Session) -> Session:
+    marks = store.database.marks.get(thread_id) or memory.Marks()
     return Session(
         thread_id=thread_id,
         user_id=row.key.user_id,
@@ -78,6 +82,7 @@ def _session(thread_id: str, row: memory.Session) -> Session:
         log_floor=row.log_floor,
         tries=row.tries,
         deleted=row.deleted,
+        acked=marks.acked,
     )
 
 

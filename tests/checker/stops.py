@@ -87,7 +87,7 @@ def _eve() -> list[tuple[float, Row]]:
 def _tables() -> dict[str, Any]:
     session = {"thread_id": "t", "user_id": "ann", "agent_id": "demo", "tries": 0, "deleted": False}
     return {
-        "sessions": [session | {"applied_seq": 4, "log_index": 4, "run": 6, "head_event": 4}],
+        "sessions": [session | {"applied_seq": 4, "log_index": 4, "run": 6, "head_event": 4, "acked": 3}],
         "events": [
             event(1, "r1", content="go"),
             event(2, "r2", content="do"),

@@ -44,6 +44,11 @@ def both(*changes: Change) -> Change:
     return change
 
 
+def sets(**columns: Any) -> Change:
+    """One more setting of a timer, which a user's message has cancelled."""
+    return lambda stops: stops.tables["timers"].append({"thread_id": "t", "status": "cancelled", **columns})
+
+
 def never_answered(stops: Stops) -> None:
     """The tab's late cancel gets no answer, and the connection goes on."""
     stops.tab[30] = (90.0, sent("ack", cursor=4))
@@ -115,6 +120,8 @@ BREACHES: dict[str, tuple[str, str, Change]] = {
     "a timer that fired twice": ("I10", "fired twice", fires_again),
     "a timer that fired after its cancel": ("I10", "had cancelled it", fires_after_its_cancel),
     "a cancelled timer that fired": ("I10", "is cancelled", fires_after_its_cancel),
+    "a timer that nobody set": ("I10", "z was set 1 times, and 0 effects", sets(timer_id="z", generation=1)),
+    "a timer that one effect set twice": ("I10", "x was set 3 times, and 2 effects", sets(timer_id="x", generation=3)),
     "a timer that fired and stands": ("I10", "x/1 fired, and is pending", update("timers", 0, status="pending")),
     "a timer that was never set": ("I10", "never set", lambda s: s.row("events", 2)["payload"].update(generation=3)),
     "a timer whose firing was lost": (

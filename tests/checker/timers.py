@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from tests.checker.history import Effect, Event, Timer, Violation
+from tests.checker.history import Effect, Event, History, Timer, Violation
 from tests.checker.threads import FROM_USERS, Thread
 
 Setting = tuple[str, int]
 """Timer id and generation."""
 
 
-def timer_violations(thread: Thread) -> Iterator[Violation]:
+def timer_violations(history: History, thread: Thread) -> Iterator[Violation]:
     fired: dict[Setting, Event] = {}
     for event in thread.events:
         if event.type != "timer_fired":
@@ -24,6 +24,23 @@ def timer_violations(thread: Thread) -> Iterator[Violation]:
         yield from _overtaken(thread, event, setting)
     if thread.timers:
         yield from _rows(thread, fired)
+    if history.complete:
+        yield from _unset(thread)
+
+
+def _unset(thread: Thread) -> Iterator[Violation]:
+    """Every timer was set by an effect, and each effect sets one once."""
+    generations = {event.payload["timer_id"]: event.payload["generation"] for event in thread.events if _fires(event)}
+    for row in thread.timers:
+        generations[row.timer_id] = max(row.generation, generations.get(row.timer_id, 0))
+    for timer_id, generation in generations.items():
+        if generation > (times := len(_setters(thread, timer_id))):
+            what = f"timer {timer_id} was set {generation} times, and {times} effects set it"
+            yield Violation("I10", thread.thread_id, what, tuple(_setters(thread, timer_id)))
+
+
+def _fires(event: Event) -> bool:
+    return event.type == "timer_fired"
 
 
 def _rows(thread: Thread, fired: dict[Setting, Event]) -> Iterator[Violation]:

@@ -174,4 +174,31 @@ READERS: Final = (
             ),
         ),
     ),
+    Mutant(
+        name="application_thawed_owner_begins_what_has_ended",
+        what="A replica that counted an attempt, stalled and thaws begins it although its own readers have been told "
+        "the event's end meanwhile: they are shown an answer behind the answer.",
+        seen_in="a worker that woke up with a job in its hand and did not look whether the job was done",
+        edits=(
+            Edit(
+                "application/live_sessions.py",
+                "        if claim.event.seq <= self.applied_seq:\n"
+                '            raise Fenced(f"event {claim.event.seq} has ended elsewhere")\n',
+                "",
+            ),
+        ),
+    ),
+    Mutant(
+        name="application_former_owner_shows_its_attempt_to_all",
+        what="A reader that has followed a later attempt at another replica and comes to the former owner, which does "
+        "not know yet that it is one, is shown the earlier attempt.",
+        seen_in="sticky streams that were resumed from whichever node answered",
+        edits=(
+            Edit(
+                "application/subscribe.py",
+                "        if attempt is None or attempt.run < self._least:\n",
+                "        if attempt is None:\n",
+            ),
+        ),
+    ),
 )

@@ -25,6 +25,8 @@ Manner = Literal["cursor", "tail", "old"]
 _decode = msgspec.json.Decoder(Frame).decode
 _encode = msgspec.json.Encoder().encode
 OUT_OF_STEP = -1
+NEVER_TOLD = 1_000
+"""Log entries beyond the last: what a client that is at fault acknowledges."""
 HOPELESS = frozenset({4400, 4401, 4403, 4404})
 TRANSIENT = frozenset({"unavailable", "queue_full", "too_fast", "busy"})
 
@@ -196,8 +198,9 @@ class Device:
         return True
 
     def _acknowledge(self, cursor: int) -> None:
-        if self._random.random() < 0.6:
-            self._send({"type": "ack", "cursor": cursor})
+        chance = self._random.random()
+        if chance < 0.6:
+            self._send({"type": "ack", "cursor": cursor + NEVER_TOLD if chance < 0.02 else cursor})
 
     def _refused(self, request: str, code: str) -> None:
         if code not in TRANSIENT:

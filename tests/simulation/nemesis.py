@@ -11,6 +11,7 @@ from msgspec import Struct
 
 from tests.checker.history import Fault
 from tests.simulation.database import FATES, LATE_S
+from tests.simulation.loop import Actor
 from tests.simulation.replica import LEASE_S, SETTINGS, Replica
 from tests.simulation.states import STATES, State
 
@@ -45,8 +46,8 @@ class Nemesis:
         self.struck: Counter[tuple[str, str]] = Counter()
         """By kind, and the state of a turn that it met."""
         self.faults: list[Fault] = []
-        self._marked: dict[str, str] = {}
-        """Processes that are about to die, and the thread because of which."""
+        self._marked: dict[str, tuple[str, str]] = {}
+        """Processes that are about to die or stall, which of both, and the thread because of which."""
         self._over = False
         self._striking = False
 
@@ -118,8 +119,8 @@ class Nemesis:
                 operation = self._random.choice(WORKED)
                 self._world.database.next_fates[operation] = kind
                 return  # counted when it happens
-            if kind == "kill":
-                self._light(thread_id)
+            if kind == "kill" or (kind == "stall" and self._random.random() < 0.5):
+                self._light(kind, thread_id)
                 return
             self._note(kind, thread_id, _STRIKES[kind](self, thread_id))
         finally:
@@ -130,9 +131,14 @@ class Nemesis:
         now = self._world.loop.time()
         self.faults.append(Fault(kind, now, until, replica, "", costs_attempts=kind in COSTLY))
 
-    def killed(self, process: str) -> None:
-        """Told in the moment of its death."""
-        self._note("kill", self._marked[process], self._world.loop.time() + 1.0, process)
+    def burnt(self, process: Actor) -> bool:
+        """What a process was marked for has come. True: it dies in this moment, False: it stalls."""
+        kind, thread_id = self._marked.pop(process.name)
+        if kind == "kill":
+            self._note(kind, thread_id, self._world.loop.time() + 1.0, process.name)
+            return True
+        self._note(kind, thread_id, self._stall(process))
+        return False
 
     def _mishap(self, fate: str, operation: str, replica: str) -> None:
         threads = self._world.threads
@@ -150,17 +156,16 @@ class Nemesis:
                 return replica
         return self._random.choice(self._world.replicas)
 
-    def _light(self, thread_id: str) -> None:
-        """A process dies some steps from now, wherever it is then."""
+    def _light(self, kind: str, thread_id: str) -> None:
+        """A process dies or stalls some steps from now, wherever it is then."""
         victim = self._victim(thread_id)
         if victim.actor.dead:
             victim.boot()
         else:
             victim.actor.fuse = 1 + int(self._random.random() ** 2 * 60)
-            self._marked[victim.actor.name] = thread_id
+            self._marked[victim.actor.name] = kind, thread_id
 
-    def _stall(self, thread_id: str) -> float:
-        victim = self._victim(thread_id).actor
+    def _stall(self, victim: Actor) -> float:
         seconds = self._random.choice((0.05, 0.3, 1.5 * LEASE_S, 2.5 * LEASE_S))
         self._world.loop.stall(victim)
         self._world.loop.later(seconds, self._world.loop.thaw, victim)
@@ -247,7 +252,7 @@ class Nemesis:
 
 
 _STRIKES: Final[dict[str, Callable[[Nemesis, str], float]]] = {
-    "stall": Nemesis._stall,
+    "stall": lambda nemesis, thread_id: nemesis._stall(nemesis._victim(thread_id).actor),
     "restart": Nemesis._restart,
     "outage": Nemesis._outage,
     "partition": Nemesis._partition,

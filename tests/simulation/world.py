@@ -219,8 +219,7 @@ class World:
 
     def _burnt(self, process: Actor) -> None:
         for replica in self.replicas:
-            if replica.actor is process and not process.dead:
-                self.nemesis.killed(process.name)
+            if replica.actor is process and not process.dead and self.nemesis.burnt(process):
                 replica.kill()
                 self.loop.later(0.05 + 1.5 * self.random.random(), replica.boot)
 
