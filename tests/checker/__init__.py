@@ -10,6 +10,7 @@ would bill, which faults there were, and the final tables.
     legacy.py       a client of the old protocol                      I8, rule 10
     texts.py        what was shown of one attempt, and its end        I6
     spoken.py       what was shown and stored, and what the agent said    I6 I7, rule 5
+    prompt.py       what is said is shown while it is said    rule 4
     cancels.py      cancels, on one socket and in the tables          I9, rule 8
     provider.py     what a turn leaves to the next request            I9
     timers.py       timers                                            I10

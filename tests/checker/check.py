@@ -11,6 +11,7 @@ from tests.checker.busy import busy_violations
 from tests.checker.cancels import cancel_violations
 from tests.checker.history import Call, History, Socket, Tables, Violation
 from tests.checker.legacy import legacy_violations
+from tests.checker.prompt import prompt_violations
 from tests.checker.provider import provider_violations
 from tests.checker.settled import settled_violations
 from tests.checker.socket_laws import socket_violations
@@ -69,6 +70,7 @@ def _of_thread(history: History, thread: Thread, talk: Talk, calls: Sequence[Cal
     yield from agreement_violations(talk, thread, complete=history.complete)
     yield from ack_violations(history, thread, talk)
     yield from spoken_violations(thread, talk, calls)
+    yield from prompt_violations(history, thread, talk, calls)
     yield from cancel_violations(history, thread, talk, calls)
     yield from busy_violations(history, thread, talk, calls)
     yield from attempt_violations(history, thread, calls)

@@ -133,6 +133,8 @@ class Call(Struct, frozen=True):
     again of its event comes first. None: nobody wrote it down."""
     answer: str | None = None
     """What it answered."""
+    pace: tuple[tuple[float, int], ...] = ()
+    """When its text had grown to how many code units, as far as that was written down."""
 
 
 class Fault(Struct, frozen=True):
@@ -168,6 +170,8 @@ class History(Struct, frozen=True):
     queue_limit: int | None = None
     complete: bool = True
     """What is not in `sockets`, `calls` and `faults` did not happen. False: nothing follows from what is missing."""
+    replicas: int | None = None
+    """How many processes served; None: nobody counted them."""
     calls_per_attempt: int = 1
     """How often one attempt asks a model, at most."""
     checkpoints_per_event: int = 16

@@ -12,6 +12,7 @@ from msgspec import Struct
 from tests.checker.history import Fault
 from tests.simulation.database import FATES, LATE_S
 from tests.simulation.loop import Actor
+from tests.simulation.network import PING_S
 from tests.simulation.replica import LEASE_S, SETTINGS, Replica
 from tests.simulation.states import STATES, State
 
@@ -27,6 +28,8 @@ COSTLY: Final = frozenset({"kill", "stall", "restart", "outage", "partition", "s
 WORKED: Final = ("accept", "commit", "commit", "commit", "claim", "cancel", "view", "load", "read", "schedule")
 """Operations of the store that mishaps are aimed at."""
 PATIENCE_S: Final = 1.0
+STALLS_S: Final = (0.05, 0.3, 1.5 * LEASE_S, 2.5 * LEASE_S, 3.5 * LEASE_S)
+"""The longest: another one takes over, and is done or in the middle of it."""
 
 
 class Aim(Struct):
@@ -74,7 +77,7 @@ class Nemesis:
         self.struck[f"model_{trouble}", self._world.turns.state(thread_id)] += 1
 
     def heal(self) -> None:
-        """No more faults; what was broken works again, what was down comes up."""
+        """No more faults; what was broken works again, what was down comes up. Who stalls thaws in its own time."""
         self._over = True
         world = self._world
         world.database.down = False
@@ -85,7 +88,6 @@ class Nemesis:
         world.bus.lost = world.bus.doubled = 0.0
         world.bus.delay_s = 0.002
         for replica in world.replicas:
-            world.loop.thaw(replica.actor)
             replica.actor.fuse = 0
             replica.boot()
         for device in world.devices:
@@ -136,6 +138,7 @@ class Nemesis:
         kind, thread_id = self._marked.pop(process.name)
         if kind == "kill":
             self._note(kind, thread_id, self._world.loop.time() + 1.0, process.name)
+            self._in_pairs()
             return True
         self._note(kind, thread_id, self._stall(process))
         return False
@@ -165,11 +168,34 @@ class Nemesis:
             victim.actor.fuse = 1 + int(self._random.random() ** 2 * 60)
             self._marked[victim.actor.name] = kind, thread_id
 
+    def _in_pairs(self) -> None:
+        """Whoever takes over from a process that is gone may stall in the middle of it."""
+        if self._random.random() < 0.8:
+            self._aims.append(Aim("stall", "looking", 0.0, armed=True))
+
     def _stall(self, victim: Actor) -> float:
-        seconds = self._random.choice((0.05, 0.3, 1.5 * LEASE_S, 2.5 * LEASE_S))
+        seconds = self._random.choice(STALLS_S)
         self._world.loop.stall(victim)
-        self._world.loop.later(seconds, self._world.loop.thaw, victim)
+        self._world.loop.later(seconds, self._thaw, victim)
+        if seconds > LEASE_S:
+            self._in_pairs()
+            self._world.loop.later(PING_S * (0.3 + 0.7 * self._random.random()), self._missed, victim)
         return self._world.loop.time() + seconds + 1.0
+
+    def _missed(self, victim: Actor) -> None:
+        """Some of those who are connected to a process that does not answer turn to another one."""
+        if victim.stalled:
+            for replica in self._world.replicas:
+                for line in replica.lines if replica.actor is victim else ():
+                    if not line.closed and self._random.random() < 0.7:
+                        line.cut()
+
+    def _thaw(self, victim: Actor) -> None:
+        """Where it goes on, with whatever it holds, some turn up at once."""
+        self._world.loop.thaw(victim)
+        if not victim.dead and self._random.random() < 0.5:
+            thread_id = self._random.choice(self._world.threads)
+            self._note("elsewhere", thread_id, self._come(thread_id, victim.name.partition("#")[0]))
 
     def _restart(self, thread_id: str) -> float:
         self._victim(thread_id).stop()
@@ -223,7 +249,9 @@ class Nemesis:
 
     def _elsewhere(self, thread_id: str) -> float:
         """The thread's devices come back to another replica."""
-        home = self._random.choice(self._world.replicas).name
+        return self._come(thread_id, self._random.choice(self._world.replicas).name)
+
+    def _come(self, thread_id: str, home: str) -> float:
         for device in self._world.devices:
             if device.thread_id == thread_id:
                 device.home = home

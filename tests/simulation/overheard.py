@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from unbroken.domain.checkpoints import StateChange
@@ -19,6 +20,8 @@ class Overheard(Attempt):
         self._attempt = attempt
         self._said: dict[str, list[str]] = {}
         self._complete: set[str] = set()
+        self.pace: list[tuple[float, int]] = []
+        """When the text that may be shown had grown to how many code units."""
 
     def said(self) -> tuple[str, ...]:
         """A text for each message, in the order they began; surrogates that no other one follows are no text."""
@@ -48,6 +51,16 @@ class Overheard(Attempt):
     def _hear(self, message_id: str, chunk: str) -> None:
         if chunk and self.gate.open and message_id not in self._complete:
             self._said.setdefault(message_id, []).append(chunk)
+            self.pace.append((asyncio.get_running_loop().time(), self._units()))
+
+    def _units(self) -> int:
+        """Of everything up to the first message that is not complete: what others say meanwhile waits for it."""
+        units = 0
+        for message_id, pieces in self._said.items():
+            units += 2 * (units > 0) + sum(len(piece.encode("utf-16-le", "surrogatepass")) // 2 for piece in pieces)
+            if message_id not in self._complete:
+                break
+        return units
 
 
 def _text(pieces: Sequence[str]) -> str:

@@ -66,7 +66,9 @@ class Plans:
     def _drawn(self, name: str) -> Plan:
         random = self._random
         steps = tuple(
-            Step(random.choice(WORDS_A_STEP), random.choice((0.0, 0.002, 0.02, 0.1)), random.choice((0, 0, 0, 1, 2)))
+            Step(
+                random.choice(WORDS_A_STEP), random.choice((0.0, 0.002, 0.02, 0.1, 0.3)), random.choice((0, 0, 0, 1, 2))
+            )
             for _ in range(random.choice((1, 1, 1, 2, 3)))
         )
         end: End = "answer"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Final, Literal
@@ -21,6 +22,7 @@ State = Literal[
     "asking",  # nothing unfinished, and a question is open
     "accepting",  # a message is on its way to the store
     "claiming",  # somebody counts an attempt
+    "looking",  # an attempt is counted, and its owner looks what readers are to be told before it begins
     "cancelling",  # a cancel is on its way to the store, or accepted
     "thinking",  # the agent works and nothing was shown
     "speaking",  # something was shown
@@ -30,7 +32,7 @@ State = Literal[
 ]
 STATES: Final[tuple[State, ...]] = State.__args__  # type: ignore[attr-defined]
 
-IN_FLIGHT: Final[tuple[State, ...]] = ("finishing", "superstep", "cancelling", "claiming", "accepting")
+IN_FLIGHT: Final[tuple[State, ...]] = ("finishing", "superstep", "cancelling", "looking", "claiming", "accepting")
 
 
 class Doing:
@@ -110,13 +112,21 @@ class WatchedSessions(Sessions):
     def __init__(self, inner: Sessions, turns: Turns) -> None:
         self._inner = inner
         self._turns = turns
+        self._claimed: dict[str, asyncio.Task[object] | None] = {}
+        """By thread: who counted its latest attempt. Others look at it too, and begin nothing."""
 
     async def claim(self, thread_id: str, *, replica: int) -> Claim | None:
         with self._turns.doing(thread_id, "claiming"):
-            return await self._inner.claim(thread_id, replica=replica)
+            claim = await self._inner.claim(thread_id, replica=replica)
+        if claim is not None:
+            self._claimed[thread_id] = asyncio.current_task()
+        return claim
 
     async def view(self, thread_id: str) -> SessionView | None:
-        return await self._inner.view(thread_id)
+        if self._claimed.get(thread_id) is not asyncio.current_task():
+            return await self._inner.view(thread_id)
+        with self._turns.doing(thread_id, "looking"):
+            return await self._inner.view(thread_id)
 
     async def before(self, thread_id: str, request_id: str) -> Fork | None:
         return await self._inner.before(thread_id, request_id)

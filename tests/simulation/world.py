@@ -297,6 +297,7 @@ class World:
                 device.name for device in self.devices if device.turned_away is None and device.cursor is not None
             ),
             queue_limit=QUEUE_LIMIT,
+            replicas=len(self.replicas),
         )
 
     def _remember(self, tables: Tables) -> None:

@@ -1,0 +1,57 @@
+"""Rule 4: whoever is connected is shown what is said while it is said, whether they came before it or in the middle.
+
+Only where one process serves everybody: what runs at another one than a reader's is shown at its end. What no fault
+meets takes no half second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from math import inf
+
+from tests.checker.cancels import undisturbed
+from tests.checker.history import Call, History, Socket, Violation, units
+from tests.checker.threads import Talk, Thread
+
+PROMPT_S = 0.5
+
+
+def prompt_violations(history: History, thread: Thread, talk: Talk, calls: Sequence[Call]) -> Iterator[Violation]:
+    if history.replicas != 1:
+        return
+    for call in calls:
+        if call.pace and call.until > call.pace[0][0] + PROMPT_S:
+            for socket in talk.sockets:
+                yield from _late(history, thread, socket, call)
+
+
+def _late(history: History, thread: Thread, socket: Socket, call: Call) -> Iterator[Violation]:
+    closed = next((line.at for line in socket.lines if line.kind == "closed"), inf)
+    shown = _shown(socket, call)
+    for said_at, length in call.pace:
+        since = max(said_at, socket.opened_at)
+        until = since + PROMPT_S
+        if until >= min(call.until, closed):
+            continue
+        told = max((end for at, end in shown if at <= until), default=_start(socket, call))
+        # A high surrogate waits for the other half of its character.
+        if told < length - 1 and undisturbed(history, thread, since, until):
+            what = (
+                f"{socket.name}: {length} units of attempt {call.attempt} were said by {said_at:.3f}, and {told} shown"
+            )
+            yield Violation("rule 4", thread.thread_id, f"{what} by {until:.3f}", (call,))
+            return
+
+
+def _shown(socket: Socket, call: Call) -> list[tuple[float, int]]:
+    return [
+        (line.at, line.frame["offset"] + len(units(line.frame["value"])) // 2)
+        for line in socket.lines
+        if line.kind == "frame" and line.frame["type"] == "token" and line.frame["attempt"] == call.attempt
+    ]
+
+
+def _start(socket: Socket, call: Call) -> int:
+    """What this client shows of the attempt already."""
+    query = socket.query
+    return int(query.get("offset", 0)) if query.get("attempt") == str(call.attempt) else 0
