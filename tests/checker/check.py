@@ -58,7 +58,7 @@ def _of_thread(history: History, thread: Thread, talk: Talk, calls: Sequence[Cal
         return
     if thread.session or thread.events or thread.effects:
         yield from stored_violations(history, thread)
-        yield from timer_violations(history, thread)
+        yield from timer_violations(history, thread, talk, calls)
         yield from bound_violations(history, thread, talk, calls)
         yield from provider_violations(history, thread)
     if history.settled:

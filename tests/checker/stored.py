@@ -108,6 +108,12 @@ def _questions(thread: Thread) -> Iterator[Violation]:
     for event in thread.events:
         effects = [effect for effect in thread.effects_of(event) if effect.log_index is not None]
         effects.sort(key=lambda row: row.log_index or 0)
+        asked_for = event.payload.get("interrupt_id")
+        if event.type == "input_response" and asked_for not in still:
+            for effect in effects:
+                if effect.type == "send_message":
+                    what = f"event {event.seq} answers {asked_for}, which is not open, and was answered itself"
+                    yield Violation("rule 8", thread.thread_id, what, (event, effect))
         kinds = [_STAGES.get(effect.type, 1) for effect in effects]
         if kinds != sorted(kinds):
             what = f"event {event.seq}: closed questions come before the end, asked ones behind it"

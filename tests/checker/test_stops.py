@@ -122,6 +122,19 @@ BREACHES: dict[str, tuple[str, str, Change]] = {
     "a cancelled timer that fired": ("I10", "is cancelled", fires_after_its_cancel),
     "a timer that nobody set": ("I10", "z was set 1 times, and 0 effects", sets(timer_id="z", generation=1)),
     "a timer that one effect set twice": ("I10", "x was set 3 times, and 2 effects", sets(timer_id="x", generation=3)),
+    "a timer of a completed effect that was never set": (
+        "I10",
+        "x: 2 effects are completed, and set it 1 times",
+        lambda stops: stops.tables["timers"].pop(),
+    ),
+    "a timer that talks over its user": (
+        "I10",
+        "asked about timer event 3, although event 4 of a user was accepted",
+        both(
+            lambda stops: stops.tab.__setitem__(23, (80.25, stops.tab[23][1])),
+            lambda stops: stops.calls.__setitem__(3, replace(stops.calls[3], until=80.2)),
+        ),
+    ),
     "a timer that fired and stands": ("I10", "x/1 fired, and is pending", update("timers", 0, status="pending")),
     "a timer that was never set": ("I10", "never set", lambda s: s.row("events", 2)["payload"].update(generation=3)),
     "a timer whose firing was lost": (
@@ -242,7 +255,7 @@ def given_up(stops: Stops) -> None:
     """Nobody can tell whether the first effect set generation 1, or the second did."""
     stops.row("effects", 2).update(status="failed")
     stops.row("events", 2)["payload"].update(generation=2)
-    stops.tables["timers"] = []
+    stops.tables["timers"] = [{"thread_id": "t", "timer_id": "x", "generation": 2, "status": "fired"}]
 
 
 def deleted(stops: Stops) -> None:

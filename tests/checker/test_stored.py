@@ -21,6 +21,11 @@ def swap_answers(story: Story) -> None:
     one["log_index"], two["log_index"] = 5, 1
 
 
+def answers_what_nobody_asked(story: Story) -> None:
+    story.events[2]["payload"].update(interrupt_id="q9")
+    story.effects[3].update(type="send_message")
+
+
 STORED: dict[str, tuple[str, str, Change]] = {
     "an event missing in the middle": ("I3", "seq 3 follows 1", drop(1)),
     "an event numbered twice": ("I3", "seq 2 is doubled", lambda s: s.events[2].update(seq=2)),
@@ -52,6 +57,7 @@ STORED: dict[str, tuple[str, str, Change]] = {
         "waiting is False",
         lambda s: s.effects[1]["payload"].update(waiting=False),
     ),
+    "an answer to a question that is not open": ("rule 8", "answers q9, which is not open", answers_what_nobody_asked),
     "an answered message lost from the state": (
         "I4",
         "event 2 0 times",

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from tests.checker.history import Effect, Event, History, Timer, Violation
-from tests.checker.threads import FROM_USERS, Thread
+from tests.checker.history import Call, Effect, Event, History, Timer, Violation
+from tests.checker.threads import FROM_USERS, Talk, Thread, unfinished_at
 
 Setting = tuple[str, int]
 """Timer id and generation."""
 
 
-def timer_violations(history: History, thread: Thread) -> Iterator[Violation]:
+def timer_violations(history: History, thread: Thread, talk: Talk, calls: Sequence[Call]) -> Iterator[Violation]:
     fired: dict[Setting, Event] = {}
     for event in thread.events:
         if event.type != "timer_fired":
@@ -26,6 +26,39 @@ def timer_violations(history: History, thread: Thread) -> Iterator[Violation]:
         yield from _rows(thread, fired)
     if history.complete:
         yield from _unset(thread)
+        yield from _never_set(thread)
+        yield from _talked_over(thread, talk, calls)
+
+
+def _never_set(thread: Thread) -> Iterator[Violation]:
+    """What is completed was done: each completed effect has set its timer."""
+    generations: dict[str, int] = {}
+    for row in thread.timers:
+        generations[row.timer_id] = max(row.generation, generations.get(row.timer_id, 0))
+    for timer_id in dict.fromkeys(_timer_id(effect) for effect in thread.effects if effect.type == "schedule_timer"):
+        done = [effect for effect in _setters(thread, timer_id) if effect.status == "completed"]
+        if len(done) > generations.get(timer_id, 0):
+            what = (
+                f"timer {timer_id}: {len(done)} effects are completed, and set it {generations.get(timer_id, 0)} times"
+            )
+            yield Violation("I10", thread.thread_id, what, tuple(done))
+
+
+def _talked_over(thread: Thread, talk: Talk, calls: Sequence[Call]) -> Iterator[Violation]:
+    """Whose user was told `accepted` while something before the timer's firing was unfinished has spoken before its
+    turn came: nobody waits for it."""
+    fired = {event.seq: event for event in thread.events if event.type == "timer_fired"}
+    spoken = {event.seq: event.request_id for event in thread.events if event.type in FROM_USERS}
+    for _, line in talk.told.get("accepted", ()) if fired and calls else ():
+        seq = line.frame["seq"]
+        if line.frame["duplicate"] or spoken.get(seq) != line.frame["requestId"]:
+            continue
+        first = next(iter(unfinished_at(thread, calls, line.at)), seq)
+        for call in calls:
+            event = next((event for event in fired.values() if event.id == call.event_id), None)
+            if event is not None and first < event.seq < seq:
+                what = f"the model was asked about timer event {event.seq}, although event {seq} of a user was accepted"
+                yield Violation("I10", thread.thread_id, what, (line.frame, event, call))
 
 
 def _unset(thread: Thread) -> Iterator[Violation]:
@@ -96,11 +129,11 @@ def _overtaken(thread: Thread, event: Event, setting: Setting) -> Iterator[Viola
 
 def _setters(thread: Thread, timer_id: str) -> list[Effect]:
     """Effects that set this timer, in the order in which they are executed."""
-    return [
-        effect
-        for effect in thread.effects
-        if effect.type == "schedule_timer" and (effect.payload.get("timer_id") or effect.dedupe_key) == timer_id
-    ]
+    return [effect for effect in thread.effects if effect.type == "schedule_timer" and _timer_id(effect) == timer_id]
+
+
+def _timer_id(effect: Effect) -> str:
+    return str(effect.payload.get("timer_id") or effect.dedupe_key)
 
 
 def _setter(setters: Sequence[Effect], generation: int) -> Effect | None:

@@ -225,6 +225,11 @@ USE_CASES: Final = (
                 "        except Unavailable as error:\n"
                 '            log.warning("cannot look for unfinished events: %s", error)\n',
             ),
+            Edit(
+                "entrypoints/service.py",
+                "            await loop()\n        except Exception:\n",
+                "            return await loop()\n        except Exception:\n",
+            ),
         ),
     ),
     Mutant(

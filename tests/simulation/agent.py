@@ -240,10 +240,9 @@ class _Work:
             self._attempt.tool(f"left-{self._claim.run}", "look", "started")
 
     def _effects(self) -> tuple[NodeEffect, ...]:
-        if self._plan.timer_s is None:
-            return ()
-        timer = ScheduleTimer(self._plan.timer_s, payload=f"timer of {self._plan.name}", timer_id="")
-        return (NodeEffect(timer, "talk", 0, 0),)
+        plan = self._plan
+        timers = [ScheduleTimer(after_s, f"timer of {plan.name}", plan.timer_id) for after_s in plan.timers_s]
+        return tuple(NodeEffect(timer, "talk", 0, number) for number, timer in enumerate(timers))
 
 
 class PlannedAgents(Agents):

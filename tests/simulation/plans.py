@@ -19,6 +19,9 @@ WORDS: Final = ("tea ", "and ", "😀 ", "then ", "schön ", "rain ", "\ud83d", 
 WORDS_A_STEP: Final = (0, 1, 2, 3, 4, 5, 5, 18)
 """The longest goes on for longer than a cancel may take."""
 
+TIMERS_S: Final = ((0.05,), (0.5,), (1.0,), (0.05, 0.05), (0.3, 0.31))
+"""Two at about the same time: the second one waits behind the first one's turn."""
+
 
 class Step(Struct, frozen=True):
     """One superstep: a message of so many words, and steps of a tool beside it."""
@@ -36,7 +39,10 @@ class Plan(Struct, frozen=True):
     """By try, the first one first; beyond: none."""
     trouble_at: int = 0
     """Words that a try in trouble says before."""
-    timer_s: float | None = None
+    timers_s: tuple[float, ...] = ()
+    """When each of its timers is to fire, if nobody speaks before."""
+    timer_id: str = ""
+    """Under which name; empty: each has its own."""
     questions: int = 1
 
     def trouble(self, tries: int) -> Trouble:
@@ -83,6 +89,7 @@ class Plans:
             end,
             troubles,
             trouble_at=random.randrange(4),
-            timer_s=random.choice((0.05, 0.5, 1.0)) if random.random() < 0.15 else None,
+            timers_s=random.choice(TIMERS_S) if random.random() < 0.2 else (),
+            timer_id=random.choice(("", "", "", "nudge")),
             questions=random.choice((1, 1, 2)),
         )

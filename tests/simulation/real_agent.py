@@ -132,9 +132,8 @@ async def talk(state: State) -> dict[str, Any]:
         raise ValueError("no")
     if plan.end == "revised":
         answer = answer.model_copy(update={"content": f"revised: {answer.text}"})
-    if plan.timer_s is None:
-        return {"messages": [answer]}
-    return {"messages": [answer], "effects": [schedule_timer(plan.timer_s, f"timer of {plan.name}")]}
+    timers = [schedule_timer(after_s, f"timer of {plan.name}", timer_id=plan.timer_id) for after_s in plan.timers_s]
+    return {"messages": [answer], "effects": timers} if timers else {"messages": [answer]}
 
 
 async def look(state: State) -> dict[str, Any]:
