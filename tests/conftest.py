@@ -74,7 +74,7 @@ def shared_server(open_folder: Path) -> Iterator[Callable[[int], str]]:
             server.start()
             servers[version] = server
             _say(server.url, f"CREATE DATABASE {TEMPLATE}")
-            _migrate(on_database(server.url, TEMPLATE))
+            migrate_now(on_database(server.url, TEMPLATE))
         return servers[version].url
 
     yield url
@@ -113,7 +113,7 @@ def own_server(request: pytest.FixtureRequest, open_folder: Path) -> Iterator[Em
     data_dir = Path(tempfile.mkdtemp(prefix="own-", dir=open_folder))
     data_dir.chmod(0o755)
     with EmbeddedPostgres(data_dir, bin_dir_of(version)) as server:
-        _migrate(server.url)
+        migrate_now(server.url)
         yield server
 
 
@@ -122,7 +122,7 @@ def _say(url: str, statement: str) -> None:
         connection.execute(statement.encode())
 
 
-def _migrate(url: str) -> None:
+def migrate_now(url: str) -> None:
     from unbroken.adapters.postgres.migrate import migrate
 
     _run(migrate(url))

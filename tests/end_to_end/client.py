@@ -85,6 +85,14 @@ class Client:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
+    @property
+    def url(self) -> str:
+        return self._url
+
+    @property
+    def thread(self) -> str:
+        return self._identity["threadId"]
+
     async def say(self, content: Any, request_id: str | None = None, **fields: Any) -> str:
         """Send a message; returns its request id. Without a socket it is sent at the next one, if we stay."""
         return await self._request({"type": "message", "content": content} | fields, request_id)
@@ -164,6 +172,10 @@ class Client:
         """The code and reason with which the server ended this connection."""
         await self.until(lambda client: bool(client.closes))
         return self.closes[-1]
+
+    def moves_to(self, url: str) -> None:
+        """Its next connections go to another server of the same database."""
+        self._url = url
 
     def cut(self) -> None:
         """Break the connection as a lost network would, without a close frame."""
