@@ -30,7 +30,7 @@ SECOND_BIN = Path(os.environ.get("UNBROKEN_TEST_PG_BIN", "/usr/lib/postgresql/15
 BIN_DIRS: dict[int, Path | None] = {18: None, 15: SECOND_BIN}
 """PostgreSQL's programs by major version; None: the wheel's."""
 
-for _name in [name for name in os.environ if name.startswith("UNBROKEN_") and name != "UNBROKEN_TEST_PG_BIN"]:
+for _name in [name for name in os.environ if name.startswith("UNBROKEN_") and not name.startswith("UNBROKEN_TEST_")]:
     del os.environ[_name]  # what the operator has set must not decide what a test sees
 os.environ.pop("DATABASE_URL", None)
 

@@ -15,28 +15,14 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec, SourceFileLoader
-from importlib.util import find_spec
-from pathlib import Path
 from types import CodeType, ModuleType, TracebackType
-from typing import Any, Final, Literal
+from typing import Any, Literal
+
+from tests.crash.turn_path import MODULES, source_of
 
 When = Literal["before", "after"]
 """Before: reached, and nothing awaited yet. After: it has returned or raised, and nothing has followed from it."""
 Passed = Callable[[str, When], None]
-
-_APPLICATION: Final = (
-    *("accept_event", "event_queue", "session_doors", "session_processor", "running_attempt", "turn_end", "cancel"),
-    *("subscribe", "live_sessions", "acknowledge", "effect_runner", "fire_timers", "recover"),
-)
-_POSTGRES: Final = ("event_store", "sessions", "unit_of_work", "outbox", "controls", "timers", "pool")
-_LANGGRAPH: Final = ("agent", "turn_run", "saver", "settling", "write_through")
-MODULES: Final = (
-    *(f"application.{name}" for name in _APPLICATION),
-    *(f"adapters.postgres.{name}" for name in _POSTGRES),
-    *(f"adapters.langgraph.{name}" for name in _LANGGRAPH),
-    "entrypoints.web.connection",
-)
-"""The modules on a turn's path, below `unbroken`."""
 
 passed: Passed = lambda name, when: None  # noqa: E731
 """What happens at a point; whoever installs the hook sets it."""
@@ -50,15 +36,6 @@ def points() -> list[str]:
         marking.visit(ast.parse(source_of(module).read_text("utf-8")))
         found += marking.names
     return found
-
-
-def source_of(module: str) -> Path:
-    """The file that `import unbroken.<module>` would compile."""
-    package, _, rest = module.partition(".")
-    spec = find_spec(f"unbroken.{package}")
-    origin = spec.origin if spec is not None else None
-    assert origin is not None, f"unbroken.{package} is not installed"
-    return Path(origin).parent.joinpath(*rest.split(".")).with_suffix(".py")
 
 
 def install(at_point: Passed) -> None:

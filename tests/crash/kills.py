@@ -17,7 +17,8 @@ from tests.checker.check import violations
 from tests.checker.history import ENDS, Socket, Tables, read_trace
 from tests.checker.sources import tables_of_postgres
 from tests.crash.instrument import When
-from tests.crash.point_scenarios import SCENARIOS, Ends
+from tests.crash.point_play import Ends
+from tests.crash.point_scenarios import SCENARIOS
 from tests.crash.recorder import writer_to
 from tests.crash.verdict import broken_laws
 from tests.crash.zygote import Zygote
@@ -27,6 +28,9 @@ from tests.end_to_end.tables import read_thread
 
 PATIENCE_S = 100.0
 """Nothing is concluded from how long it took, only that it ended."""
+VICTIM = "victim"
+SUCCESSOR = "successor"
+"""Another replica, which has to wait for the lease of the dead one."""
 STORED_ENDS = frozenset({"send_message", "cancel_turn", "report_failure", "skip_event"})
 PROVISIONAL = frozenset({"reset", "token", "tool"})
 
@@ -51,6 +55,8 @@ class Result(Struct):
     """False: the scenario did not come by."""
     broken: list[str] = []
     recording: Path | None = None
+    to_socket_s: float | None = None
+    """From the kill to the client's next connection."""
     to_frame_s: float | None = None
     """From the kill to the first frame of the successor's attempt."""
     to_end_s: float | None = None
@@ -61,15 +67,20 @@ class _Line:
     """The servers of one kill, one after another on the same port: one that falls, where the scenario wants it, then
     the one to be killed, then a successor; and as many more as it takes."""
 
-    def __init__(self, zygote: Zygote, port: int, database_url: str, kill: Kill, record: str) -> None:
+    def __init__(
+        self, zygote: Zygote, port: int, database_url: str, kill: Kill, *, record: str, successor: str
+    ) -> None:
         self.killed_at: float | None = None
         self.serving = 0
         self._zygote = zygote
         self._common: dict[str, Any] = {"port": port, "database_url": database_url}
         aim = {"point": kill.point, "when": kill.when, "passing": kill.passing, "armed": kill.armed}
-        falls = [msgspec.to_builtins(fall) | {"replica": "first"} for fall in SCENARIOS[kill.scenario].falls]
-        self._orders: list[dict[str, Any]] = [*falls, {**aim, "replica": "victim", "record": record}]
+        scenario = SCENARIOS[kill.scenario]
+        falls = [msgspec.to_builtins(fall) | {"replica": "first"} for fall in scenario.falls]
+        victim = {**aim, "replica": VICTIM, "record": record, "trouble": scenario.trouble}
+        self._orders: list[dict[str, Any]] = [*falls, victim]
         self._left = len(self._orders)
+        self._successor = successor
         self._succession: asyncio.Task[None] | None = None
 
     async def begin(self) -> None:
@@ -87,7 +98,7 @@ class _Line:
         self._zygote.stop(self.serving)
 
     async def _serve(self) -> None:
-        order = self._orders.pop(0) if self._orders else {"replica": "successor"}
+        order = self._orders.pop(0) if self._orders else {"replica": self._successor}
         self.serving = await self._zygote.serve(**self._common, **order)
 
     async def _succeed(self) -> None:
@@ -111,13 +122,17 @@ class Lane:
     is the successor.
     """
 
-    def __init__(self, zygote: Zygote, database_url: str, folder: Path, name: str) -> None:
+    def __init__(
+        self, zygote: Zygote, database_url: str, folder: Path, name: str, *, successor: str = SUCCESSOR
+    ) -> None:
+        """`successor`: the name of the replica that comes after one that was killed."""
         self.results: list[Result] = []
         self._zygote = zygote
         self._database_url = database_url
         self._folder = folder
         self._name = name
         self._port = free_port()
+        self._successor = successor
 
     async def play(self, kill: Kill, *, recorded: bool = False) -> Result:
         """Never raises for what the product did: that is in the result's `broken`, or found by `judge`."""
@@ -125,7 +140,11 @@ class Lane:
         recording = self._folder / f"{thread}.passed" if recorded else None
         result = Result(kill, thread, recording=recording)
         self.results.append(result)
-        line = _Line(self._zygote, self._port, self._database_url, kill, str(recording or ""))
+        if (prepare := SCENARIOS[kill.scenario].prepare) is not None:
+            await prepare(self._database_url, thread)
+        line = _Line(
+            self._zygote, self._port, self._database_url, kill, record=str(recording or ""), successor=self._successor
+        )
         await line.begin()
         began = time.time()
         try:
@@ -163,9 +182,9 @@ class Lane:
         return self._folder / f"{result.thread}.jsonl"
 
     def _time(self, result: Result, died_at: float) -> None:
-        lines = [
-            line for socket in read_trace(self._trace(result)) if socket.opened_at > died_at for line in socket.lines
-        ]
+        sockets = [socket for socket in read_trace(self._trace(result)) if socket.opened_at > died_at]
+        result.to_socket_s = sockets[0].opened_at - died_at if sockets else None
+        lines = [line for socket in sockets for line in socket.lines]
         frames = [(line.at - died_at, line.frame) for line in lines if line.kind == "frame"]
         result.to_frame_s = next((at for at, frame in frames if frame["type"] in PROVISIONAL), None)
         result.to_end_s = next((at for at, frame in frames if frame["type"] in ENDS and "cursor" in frame), None)
@@ -208,7 +227,7 @@ def doubled_or_lost(tables: Tables) -> Iterator[tuple[str, str]]:
     """The tables alone, in few words: every event applied, one end each, nothing twice in the log."""
     events = Counter(event.thread_id for event in tables.events)
     for session in tables.sessions:
-        if session.applied_seq != events[session.thread_id]:
+        if not session.deleted and session.applied_seq != events[session.thread_id]:
             yield session.thread_id, f"{session.applied_seq} of {events[session.thread_id]} events are applied"
     ends: Counter[tuple[str, int]] = Counter()
     for effect in tables.effects:

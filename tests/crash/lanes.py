@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from msgspec import Struct
 
 from tests.crash.instrument import When
-from tests.crash.kills import Kill, Lane, Result
+from tests.crash.kills import SUCCESSOR, Kill, Lane, Result
 from tests.crash.point_scenarios import SCENARIOS
-from tests.crash.zygote import Zygote
+from tests.crash.zygote import SETTINGS, Zygote
 
 LANES = 8
 Passed = Callable[[Result], object]
@@ -76,10 +76,13 @@ class Lanes:
 
 
 @asynccontextmanager
-async def lanes(folder: Path, database_urls: Sequence[str]) -> AsyncIterator[Lanes]:
+async def lanes(
+    folder: Path, database_urls: Sequence[str], *, settings: Mapping[str, str] = SETTINGS, successor: str = SUCCESSOR
+) -> AsyncIterator[Lanes]:
     """One lane for each database, which must be migrated and nobody else's."""
-    async with Zygote(folder / "servers.log") as zygote:
-        yield Lanes([Lane(zygote, url, folder, f"lane{number}") for number, url in enumerate(database_urls)])
+    async with Zygote(folder / "servers.log", settings) as zygote:
+        named = [(f"lane{number}", url) for number, url in enumerate(database_urls)]
+        yield Lanes([Lane(zygote, url, folder, name, successor=successor) for name, url in named])
 
 
 async def explore(lanes: Lanes) -> Reach:

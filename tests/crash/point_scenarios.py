@@ -4,47 +4,13 @@ dies in it and another one takes over."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Final
 
-from msgspec import Struct
-
-from tests.crash.instrument import When
+from tests.crash import rare_scenarios as rare
+from tests.crash.point_play import CANCEL, COMMIT, FAILED, FINAL, SLOW, STOPPED, TRIES, Ends, Fall, Scenario
 from tests.crash.scenarios import shown
 from tests.end_to_end.client import Client
-
-Ends = Mapping[str, Sequence[str]]
-"""Request id → how it may end: the end's type, or its code."""
-FINAL: Final = ("final",)
-STOPPED: Final = ("cancelled", "final")
-"""A cancel may come too late."""
-FAILED: Final = ("model_failed", "poisoned")
-SLOW: Final = "words=40 pause=0.02"
-TRIES: Final = 4
-"""How many a message gets; a kill costs it one."""
-COMMIT: Final = "adapters.postgres.unit_of_work:PostgresUnitOfWork.commit:1 await"
-CANCEL: Final = "application.cancel:Cancel.__call__:1 await"
-
-
-class Fall(Struct, frozen=True):
-    point: str = ""
-    """Empty: what is said kills it."""
-    when: When = "before"
-    passing: int = 1
-
-
-class Scenario(Struct, frozen=True):
-    agent: str
-    play: Callable[[Client], Awaitable[Ends]]
-    drains: bool = False
-    """The server is asked to stop once something is on the screen."""
-    falls: tuple[Fall, ...] = ()
-    """Where earlier servers have died by then: the one that is to be killed has taken over from the last of them."""
-
-    @property
-    def plain(self) -> bool:
-        """What was said before a message is all that its answer follows from, unless a message was replaced."""
-        return self.agent in {"one", "three", "turn"} and self.play is not replaced
 
 
 async def answer(client: Client) -> Ends:
@@ -235,7 +201,7 @@ async def latecomer(client: Client) -> Ends:
     """Somebody opens the thread who has seen nothing of it."""
     requests = [await client.say("words=2") for _ in range(4)]
     await client.answered(*requests)
-    async with Client(client._url, thread=client._identity["threadId"], cursor=0, stays=True) as late:
+    async with Client(client.url, thread=client.thread, cursor=0, stays=True) as late:
         await late.until(lambda c: len(c.view.log) >= len(requests))
         assert late.view.faults == []
     return dict.fromkeys(requests, FINAL)
@@ -263,7 +229,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "failing-whole": Scenario("whole", failing),
     "reminded": Scenario("reminding", reminded),
     "not-reminded": Scenario("reminding", not_reminded),
-    "replaced": Scenario("three", replaced),
+    "replaced": Scenario("three", replaced, linear=False),
     "interrupted": Scenario("endings", interrupted),
     "rolled-back": Scenario("endings", rolled_back),
     "reconnecting": Scenario("one", reconnecting),
@@ -275,10 +241,23 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "replaced-back": Scenario("endings", replaced_back),
     "latecomer": Scenario("one", latecomer, falls=(Fall(COMMIT, "after", 3),)),
     "poisoned": Scenario("one", poisoned, falls=(Fall(),) * TRIES),
+    "attached": Scenario("one", rare.attached, linear=False),
+    "deleted": Scenario("one", rare.deleted),
+    "by-rest": Scenario("one", rare.by_rest),
+    "nested": Scenario("nested", rare.nested),
+    "dangling": Scenario("booking", rare.dangling),
+    "refused-breakpoint": Scenario("booking", rare.refused_breakpoint),
+    "differences": Scenario("delta", rare.differences),
+    "adopted": Scenario("three", nodes, prepare=rare.parked_by_another_saver),
+    "adopted-old": Scenario("three", nodes, prepare=rare.in_the_first_format),
+    "answer-lost": Scenario("one", nodes, trouble="answer_lost"),
+    "answer-lost-within": Scenario("three", nodes, trouble="answer_lost"),
+    "not-sent": Scenario("one", nodes, trouble="not_sent"),
+    "out-of-reach": Scenario("one", nodes, trouble="out_of_reach"),
     "resuming": Scenario("three", nodes, falls=(Fall(COMMIT, "after"),)),
     "resuming-turn": Scenario("turn", nodes, falls=(Fall(COMMIT, "before"),)),
     "resuming-cancelled": Scenario("endings", cancelled, falls=(Fall(CANCEL, "after"),)),
     "resuming-cancelled-late": Scenario("endings", cancelled_deaf, falls=(Fall(CANCEL, "after", 2),)),
-    "resuming-replaced": Scenario("three", replaced, falls=(Fall(COMMIT, "after", 7),)),
+    "resuming-replaced": Scenario("three", replaced, linear=False, falls=(Fall(COMMIT, "after", 7),)),
     "resuming-reminded": Scenario("reminding", reminded, falls=(Fall(COMMIT, "after"),)),
 }

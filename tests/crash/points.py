@@ -2,6 +2,8 @@
 
     python -m tests.crash.points --kills 2000 --record
     python -m tests.crash.points --from-seed 731 --kills 1     the kill that a failure names
+    python -m tests.crash.points --lease product               with the product's own lease, which takeovers wait for
+    python -m tests.crash.points --successor victim            the killed server itself comes back
 
 Each number is one kill: its point, side, scenario and passing follow from the number and from what the scenarios
 pass on this machine. Every batch has databases of its own and is judged when it is over.
@@ -14,7 +16,7 @@ import asyncio
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from random import Random
@@ -25,8 +27,9 @@ import psycopg
 from msgspec import Struct, field
 
 from tests.conftest import TEMPLATE, on_database
-from tests.crash.kills import Kill, Result
+from tests.crash.kills import SUCCESSOR, VICTIM, Kill, Result
 from tests.crash.lanes import LANES, Lanes, Place, Reach, explore, lanes
+from tests.crash.zygote import PRODUCTS, SETTINGS
 from tests.figures import Figure, record
 from unbroken.adapters.postgres.embedded import EmbeddedPostgres
 from unbroken.adapters.postgres.migrate import migrate
@@ -41,16 +44,28 @@ class Outcome(Struct):
     """Numbers whose scenario did not come by this time; nothing was killed."""
     struck: set[Place] = field(default_factory=set)
     broken: list[str] = field(default_factory=list)
+    to_socket_s: list[float] = field(default_factory=list)
     to_frame_s: list[float] = field(default_factory=list)
     to_end_s: list[float] = field(default_factory=list)
     seconds: float = 0.0
     next_seed: int = 0
 
-    def add(self, result: Result) -> None:
+    def add(self, batch: Outcome) -> None:
+        self.kills += batch.kills
+        self.missed += batch.missed
+        self.struck |= batch.struck
+        self.broken += batch.broken
+        self.to_socket_s += batch.to_socket_s
+        self.to_frame_s += batch.to_frame_s
+        self.to_end_s += batch.to_end_s
+        self.next_seed = batch.next_seed
+
+    def count(self, result: Result) -> None:
         self.kills += result.died
         self.missed += not result.died
         if result.died:
             self.struck.add((result.kill.point, result.kill.when))
+            self.to_socket_s += [] if result.to_socket_s is None else [result.to_socket_s]
             self.to_frame_s += [] if result.to_frame_s is None else [result.to_frame_s]
             self.to_end_s += [] if result.to_end_s is None else [result.to_end_s]
 
@@ -59,6 +74,7 @@ class Outcome(Struct):
             "kills": self.kills,
             "points_struck": len(self.struck),
             "violations": len(self.broken),
+            **_times("to_socket", self.to_socket_s),
             **_times("to_frame", self.to_frame_s),
             **_times("to_end", self.to_end_s),
             "minutes": round(self.seconds / 60, 1),
@@ -67,9 +83,19 @@ class Outcome(Struct):
 
 
 class Run:
-    def __init__(self, folder: Path, tell: Tell, at: str = "") -> None:
+    def __init__(
+        self,
+        folder: Path,
+        tell: Tell,
+        *,
+        at: str = "",
+        settings: Mapping[str, str] = SETTINGS,
+        successor: str = SUCCESSOR,
+    ) -> None:
         """`at`: only at points in whose names it occurs."""
         self._at = at
+        self._settings = settings
+        self._successor = successor
         self.outcome = Outcome()
         self._folder = folder
         self._tell = tell
@@ -91,20 +117,23 @@ class Run:
             reach = {place: passings for place, passings in reach.items() if self._at in place[0]}
             while outcome.kills < kills:
                 async with self._lanes(database, size) as workers:
-                    await self._strike(workers, reach, min(BATCH, kills - outcome.kills))
+                    struck = await self._struck(workers, reach, min(BATCH, kills - outcome.kills))
+                outcome.add(struck)
                 outcome.seconds = time.monotonic() - began
                 self._tell(self._progress(kills))
         finally:
             await asyncio.to_thread(database.stop, immediate=True)
         return outcome
 
-    async def _strike(self, workers: Lanes, reach: Reach, count: int) -> None:
+    async def _struck(self, workers: Lanes, reach: Reach, count: int) -> Outcome:
+        """A batch, judged: only then does it count."""
         first = self.outcome.next_seed
-        self.outcome.next_seed += count
-        await workers.play(chosen(reach, range(first, first + count)), then=self.outcome.add)
+        batch = Outcome(next_seed=first + count)
+        await workers.play(chosen(reach, range(first, first + count)), then=batch.count)
         for broken in await workers.judge():
-            self.outcome.broken.append(broken)
+            batch.broken.append(broken)
             self._tell(f"BROKEN, of the seeds from {first}: {broken}")
+        return batch
 
     @asynccontextmanager
     async def _lanes(self, database: EmbeddedPostgres, size: int) -> AsyncIterator[Lanes]:
@@ -116,7 +145,8 @@ class Run:
         try:
             for name in names:
                 _say(database.url, f"CREATE DATABASE {name} TEMPLATE {TEMPLATE}")
-            async with lanes(folder, [on_database(database.url, name) for name in names]) as workers:
+            urls = [on_database(database.url, name) for name in names]
+            async with lanes(folder, urls, settings=self._settings, successor=self._successor) as workers:
                 yield workers
         finally:
             for name in names:
@@ -162,17 +192,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--from-seed", type=int, default=0)
     parser.add_argument("--side-by-side", type=int, default=LANES)
     parser.add_argument("--at", default="", help="only at points in whose names this occurs")
+    parser.add_argument("--lease", choices=("short", "product"), default="short", help="whose settings of the lease")
+    parser.add_argument("--successor", choices=(SUCCESSOR, VICTIM), default=SUCCESSOR, help="the next server's name")
     parser.add_argument("--record", action="store_true", help="keep the figures in docs/reliability.jsonl")
     given = parser.parse_args(arguments)
     folder = Path(tempfile.mkdtemp(prefix="unbroken-points-"))
     folder.chmod(0o755)  # as root, PostgreSQL runs as another user
     _tell(f"everything recorded in {folder}")
-    outcome = asyncio.run(Run(folder, _tell, given.at).last(given.kills, given.from_seed, size=given.side_by_side))
-    _tell("\n".join(outcome.broken[:20]) or "nothing broken")
-    _tell("\n".join(f"{name}: {value}" for name, value in outcome.figures().items()))
-    if given.record:
-        record("crash points", outcome.figures())
-    return int(bool(outcome.broken))
+    settings = SETTINGS if given.lease == "short" else PRODUCTS
+    run = Run(folder, _tell, at=given.at, settings=settings, successor=given.successor)
+    try:
+        asyncio.run(run.last(given.kills, given.from_seed, size=given.side_by_side))
+    finally:  # broken off, what was judged until then counts, and the next run goes on from its `next_seed`
+        figures = {"lease": given.lease, "successor": given.successor, **run.outcome.figures()}
+        _tell("\n".join(run.outcome.broken[:20]) or "nothing broken")
+        _tell("\n".join(f"{name}: {value}" for name, value in figures.items()))
+        if given.record:
+            record("crash points", figures)
+    return int(bool(run.outcome.broken))
 
 
 if __name__ == "__main__":

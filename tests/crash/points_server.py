@@ -1,7 +1,8 @@
 """`python -m tests.crash.points_server`: a process with everything imported, that forks servers which die at a point.
 
 One JSON object a line. In: `{"serve": number, "port", "database_url", "replica", "point", "when", "passing", "armed",
-"record"}` or `{"kill": number}`. Out: `{"ready": true}`, `{"started": number}` and `{"ended": number, "code", "at"}`.
+"trouble", "record"}` or `{"kill": number}`. Out: `{"ready": true}`, `{"started": number}` and
+`{"ended": number, "code", "at"}`.
 
 A listener is bound once a port and stays open here: who connects between two servers waits for the second one.
 Forked before there is a thread or an event loop, so that a server begins as one that was started would.
@@ -27,6 +28,7 @@ from msgspec import Struct, convert
 
 from tests.crash import instrument
 from tests.crash.instrument import When
+from tests.crash.trouble import Trouble, bring
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +50,7 @@ class Order(Struct, frozen=True):
     """The how-manieth time of passing kills."""
     armed: bool = True
     """Passings count only once the first message is on its way."""
+    trouble: Trouble = ""
     record: str = ""
     """A file for the names that are passed, one a line: `armed name when`. Empty: none."""
 
@@ -172,6 +175,7 @@ class Zygote:
         os.dup2(nothing, 1)
         uuid_utils.reseed_rng()  # or two forks would give the same identities
         self._trap.set(order)
+        bring(order.trouble)
         settings = read_settings(database_url=order.database_url, replica_name=order.replica, port=order.port)
         with Stopping(settings.stop_limit_s) as stopping:
             lost = server.Lost(stopping)

@@ -9,6 +9,7 @@ import pytest
 
 from tests.crash.instrument import When, points
 from tests.crash.lanes import LANES, Place, Reach, explore, lanes
+from tests.crash.turn_path import OUTSIDE, SUSPENDING
 from tests.crash.unreached import BY_CHANCE, UNREACHED
 
 TRIES = 3
@@ -23,6 +24,9 @@ async def test_a_kill_at_each_point_of_a_turn_leaves_every_message_one_end(
 ) -> None:
     async with lanes(folder, [new_database(18) for _ in range(LANES)]) as workers:
         reach = await explore(workers)
+        for _ in range(TRIES - 1):
+            if unknown(reach):  # a cancel that came too late, say: on a busy machine a scenario may miss its point
+                reach = await explore(workers)
         assert unknown(reach) == []
         missed = await workers.kill_at(alternating(reach), reach, tries=TRIES)
         by_race = [place for place in missed if place[0] not in BY_CHANCE]
@@ -39,6 +43,7 @@ def unknown(reach: Reach) -> list[str]:
         *(f"{point} is passed, but not listed" for point in passed - names),
         *(f"{point} can be reached" for point in passed & set(UNREACHED)),
         *(f"there is no {point}" for point in excused - names),
+        *(f"nothing is suspended in {module}" for module in OUTSIDE.keys() - set(SUSPENDING)),
     ]
 
 

@@ -14,7 +14,7 @@ from typing import IO, Any, Final, Self
 import msgspec
 from msgspec import Struct
 
-from tests.crash.point_scenarios import TRIES
+from tests.crash.point_play import TRIES
 from tests.crash.points_server import Order
 from tests.end_to_end.server import AGENTS, GRAPHS, environment
 
@@ -36,7 +36,10 @@ SETTINGS: Final = {
     "UNBROKEN_LOG_LEVEL": "warning",
 }
 """A lease so short that a takeover takes little more than a second; one kill costs a message one of its tries."""
-START_LIMIT_S: Final = 60.0
+LEASE: Final = ("UNBROKEN_LEASE_TTL_S", "UNBROKEN_HEARTBEAT_S", "UNBROKEN_RECOVERY_POLL_S")
+PRODUCTS: Final = {name: value for name, value in SETTINGS.items() if name not in LEASE}
+"""The same with the product's own lease, and the polls that go with it."""
+START_LIMIT_S: Final = 180.0
 READ_LIMIT_BYTES: Final = 1 << 20
 
 
@@ -49,9 +52,9 @@ class Death(Struct, frozen=True):
 class Zygote:
     """`async with Zygote(log) as zygote:` has everything imported."""
 
-    def __init__(self, log: Path, settings: Mapping[str, str] | None = None) -> None:
+    def __init__(self, log: Path, settings: Mapping[str, str] = SETTINGS) -> None:
         self._log = log
-        self._settings = SETTINGS | dict(settings or {})
+        self._settings = settings
         self._numbers = count(1)
         self._deaths: dict[int, asyncio.Future[Death]] = {}
         self._starts: dict[int, asyncio.Future[None]] = {}

@@ -1,0 +1,61 @@
+"""Which modules a turn passes: every one below these packages in which anything can be suspended, but for those that
+are listed here with the reason. So a module that is written tomorrow is on the path tomorrow."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Final
+
+PACKAGES: Final = ("application", "adapters.in_process", "adapters.langgraph", "adapters.postgres", "entrypoints")
+"""Below `unbroken`. The domain suspends nowhere; what the memory adapter holds does not outlive its process."""
+
+_CLIENT: Final = "the client's process, which nobody kills here; tests/client has its own suite"
+_COMMAND: Final = "a command's process, beside a server's"
+_AGENT: Final = "an agent's own code"
+_PROBE: Final = "changes nothing, and nothing of a turn follows from it"
+OUTSIDE: Final[Mapping[str, str]] = {
+    "application.readiness": _PROBE,
+    "entrypoints.web.health": _PROBE,
+    "adapters.postgres.health": _PROBE,
+    "application.retain": "deletes threads that have been silent for days, as `delete_thread` does",
+    "adapters.postgres.user_data": "exporting, erasing, expiring: tests/postgres breaks off each of their statements",
+    "adapters.langgraph.demo_agent": _AGENT,
+    "adapters.langgraph.model_agent": _AGENT,
+    "adapters.postgres.checkpoint_upkeep": "tools that go around a turn: copying, pruning, deleting by a saver's API",
+    "adapters.postgres.embedded": "the database's own start; tests/platform kills in it",
+    "adapters.postgres.migrate": _COMMAND,
+    "entrypoints.maintenance": _COMMAND,
+    "entrypoints.server": "the process's own start and end; tests/platform stops and kills in it",
+    **{f"entrypoints.client.{name}": _CLIENT for name in ("chat", "connection", "history", "rest", "talk")},
+}
+
+
+def source_of(module: str) -> Path:
+    """The file that `import unbroken.<module>` would compile."""
+    package, _, rest = module.partition(".")
+    spec = find_spec(f"unbroken.{package}")
+    origin = spec.origin if spec is not None else None
+    assert origin is not None, f"unbroken.{package} is not installed"
+    return Path(origin).parent.joinpath(*rest.split(".")).with_suffix(".py")
+
+
+def suspends(tree: ast.AST) -> bool:
+    """Whether anything in it awaits."""
+    kinds = (ast.Await, ast.AsyncWith, ast.AsyncFor)
+    return any(isinstance(node, kinds) or getattr(node, "is_async", False) for node in ast.walk(tree))
+
+
+def _all() -> Iterator[str]:
+    for package in PACKAGES:
+        folder = source_of(f"{package}.__init__").parent
+        for file in sorted(folder.rglob("*.py")):
+            if suspends(ast.parse(file.read_text("utf-8"))):
+                yield ".".join([package, *file.relative_to(folder).with_suffix("").parts])
+
+
+SUSPENDING: Final = tuple(_all())
+MODULES: Final = tuple(module for module in SUSPENDING if module not in OUTSIDE)
+"""On a turn's path, below `unbroken`."""
