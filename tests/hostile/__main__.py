@@ -1,23 +1,26 @@
 """Ten million frames through codec and sessions: storms one after another, each from its own seed.
 
 python -m tests.hostile --frames 10_000_000 --from-seed 1 --record
+
+Memory is measured after each storm, in three ways. What is *in use* tells of a leak, be it ours, the interpreter's or
+an extension's: objects of Python's own allocator (blocks of up to 512 bytes), and bytes of the C library's (everything
+else). What the system calls *resident* is that and the holes in between: neither allocator moves what it has once
+handed out, so a process at rest keeps up to as much as it needed at its busiest.
 """
 
 from __future__ import annotations
 
 import argparse
-import ctypes
-import gc
 import logging
 import sys
 import time
 from array import array
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
-import psutil
-
 from tests.figures import Figure, commit, record
+from tests.hostile.in_use import Memory, measured
 from tests.hostile.slope import Sample, Slope, slope
 from tests.hostile.storm import Failed, storm
 from tests.hostile.tally import Tally
@@ -32,22 +35,19 @@ class Run:
         self.seed = from_seed
         self.commit = commit()
         """What is measured, whatever is committed meanwhile."""
-        self._samples = array("d")
-        """Three numbers after each storm. Not objects, whose number is one of them."""
+        self._samples = array("d", [0.0]) * (4 * (2 * frames // per_storm + 1))
+        """Four numbers for each storm. Neither objects nor growing: it would find itself."""
+        self._storms = 0
         self._frames = frames
         self._per_storm = per_storm
         self._began = self._told = time.monotonic()
-        self._process = psutil.Process()
 
     @property
-    def resident(self) -> list[Sample]:
-        """Bytes of this process after each storm, by millions of frames."""
-        return list(zip(self._samples[::3], self._samples[1::3], strict=True))
-
-    @property
-    def blocks(self) -> list[Sample]:
-        """The same in objects that Python holds: they tell of a leak long before the system does."""
-        return list(zip(self._samples[::3], self._samples[2::3], strict=True))
+    def memory(self) -> Memory[list[Sample]]:
+        """After each storm, by millions of frames."""
+        taken = self._samples[: 4 * self._storms]
+        millions, resident, c_bytes, blocks = (taken[number::4] for number in range(4))
+        return Memory(*(list(zip(millions, kind, strict=True)) for kind in (resident, c_bytes, blocks)))
 
     @property
     def took_s(self) -> float:
@@ -63,25 +63,29 @@ class Run:
                 self._tell()
 
     def _sample(self) -> None:
-        gc.collect()
-        _give_back()
-        held = (self.tally.frames / 1e6, self._process.memory_info().rss, sys.getallocatedblocks())
-        self._samples.extend(held)
+        now, at = measured(), 4 * self._storms
+        self._samples[at : at + 4] = array("d", (self.tally.frames / 1e6, now.resident, now.c_bytes, now.blocks))
+        self._storms += 1
 
     def _tell(self) -> None:
         self._told = time.monotonic()
         frames = self.tally.frames
+        _, resident, c_bytes, blocks = self._samples[4 * self._storms - 4 : 4 * self._storms]
         _say(
-            f"{frames:>12,} frames {frames / self.took_s:>7,.0f}/s  next seed {self.seed}  "
-            f"{self._samples[-2] / 2**20:.1f} MiB  {self._samples[-1]:,.0f} blocks"
+            f"{frames:>12,} frames {frames / self.took_s:>7,.0f}/s  next seed {self.seed}  {resident / 2**20:.1f} MiB "
+            f"resident, in use {c_bytes:,.0f} bytes of the C library's and {blocks:,.0f} blocks of Python's"
         )
 
-
-def _give_back() -> None:
-    """What the C library keeps free for later is nobody's: give it back to the system before its share is measured."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)
+    def keep(self, file: Path) -> None:
+        """Write the samples down, a storm a line."""
+        memory = self.memory
+        lines = [
+            f"{millions:.6f} {resident:.0f} {c_bytes:.0f} {blocks:.0f}\n"
+            for (millions, resident), (_, c_bytes), (_, blocks) in zip(
+                memory.resident, memory.c_bytes, memory.blocks, strict=True
+            )
+        ]
+        file.write_text("millions_of_frames resident_bytes c_bytes blocks\n" + "".join(lines), "utf-8")
 
 
 def _say(text: str) -> None:
@@ -90,7 +94,17 @@ def _say(text: str) -> None:
 
 def _interval(found: Slope, unit: str, scale: float = 1.0) -> str:
     low, high = found.low / scale, found.high / scale
-    return f"{found.value / scale:+.2f} {unit} (95 % interval {low:+.2f} to {high:+.2f}, {found.blocks} blocks)"
+    return f"{found.value / scale:+.2f} {unit} (95 % interval {low:+.2f} to {high:+.2f})"
+
+
+def _told(name: str, found: Slope, scale: float = 1.0) -> dict[str, Figure]:
+    """The slope, and both ends of its interval."""
+    short = name.partition("_per_")[0].removesuffix("_kib")
+    return {
+        name: round(found.value / scale, 2),
+        f"{short}_low": round(found.low / scale, 2),
+        f"{short}_high": round(found.high / scale, 2),
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -100,6 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--from-seed", type=int, default=1)
     parser.add_argument("--storm", type=int, default=STORM, help="frames of one storm, so of one seed")
     parser.add_argument("--record", action="store_true", help="keep the figures in docs/reliability.jsonl")
+    parser.add_argument("--samples", type=Path, help="a text file for what was measured after each storm")
     given = parser.parse_args(arguments)
     logging.getLogger("unbroken").setLevel(logging.ERROR)  # refusals by the thousand are no news here
     run = Run(frames=given.frames, from_seed=given.from_seed, per_storm=given.storm)
@@ -108,19 +123,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except Failed as failed:
         _say(str(failed))
         return 1
+    finally:
+        if given.samples:
+            run.keep(given.samples)
     _summarise(run, given.from_seed, keep=given.record)
     return 0
 
 
 def _summarise(run: Run, from_seed: int, *, keep: bool) -> None:
-    tally, resident, blocks = run.tally, slope(run.resident), slope(run.blocks)
+    tally, memory = run.tally, run.memory
+    resident, c_bytes, blocks = slope(memory.resident), slope(memory.c_bytes), slope(memory.blocks)
     _say(f"{tally.frames:,} frames over {tally.sockets:,} sockets in {run.took_s:,.0f} s: nothing unhandled")
     _say(f"answers that well-behaved clients got meanwhile: {tally.answers:,}, each in its order")
     _say(f"refusals: {dict(tally.refusals.most_common())}")
     _say(f"closes: {dict(tally.closes.most_common())}")
     _say(f"sent to attackers: {dict(tally.heard.most_common())}")
-    _say(f"memory: {_interval(resident, 'KiB a million frames', 1024)}")
-    _say(f"objects: {_interval(blocks, 'blocks a million frames')}")
+    _say(f"resident: {_interval(resident, 'KiB a million frames', 1024)}")
+    _say(f"in use of the C library: {_interval(c_bytes, 'KiB a million frames', 1024)}")
+    _say(f"in use of Python: {_interval(blocks, 'blocks a million frames')}")
     if keep:
         figures: dict[str, Figure] = {
             "commit": run.commit,
@@ -131,12 +151,11 @@ def _summarise(run: Run, from_seed: int, *, keep: bool) -> None:
             "answers_beside": tally.answers,
             "refusals": tally.refusals.total(),
             "took_s": round(run.took_s),
-            "resident_mib": round(run.resident[-1][1] / 2**20, 1),
-            "slope_kib_per_million": round(resident.value / 1024, 2),
-            "slope_low": round(resident.low / 1024, 2),
-            "slope_high": round(resident.high / 1024, 2),
-            "slope_blocks_per_million": round(blocks.value, 2),
-            "flat": resident.flat,
+            "resident_mib": round(memory.resident[-1][1] / 2**20, 1),
+            **_told("slope_kib_per_million", resident, 1024),
+            **_told("slope_c_kib_per_million", c_bytes, 1024),
+            **_told("slope_blocks_per_million", blocks),
+            "flat": resident.flat and c_bytes.flat and blocks.flat,
         }
         record("fuzzed frames", figures)
 
