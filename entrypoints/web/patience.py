@@ -3,6 +3,9 @@
 The server underneath waits for ever, and keeps every header that comes: whoever sends a byte now and then holds a
 descriptor each, and whoever never ends his header holds as much memory as he likes (I12). A request's header must be
 complete in `HEADER_S` and within `HEADER_BYTES`; of its body something must come every `BODY_S`.
+
+What a request asks for must be short as well. The framework remembers the last thousand paths and queries, whoever sent
+them: with 60 KB of `&a` each, those were two gigabytes, held for as long as the process lives.
 """
 
 from __future__ import annotations
@@ -15,6 +18,14 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResp
 HEADER_S: Final = 10.0
 HEADER_BYTES: Final = 64 << 10
 BODY_S: Final = 30.0
+TARGET_BYTES: Final = 4 << 10
+"""Of path and query: the longest ids and file names there are fit in, with every character escaped."""
+TARGET_FIELDS: Final = 32
+"""Of the query: each costs far more memory than it has bytes."""
+
+
+class TargetTooLong(Exception):
+    """Raised through the parser, which then refuses the request as it does a malformed one."""
 
 
 class PatientHttp(HttpToolsProtocol):
@@ -48,6 +59,11 @@ class PatientHttp(HttpToolsProtocol):
         super().on_message_begin()
         if self._limit is None:
             self._give(HEADER_S)
+
+    def on_url(self, url: bytes) -> None:
+        super().on_url(url)
+        if len(self.url) > TARGET_BYTES or self.url.count(b"&") >= TARGET_FIELDS:
+            raise TargetTooLong
 
     def on_headers_complete(self) -> None:
         super().on_headers_complete()

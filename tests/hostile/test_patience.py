@@ -11,12 +11,14 @@ import pytest
 import uvicorn
 from uvicorn.server import ServerState
 
-from tests.hostile.raw import TEXT, Raw, framed
+from tests.hostile.raw import TEXT, Raw, framed, request
 from unbroken.entrypoints.web import patience
 from unbroken.entrypoints.web.patience import PatientHttp
 
 LIMIT_S = 0.3
 ASKED = b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
+PLAIN = b" HTTP/1.1\r\nHost: x\r\n\r\n"
+UPGRADE = request(1, "").partition(b"?")[2]
 
 
 @pytest.fixture(autouse=True)
@@ -99,6 +101,24 @@ async def test_a_header_without_end_is_refused_before_it_fills_the_memory(monkey
     async with listening() as port, await Raw.dial(port) as raw:
         raw.writer.write(b"GET / HTTP/1.1\r\nX: " + b"y" * 60_000 + b"\r\n\r\n")
         assert (await raw.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200"), "what is long and ends is taken"
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("target", [b"/?q=" + b"x" * 4_100, b"/" + b"x" * 4_100, b"/?a" + b"&a" * 40])
+@pytest.mark.parametrize("socket", [False, True])
+async def test_what_would_be_remembered_at_length_never_reaches_the_application(target: bytes, socket: bool) -> None:
+    async with listening() as port, await Raw.dial(port) as raw:
+        raw.writer.write(b"GET " + target[:50])  # the limit is on the whole of it, however it comes
+        await asyncio.sleep(LIMIT_S / 5)
+        raw.writer.write(target[50:] + (UPGRADE if socket else PLAIN))
+        assert (await raw.reader.read()).startswith(b"HTTP/1.1 400")
+
+
+@pytest.mark.asyncio
+async def test_a_path_and_a_query_that_are_merely_long_are_taken() -> None:
+    async with listening() as port, await Raw.dial(port) as raw:
+        raw.writer.write(b"GET /" + b"x" * 2_000 + b"?" + b"x" * 2_000 + b"&a" * 30 + PLAIN)
+        assert (await raw.reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
 
 
 @pytest.mark.asyncio
