@@ -22,7 +22,8 @@ def prompt_violations(history: History, thread: Thread, talk: Talk, calls: Seque
     for call in calls:
         if call.pace and call.until > call.pace[0][0] + PROMPT_S:
             for socket in talk.sockets:
-                yield from _late(history, thread, socket, call)
+                if "cursor" in socket.query:  # the old protocol shows one attempt's text, and no other's
+                    yield from _late(history, thread, socket, call)
 
 
 def _late(history: History, thread: Thread, socket: Socket, call: Call) -> Iterator[Violation]:

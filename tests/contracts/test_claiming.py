@@ -77,20 +77,26 @@ async def test_a_replica_that_is_not_alive_itself_takes_over_from_nobody(store: 
     assert await talk.claim(heir) is not None
 
 
-async def test_an_accept_by_a_replica_that_is_not_alive_leaves_the_session_to_its_owner(store: Subject) -> None:
-    talk, thawed = await Conversation.begin(store), await replica_of(store)
-    former = await talk.accepted()
-    await talk.finish(former)
-    await store.replicas.renew(thawed.id, lease_ttl_s=0)
-    receipt = await talk.accept(replica=thawed, when_busy=WhenBusy.REJECT)
-    assert (receipt.event.seq, receipt.claim) == (2, None)
+async def test_an_accept_of_a_replica_that_is_not_alive_claims_only_what_it_owns(store: Subject) -> None:
+    talk, late = await Conversation.begin(store), await replica_of(store)
+    await store.replicas.renew(late.id, lease_ttl_s=0)
+    receipt = await talk.accept(replica=late)
+    assert receipt.claim is None
+    assert not await talk.is_stray_for(late)
     assert await talk.is_stray_for(talk.replica)
     claim = await talk.claim()
     assert claim is not None
-    assert (claim.epoch, claim.tries, claim.cancel) == (former.epoch, 1, None)
+    assert (claim.event, claim.run, claim.tries, claim.epoch, claim.taken_over) == (receipt.event, 1, 1, 1, False)
     await talk.finish(claim)
+    assert (await talk.accept(replica=late, when_busy=WhenBusy.REJECT)).claim is None  # idle, for all that
+    again = await talk.claim()
+    assert again is not None
+    assert (again.run, again.tries) == (2, 1)
+    await talk.finish(again)
     await store.replicas.renew(talk.replica.id, lease_ttl_s=0)
-    assert (await talk.accepted()).epoch == former.epoch, "one's own session is claimed all the same"
+    own = (await talk.accept()).claim
+    assert own is not None
+    assert (own.run, own.tries, own.epoch) == (3, 1, again.epoch)
 
 
 async def test_nothing_can_be_claimed_where_nothing_waits(store: Subject) -> None:

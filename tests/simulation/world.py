@@ -337,8 +337,11 @@ def _known(state: AgentState) -> list[str]:
 def _called(working: Working) -> Call:
     claim = working.claim
     end: Any = working.end
-    wrote = working.heard.said() if working.heard is not None else None
-    return Call(claim.key.thread_id, claim.event.id, claim.run, working.at, end, working.until, wrote, working.answer)
+    call = Call(claim.key.thread_id, claim.event.id, claim.run, working.at, end, working.until)
+    heard = working.heard
+    if heard is None:
+        return call
+    return replace(call, wrote=heard.said(), answer=working.answer, pace=tuple(heard.pace))
 
 
 def _by_place(seen: bytes) -> bytes:
