@@ -43,9 +43,7 @@ class MemoryEventStore(EventStore):
                 raise Busy
             seq = session.last_seq + 1
             event = Event(seq, new.id, new.request_id, new.body, self._clock.now(), new.trace_context)
-            claims = not session.waiting and (
-                session.owner in (None, replica) or transaction.alive(replica, self._clock.monotonic())
-            )
+            idle = not session.waiting
             session = replace(
                 session,
                 events=(*session.events, encode_json("event", event)),
@@ -55,7 +53,7 @@ class MemoryEventStore(EventStore):
                 controls=_controls_after(session, when_busy),
             )
             claim = None
-            if claims:
+            if idle and (session.owner == replica or transaction.alive(replica, self._clock.monotonic())):
                 session, claim = count_attempt(transaction, session, replica)
             transaction.put_session(session)
             return Receipt(session.event(seq), False, claim)

@@ -13,7 +13,8 @@ class Receipt(Struct, frozen=True):
     duplicate: bool
     """This request id was accepted before, with the same body; `event` is that one."""
     claim: Claim | None
-    """Set when the session was idle: the caller's replica owns it now, and this attempt is counted."""
+    """Set when the session was idle, and the caller's replica owned it or is alive: it owns it now, and this attempt
+    is counted."""
 
 
 class EventStore(ABC):
@@ -33,8 +34,8 @@ class EventStore(ABC):
 
         In that transaction: the thread's user and agent are compared (a new thread is bound to `key` forever),
         `seq` is allocated, a user's event cancels the session's pending timers, and a session with nothing else
-        waiting is claimed for `replica` with its attempt counted (the epoch grows unless it owned it already),
-        but another owner's only while `replica` is alive itself (I14).
+        waiting is claimed for `replica` with its attempt counted (the epoch grows unless it owned it already; who does
+        not own it must be alive: everybody who is would take it away at once, and the attempt were lost).
         A session that is not claimed is left alone and marked, so that `Sessions.strays` will find it; the caller
         must hint its owner afterwards; INTERRUPT and ROLLBACK mark every unfinished earlier event as cancelled.
         A `TimerFired` marks its timer as fired, last.

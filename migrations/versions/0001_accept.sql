@@ -6,10 +6,8 @@
 --   * of racing twins the second sees the first one's event here, and never runs into a unique violation;
 --   * an idle session cannot change under us, as nothing but an accept can give it work.
 -- A session that is not idle is read but not locked: an accept must never wait behind a turn's commit. What the commit
--- then fails to see, `inbox.waiting` lets the poll find.
---
--- Another owner's idle session is claimed only by a replica whose own lease holds: from one that has just thawed it
--- would be taken at once, and a try lost. Then the event waits for the owner, as it does behind a running turn.
+-- then fails to see, `inbox.waiting` lets the poll find. So does an idle session that another replica owned, or none,
+-- if this one is not alive: whoever is would take it from us in the middle of the turn, and ask the model again.
 --
 -- One statement of CTEs did the same with one snapshot for all of it: of 8 racing first accepts the one that was
 -- number 1 did not see the session that another was creating, and nobody owned it.
@@ -71,12 +69,12 @@ BEGIN
             RAISE EXCEPTION 'the queue is full' USING ERRCODE = 'UB004', DETAIL = p_queue_limit::text;
         END IF;
         idle := session.applied_seq = seq - 1;
+        claimed := idle AND (
+            session.owner IS NOT DISTINCT FROM p_replica
+            OR EXISTS (SELECT FROM replicas r WHERE r.id = p_replica AND r.expires_at > clock_timestamp()));
         IF p_when_busy = 'reject' AND NOT idle THEN
             RAISE EXCEPTION 'the thread is busy' USING ERRCODE = 'UB008', DETAIL = p_thread;
         END IF;
-        claimed := idle AND (
-            session.owner IS NULL OR session.owner = p_replica
-            OR EXISTS (SELECT FROM replicas r WHERE r.id = p_replica AND r.expires_at > clock_timestamp()));
         UPDATE inbox i SET next_seq = seq + 1, waiting = i.waiting OR NOT claimed WHERE i.thread_id = p_thread;
         IF claimed THEN
             UPDATE sessions s SET
@@ -88,7 +86,7 @@ BEGIN
             RETURNING s.epoch, s.run, s.head_event, s.log_index, s.open_questions
                 INTO STRICT epoch, run, head_event, log_index, open_questions;
             taken_over := session.owner IS NOT NULL AND session.owner <> p_replica;
-        ELSIF NOT idle AND p_when_busy IN ('interrupt', 'rollback') THEN
+        ELSIF p_when_busy IN ('interrupt', 'rollback') THEN
             -- An event that ends meanwhile keeps its end; its mark goes with the next one.
             INSERT INTO controls (thread_id, seq, kind, created_at)
                 SELECT p_thread, n, CASE p_when_busy WHEN 'interrupt' THEN 'cancel' ELSE 'rollback' END, clock_timestamp()
@@ -98,15 +96,19 @@ BEGIN
     ELSE
         -- The first accept inserts and later ones update: an upsert would lock the row even where it changes nothing.
         ASSERT seq = 1, 'an inbox without a session';
-        claimed := true;
-        epoch := 1;
-        run := 1;
+        claimed := EXISTS (SELECT FROM replicas r WHERE r.id = p_replica AND r.expires_at > clock_timestamp());
+        epoch := claimed::int;
+        run := claimed::int;
         head_event := 0;
         log_index := 0;
         taken_over := false;
         INSERT INTO sessions (thread_id, user_id, agent_id, owner, epoch, applied_seq, run, tries, head_event,
                               log_index, created_at)
-            VALUES (p_thread, p_user, p_agent, p_replica, epoch, 0, run, 1, head_event, log_index, now());
+            VALUES (p_thread, p_user, p_agent, CASE WHEN claimed THEN p_replica END, epoch, 0, run, claimed::int,
+                    head_event, log_index, now());
+        IF NOT claimed THEN
+            UPDATE inbox i SET waiting = true WHERE i.thread_id = p_thread;
+        END IF;
     END IF;
 
     -- The clock, not the transaction's start: whoever waited for the inbox row comes later in time, too.
