@@ -3,24 +3,34 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Literal
+from typing import Final, Literal
 
 from unbroken.application.live_sessions import LiveAttempt, LiveSessions
 from unbroken.domain.checkpoints import ROOT, StateChange
-from unbroken.domain.errors import AnswerTooLong, UnbrokenError
+from unbroken.domain.errors import AnswerTooLong, StoreUnavailable, UnbrokenError
 from unbroken.domain.live_stream import ToolPhase
 from unbroken.domain.ports.agent import Attempt
+from unbroken.domain.ports.clock import Clock
 from unbroken.domain.ports.unit_of_work import UnitOfWork
 from unbroken.domain.session import Claim
 from unbroken.domain.turn import Fork, Gate, Settling, TurnChange
+
+log = logging.getLogger(__name__)
+
+PATIENCE_S: Final = 30.0
+"""How long a superstep waits for the store before its attempt is given up."""
+MAX_PAUSE_S: Final = 2.0
 
 
 class RunningAttempt(Attempt):
     """Writers drop what comes after the gate closed; an answer that outgrows the stream closes it."""
 
-    def __init__(self, claim: Claim, live: LiveAttempt, sessions: LiveSessions, unit_of_work: UnitOfWork) -> None:
+    def __init__(
+        self, claim: Claim, live: LiveAttempt, sessions: LiveSessions, unit_of_work: UnitOfWork, clock: Clock
+    ) -> None:
         self.claim = claim
         self.gate = Gate()
         self.fork: Fork | None = None
@@ -30,6 +40,7 @@ class RunningAttempt(Attempt):
         self._live = live
         self._sessions = sessions
         self._unit_of_work = unit_of_work
+        self._clock = clock
         self._head = claim.head
         self._superstep: asyncio.Task[None] | None = None
 
@@ -89,6 +100,7 @@ class RunningAttempt(Attempt):
         except UnbrokenError as failure:
             self.fail(failure)
             raise
+        self.gate.check()
 
     async def committed(self) -> None:
         """Wait until no superstep's commit is under way, however it ends."""
@@ -97,7 +109,22 @@ class RunningAttempt(Attempt):
                 await self._superstep
 
     async def _commit(self, change: StateChange) -> None:
-        await self._unit_of_work.commit(TurnChange(self.claim, change, finishes=False))
+        """Tried again while the store has surely written nothing: its trouble is no reason to ask the model again, nor
+        to spend the message's tries. Not if an answer was lost: what arrived late would take the head back."""
+        deadline = self._clock.monotonic() + PATIENCE_S
+        pause_s = 0.1
+        while True:
+            try:
+                await self._unit_of_work.commit(TurnChange(self.claim, change, finishes=False))
+                break
+            except StoreUnavailable as error:
+                log.warning("a superstep waits for the store: %s", error, extra={"session": str(self.claim.key)})
+                await self._clock.sleep(pause_s)
+                if not self.gate.open:
+                    return  # nobody waits for it any more, and the head is where it was
+                if self._clock.monotonic() > deadline:
+                    raise
+            pause_s = min(MAX_PAUSE_S, 2 * pause_s)
         self._head = dict(change.heads).get(ROOT, self._head)
 
     def on_failure(self, cancel: Callable[[], object]) -> None:

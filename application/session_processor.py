@@ -30,6 +30,7 @@ from unbroken.domain.errors import (
 from unbroken.domain.events import UserMessage
 from unbroken.domain.policy import Opening, RetryPolicy, opening, repeats
 from unbroken.domain.ports.agent import Agents
+from unbroken.domain.ports.clock import Clock
 from unbroken.domain.ports.sessions import Sessions
 from unbroken.domain.ports.unit_of_work import UnitOfWork
 from unbroken.domain.session import Claim, SessionKey
@@ -58,6 +59,7 @@ class SessionProcessor:
         unit_of_work: UnitOfWork,
         live: LiveSessions,
         end: TurnEnd,
+        clock: Clock,
         retry: RetryPolicy,
         turn_limit_s: float,
     ) -> None:
@@ -66,6 +68,7 @@ class SessionProcessor:
         self._unit_of_work = unit_of_work
         self._live = live
         self._end = end
+        self._clock = clock
         self._retry = retry
         self._turn_limit_s = turn_limit_s
         self._attempts: dict[str, RunningAttempt] = {}
@@ -127,7 +130,7 @@ class SessionProcessor:
                 return await self._run(claim)
 
     async def _run(self, claim: Claim) -> Claim | Again | None:
-        attempt = RunningAttempt(claim, self._live.begin(claim), self._live, self._unit_of_work)
+        attempt = RunningAttempt(claim, self._live.begin(claim), self._live, self._unit_of_work, self._clock)
         self._attempts[claim.key.thread_id] = attempt
         try:
             attempt.fork = await self._fork(claim)

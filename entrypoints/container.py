@@ -93,6 +93,7 @@ class Container(containers.DeclarativeContainer):
         unit_of_work=unit_of_work,
         live=live,
         end=turn_end,
+        clock=clock,
         retry=retry,
         turn_limit_s=settings.provided.turn_limit_s,
     )

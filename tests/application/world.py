@@ -131,6 +131,7 @@ class Node:
                 new_id=world.new_id,
                 on_effects=self.effects.wake,
             ),
+            clock=clock,
             retry=RETRY,
             turn_limit_s=turn_limit_s,
         )
