@@ -16,6 +16,7 @@ from unbroken.adapters.postgres.embedded import EmbeddedPostgres
 from unbroken.adapters.postgres.embedded_watch import kept_running
 from unbroken.adapters.postgres.migrate import migrate
 from unbroken.domain.errors import InvalidValue
+from unbroken.entrypoints.allocator import give_back_what_is_large
 from unbroken.entrypoints.service import running
 from unbroken.entrypoints.settings import Settings
 from unbroken.entrypoints.stopping import Stopping
@@ -38,6 +39,7 @@ def run(settings: Settings) -> None:
     """
     if settings.auth == "none" and settings.host not in LOOPBACK_NAMES:
         raise InvalidValue("host", f"{settings.host} is not a loopback address; UNBROKEN_AUTH=none serves no other")
+    give_back_what_is_large()
     guard = guard_of(settings)
     with Stopping(settings.stop_limit_s) as stopping:
         graphs = agent_graphs(settings)

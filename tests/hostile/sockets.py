@@ -63,6 +63,7 @@ def _figures(siege: Siege, minutes: float, measured: str) -> dict[str, Figure]:
     grown = slope(siege.resident)
     steps = quantiles(siege.latencies_s, n=100) if len(siege.latencies_s) > 1 else [0.0] * 99
     per_minute = 60 / 1024
+    first, last = siege.in_use
     return {
         "commit": measured,
         "minutes": minutes,
@@ -78,6 +79,9 @@ def _figures(siege: Siege, minutes: float, measured: str) -> dict[str, Figure]:
         "slope_low": round(grown.low * per_minute, 2),
         "slope_high": round(grown.high * per_minute, 2),
         "flat": grown.flat,
+        "in_use_grown_c_kib": round((last.c_bytes - first.c_bytes) / 1024, 1),
+        "in_use_grown_blocks": round(last.blocks - first.blocks),
+        "attacks_between": last.attacks - first.attacks,
         "held_before": str(siege.before),
         "held_after": str(siege.after),
     }

@@ -18,6 +18,7 @@ from tests.checker.history import Tables
 from tests.checker.sources import tables_of_postgres
 from tests.end_to_end.proxy import Proxy
 from tests.end_to_end.server import Server
+from tests.hostile.siege import ask_often
 from tests.hostile.slope import Sample
 from tests.soak.nemesis import Nemesis
 from tests.soak.people import Latency, Person
@@ -30,7 +31,7 @@ SETTINGS: Final = {
     "UNBROKEN_RETRY_BACKOFF_S": "0.1",
     "UNBROKEN_RETRY_MAX_BACKOFF_S": "1",
     "UNBROKEN_LOG_LEVEL": "warning",
-    "UNBROKEN_HEAD_CACHE_BYTES": "1000000",  # is full soon, so that it does not look like a leak
+    "UNBROKEN_HEAD_CACHE_BYTES": "300000",  # is full soon, so that it does not look like a leak
 }
 Tell = Callable[[str], None]
 
@@ -95,6 +96,7 @@ class Soak:
             sockets.append(await stack.enter_async_context(Proxy(server.port)))
         urls = [f"ws://127.0.0.1:{proxy.port}" for proxy in sockets]
         steady, mortal = servers
+        await ask_often(steady.port)
         self._began_at = time.time()
         over = asyncio.Event()
         self._people = [
