@@ -52,9 +52,10 @@ async def settled(graph: Graph, checkpoints: Checkpoints, settling: Settling) ->
 
 
 def _as_shown(text: str, settling: Settling) -> str:
-    """A model must not be given an answer that ends in whitespace, but a user who has read it keeps it."""
+    """What the reader keeps: nothing that he has read changes because he stopped it, whatever whitespace a model must
+    not be given and whatever a node has made of its model's words. What the history holds beyond that is added."""
     shown = join_messages([text for _, text in settling.texts])
-    return shown if shown.split() == text.split() else text
+    return text if text.startswith(shown.rstrip()) and shown.split() != text.split() else shown
 
 
 def unsaid(shown: Sequence[tuple[str, str]], added: Sequence[BaseMessage]) -> list[tuple[str, str]]:

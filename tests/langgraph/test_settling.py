@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, ToolMessage
 
@@ -63,6 +65,26 @@ async def test_what_was_cut_off_says_so(mode: CommitMode) -> None:
     assert (settled.text, last.content) == ("Half of it ", "Half of it")
     assert last.response_metadata["stop_reason"] == "cancelled"
     assert last.id == chat.seen.chunks[0][0]
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_what_a_node_made_of_its_words_is_in_the_state_and_not_put_before_who_stopped_it(
+    mode: CommitMode, store: Store
+) -> None:
+    stage, speak = Stage(), model_node(lambda messages: "Tea.")
+
+    async def rewrites(state: dict[str, Any]) -> dict[str, Any]:
+        (message,) = (await speak(state))["messages"]
+        return {"messages": [message.model_copy(update={"content": "Better: tea."})]}
+
+    async def waits(state: dict[str, Any]) -> dict[str, Any]:
+        await stage.stop()
+        return {}
+
+    chat = Chat(chain(("tell", rewrites), ("wait", waits)), store=store, commit=mode)
+    settled = await chat.stop(await chat.accept("go"), stage.reached)
+    assert settled.text == chat.seen.stream.text == "Tea."
+    assert said(await chat.messages()) == ("Better: tea." if mode is CommitMode.SUPERSTEP else "Tea.")
 
 
 async def test_an_event_that_came_to_nothing_is_not_in_the_state() -> None:
