@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from sys import getsizeof
 from typing import Any, Final
 
 import msgspec
@@ -18,10 +19,12 @@ from unbroken.domain.ports.checkpoints import Checkpoints
 from unbroken.domain.session import Claim
 
 MAX_BYTES: Final = 64 << 20
+ENTRY_BYTES: Final = 400
+"""What remembering one head costs beside its rows: key, place in the order, tuples."""
 
 
 class RecentHeads:
-    """Bounded by the size of what it holds, in bytes; the least recently used head goes first."""
+    """Bounded by the memory that it takes, in bytes; the least recently used head goes first."""
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self._max_bytes = max_bytes
@@ -124,5 +127,6 @@ class AttemptHead(Checkpoints):
 
 
 def _size(head: StoredCheckpoint) -> int:
-    blobs = sum(len(blob.blob or b"") for blob in head.blobs)
-    return len(head.row.checkpoint) + len(head.row.metadata) + blobs + sum(len(write.blob) for write in head.writes)
+    """Bytes of memory. The data is the smaller part of a short conversation's head: objects cost more."""
+    rows = (head.row, *head.blobs, *head.writes)
+    return ENTRY_BYTES + sum(getsizeof(row) + sum(map(getsizeof, msgspec.structs.astuple(row))) for row in rows)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from datetime import UTC, datetime
 
 import msgspec
@@ -100,13 +101,28 @@ async def test_a_failed_attempt_forgets_the_head(store: Store) -> None:
 
 
 async def test_the_least_recently_used_heads_make_room() -> None:
-    heads = RecentHeads(max_bytes=250)
+    heads = RecentHeads(max_bytes=25_000)
     claims = [claim_of(f"thread-{number}") for number in range(3)]
     for claim in claims:
-        heads.put(claim, head_of(claim, 100))
+        heads.put(claim, head_of(claim, 10_000))
     assert [heads.get(claim) is not None for claim in claims] == [False, True, True]
-    heads.put(claims[0], head_of(claims[0], 1_000))
+    heads.put(claims[0], head_of(claims[0], 100_000))
     assert not any(heads.get(claim) for claim in claims)
+
+
+async def test_short_conversations_take_no_more_memory_than_is_allowed() -> None:
+    allowed = 1_000_000
+    heads = RecentHeads(max_bytes=allowed)
+    tracemalloc.start()
+    try:
+        for number in range(2_000):
+            claim = claim_of(f"thread-{number}")
+            heads.put(claim, msgspec.msgpack.decode(msgspec.msgpack.encode(head_of(claim, 200)), type=StoredCheckpoint))
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 0.7 * allowed < taken < 1.1 * allowed
+    assert len(heads._heads) < 1_000
 
 
 def claim_of(thread_id: str) -> Claim:
