@@ -182,7 +182,9 @@ class Siege:
 
 async def ask_often(port: int) -> None:
     """Ask things that are asked only once, until everything that remembers such is full."""
-    for number in range(REMEMBERED):
-        async with await Raw.dial(port) as raw:
-            await raw.put(b"GET /api/threads?asked=%d HTTP/1.0\r\nHost: 127.0.0.1:%d\r\n\r\n" % (number, port))
-            await raw.some(30)
+    asked = b"GET /api/threads?asked=%d HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n"
+    last = b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nConnection: close\r\n\r\n"
+    async with await Raw.dial(port) as raw:
+        raw.writer.write(b"".join(asked % (number, port) for number in range(REMEMBERED)) + last % port)
+        while await raw.some(60):
+            pass
