@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Literal
 
+import msgspec
+
 from unbroken.application.deliveries import ResetReason
 from unbroken.domain.effects import LogEntry
 from unbroken.domain.errors import Fenced, NotYourThread, ThreadDeleted
@@ -21,6 +23,9 @@ from unbroken.domain.session import Claim, Position, SessionKey, SessionView
 
 TAIL = 64
 """Log entries kept in memory a session; a reader further behind reads the store."""
+TAIL_BYTES = 256 << 10
+"""Of these entries as JSON (I12): sixty-four of the longest answers would be a hundred megabytes for one open window.
+The newest one is kept whatever its length: every reader wants it at once."""
 
 
 class LiveAttempt:
@@ -40,6 +45,7 @@ class LiveSession:
     """One session as its readers see it: the log's tail, what waits, and what is being said."""
 
     __slots__ = (
+        "_tail_sizes",
         "acked",
         "applied_seq",
         "attempt",
@@ -60,7 +66,8 @@ class LiveSession:
         self.acked: int | None = None
         """None: never read from the store, so others may wait than those in `pending`."""
         self.applied_seq = 0
-        self.tail: deque[LogEntry] = deque(maxlen=TAIL)
+        self.tail: deque[LogEntry] = deque()
+        self._tail_sizes: deque[int] = deque()
         self.pending: dict[int, Event] = {}
         self.attempt: LiveAttempt | None = None
         self.readers: dict[Callable[[], None], None] = {}
@@ -104,6 +111,7 @@ class LiveSession:
         """The log reaches `log_index` and events up to `applied_seq` have ended, whoever ended them."""
         if log_index > self.log_index:
             self.tail.clear()
+            self._tail_sizes.clear()
             self.log_index = log_index
         self.applied_seq = max(self.applied_seq, applied_seq)
         self.pending = {seq: event for seq, event in self.pending.items() if seq > self.applied_seq}
@@ -135,11 +143,18 @@ class LiveSession:
         for entry in entries:
             if entry.log_index == self.log_index + 1:
                 self.log_index = entry.log_index
-                self.tail.append(entry)
+                self._keep(entry)
         self.applied_seq = max(self.applied_seq, event.seq)
         self.pending.pop(event.seq, None)
         self.abandon(event)
         self.notify()
+
+    def _keep(self, entry: LogEntry) -> None:
+        self.tail.append(entry)
+        self._tail_sizes.append(len(msgspec.json.encode(entry)))
+        while len(self.tail) > TAIL or (len(self.tail) > 1 and sum(self._tail_sizes) > TAIL_BYTES):
+            self.tail.popleft()
+            self._tail_sizes.popleft()
 
     def abandon(self, event: Event) -> None:
         """The attempt is over without an end of its event; what was shown stays until the next `reset`."""

@@ -14,10 +14,11 @@ from tests.application.reader import Reader
 from tests.application.virtual_time import virtual
 from tests.application.world import KEY, World, until
 from unbroken.application.deliveries import ShowLogged, ShowUser
-from unbroken.application.live_sessions import TAIL, LiveSession, LiveSessions
+from unbroken.application.live_sessions import TAIL, TAIL_BYTES, LiveSession, LiveSessions
 from unbroken.domain.effects import LogEntry, ReportFailure
 from unbroken.domain.errors import CommitUnknown, Fenced, StoreUnavailable
 from unbroken.domain.events import Event, UserMessage
+from unbroken.domain.ports.agent import Attempt
 from unbroken.domain.ports.sessions import Sessions
 from unbroken.domain.session import Claim, Position, SessionView
 from unbroken.domain.turn import Fork
@@ -27,8 +28,8 @@ def event(seq: int) -> Event:
     return Event(seq, f"id-{seq}", f"request-{seq}", UserMessage("hello"), datetime(2026, 1, 1, tzinfo=UTC))
 
 
-def entry(log_index: int) -> LogEntry:
-    return LogEntry(log_index, event(log_index), ReportFailure("model_failed", "no", log_index))
+def entry(log_index: int, message: str = "no") -> LogEntry:
+    return LogEntry(log_index, event(log_index), ReportFailure("model_failed", message, log_index))
 
 
 def claim(seq: int) -> Claim:
@@ -136,6 +137,46 @@ def test_the_tail_in_memory_is_bounded_and_says_where_it_begins() -> None:
     for number in range(1, TAIL + 11):
         live.end(event(number), [entry(number)])
     assert (live.tail_start, len(live.tail), live.tail[0].log_index) == (10, TAIL, 11)
+
+
+def test_the_tail_is_bounded_in_bytes_too_but_for_the_newest_entry() -> None:
+    live = LiveSession(KEY)
+    for number in range(1, 11):
+        live.end(event(number), [entry(number, "x" * (TAIL_BYTES // 4))])
+        assert sum(len(held.body.message) for held in live.tail) <= TAIL_BYTES
+    assert (live.tail_start, [held.log_index for held in live.tail]) == (7, [8, 9, 10])
+    live.end(event(11), [entry(11, "x" * 2 * TAIL_BYTES)])
+    assert (live.tail_start, [held.log_index for held in live.tail]) == (10, [11])
+    live.end(event(12), [entry(12)])
+    assert (live.tail_start, [held.log_index for held in live.tail]) == (11, [12])
+    live.catch_up(20, 20)
+    live.end(event(21), [entry(21)])
+    assert (live.tail_start, [held.log_index for held in live.tail]) == (20, [21])
+
+
+@virtual
+async def test_a_reader_behind_a_tail_of_long_answers_gets_the_others_from_the_store() -> None:
+    world = World()
+    node = await world.replica()
+    long = "x" * (TAIL_BYTES // 3)
+
+    async def at_once(attempt: Attempt) -> str:
+        return f"{attempt.claim.event.seq} {long}"
+
+    node.agent.script = at_once
+    ahead, behind = Reader(await node.subscribe(KEY, cursor=0)), Reader(await node.subscribe(KEY, cursor=0))
+    for number in range(8):
+        await node.say(str(number))
+        await node.ended()
+        await ahead.drain()
+    live = node.live.get(KEY)
+    assert live is not None
+    assert live.tail_start >= 6
+    await behind.drain()
+    for reader in (ahead, behind):
+        assert not reader.gaps
+        assert [logged.body.text for logged in reader.log] == [f"{seq} {long}" for seq in range(1, 9)]  # type: ignore[union-attr]
+        reader.close()
 
 
 @virtual
