@@ -202,12 +202,44 @@ async def test_a_claim_that_went_stale_while_it_waited_for_a_slot_gives_way_to_t
     await asyncio.sleep(5)
     assert await world.ends() == ["re: first!", "re: second!"]
     await there.stop()
+    await world.store.replicas.renew(here.id, lease_ttl_s=LEASE_S)  # alive again, its accept claims
     here.poll()
     await here.say("third")
     await here.ended()
     assert [(claim.event.seq, claim.tries) for claim in here.agent.runs if claim.key == KEY] == [(1, 1), (3, 1)]
     await world.check()
     await here.stop()
+
+
+@virtual
+async def test_a_message_that_meets_a_lapsed_lease_is_tried_once_by_whoever_is_alive() -> None:
+    world = World()
+    lapsed, alive = await world.replica("a"), await world.replica("b")
+    await asyncio.sleep(LEASE_S + 1)
+    await world.store.replicas.renew(alive.id, lease_ttl_s=LEASE_S)
+    assert (await lapsed.say("hello")).claim is None
+    lapsed.poll()
+    alive.poll()
+    await lapsed.ended()
+    assert [(claim.event.seq, claim.tries) for node in (lapsed, alive) for claim in node.agent.runs] == [(1, 1)]
+    await world.check()
+    await lapsed.stop()
+    await alive.stop()
+
+
+@virtual
+async def test_a_message_to_the_only_replica_waits_no_longer_than_its_heartbeat_and_a_poll() -> None:
+    world = World()
+    node = await world.replica("a")
+    await asyncio.sleep(LEASE_S + 1)
+    node.poll()
+    await node.say("hello")
+    began = asyncio.get_running_loop().time()
+    await until(lambda: bool(node.agent.runs))
+    assert asyncio.get_running_loop().time() - began <= LEASE_S / 3 + 1.0 + 0.1
+    await node.ended()
+    await world.check()
+    await node.stop()
 
 
 @virtual
