@@ -48,12 +48,11 @@ async def test_another_name_voids_nobodys_lease(store: Subject) -> None:
 
 
 async def test_a_lapsed_lease_is_renewed_unless_it_was_replaced(store: Subject) -> None:
-    replica = await replica_of(store, lease_ttl_s=0)
-    talk = Conversation(store, replica)
+    talk, other = await Conversation.begin(store), await replica_of(store)
     await talk.accept()
-    other = await replica_of(store)
+    assert await store.replicas.renew(talk.replica.id, lease_ttl_s=0)
     assert await talk.is_stray_for(other)
-    assert await store.replicas.renew(replica.id, lease_ttl_s=60)
+    assert await store.replicas.renew(talk.replica.id, lease_ttl_s=60)
     assert not await talk.is_stray_for(other)
 
 
