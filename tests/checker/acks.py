@@ -26,7 +26,7 @@ def _refused(thread: Thread, socket: Socket) -> Iterator[Violation]:
     for line in socket.lines:
         cursor = line.frame.get("cursor")
         if line.kind == "sent" and line.frame.get("type") == "ack":
-            ahead = ahead or cursor > told
+            ahead = ahead or line.frame["cursor"] > told
         elif line.frame.get("code") == "ack_ahead" and not ahead:
             what = f"{socket.name}: refused as ahead, and acknowledged nothing but what it was told"
             yield Violation("rule 9", thread.thread_id, what, (line.frame,))

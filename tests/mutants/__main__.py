@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from functools import cache
 from pathlib import Path
 
 from msgspec.structs import replace
@@ -34,21 +35,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     answers = given.state / "answers.jsonl"
     chosen = [mutant for mutant in ALL if not given.only or mutant.name in given.only]
     if not given.told:
-        with ExitStack() as stack:
-            clean: list[Path] = []
-
-            def clean_copy() -> Path:
-                if not clean:
-                    clean.append(stack.enter_context(copied()))
-                return clean[0]
-
-            for mutant in chosen:
-                known = {} if given.again else kept(answers).get(mutant.name, {})
-                for answer in _asked(mutant, known, given, clean_copy):
-                    keep(answers, answer)
-                print(line(verdict(mutant, kept(answers).get(mutant.name, {}))), flush=True)
-    known_now = kept(answers)
-    verdicts = [verdict(mutant, known_now.get(mutant.name, {})) for mutant in chosen]
+        _judge(chosen, answers, given)
+    known = kept(answers)
+    verdicts = [verdict(mutant, known.get(mutant.name, {})) for mutant in chosen]
     if given.told:
         print("\n".join(map(line, verdicts)))
     told = figures(verdicts)
@@ -60,7 +49,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return int(any(each.killed is None and not each.mutant.equivalent for each in verdicts))
 
 
-def _asked(mutant: Mutant, known: dict[str, Answer], given: argparse.Namespace, clean_copy) -> Iterator[Answer]:  # type: ignore[no-untyped-def]
+def _judge(chosen: Sequence[Mutant], answers: Path, given: argparse.Namespace) -> None:
+    with ExitStack() as stack:
+        clean = cache(lambda: stack.enter_context(copied()))
+        for mutant in chosen:
+            known = {} if given.again else kept(answers).get(mutant.name, {})
+            for answer in _asked(mutant, known, given, clean):
+                keep(answers, answer)
+            print(line(verdict(mutant, kept(answers).get(mutant.name, {}))), flush=True)
+
+
+def _asked(
+    mutant: Mutant, known: dict[str, Answer], given: argparse.Namespace, clean_copy: Callable[[], Path]
+) -> Iterator[Answer]:
     """Layer by layer, until one notices."""
     layers = [layer for layer in layers_of(mutant) if not given.layers or layer.name in given.layers]
     if any(answer.noticed for name, answer in known.items() if not given.layers or name in given.layers):
