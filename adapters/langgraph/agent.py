@@ -16,7 +16,7 @@ from unbroken.adapters.langgraph.parked import answer_to, waits_for_someone
 from unbroken.adapters.langgraph.recent_heads import AttemptHead, RecentHeads
 from unbroken.adapters.langgraph.settling import settled
 from unbroken.adapters.langgraph.staging import is_call
-from unbroken.adapters.langgraph.turn_run import DanglingToolCalls, TurnRun
+from unbroken.adapters.langgraph.turn_run import DanglingToolCalls, TurnRun, remembering_nodes
 from unbroken.domain.checkpoints import ROOT
 from unbroken.domain.errors import BranchGone, UnbrokenError
 from unbroken.domain.events import InputResponse
@@ -53,6 +53,7 @@ class LangGraphAgent(Agent):
         self._checkpoints = checkpoints
         self._files = files
         self._habits = Habits()
+        self._remembering = remembering_nodes(graph)
         self._heads = heads or RecentHeads()
 
     async def run(self, attempt: Attempt) -> Answer:
@@ -99,7 +100,7 @@ class LangGraphAgent(Agent):
         if attempt.fork is not None and not claim.resumes:
             await self._check(claim, attempt.fork, head)
         attachments = self._attachments(claim.key)
-        run = TurnRun(self.graph, head, attempt, self._habits, attachments)
+        run = TurnRun(self.graph, head, attempt, self._habits, attachments, self._remembering)
         if claim.resumes:
             await run.resume(commits=self._commits)
         elif isinstance(claim.event.body, InputResponse):

@@ -38,6 +38,12 @@ Item = Mapping[str, Any]
 START = "__start__"
 
 
+def remembering_nodes(graph: Graph) -> frozenset[str]:
+    """The nodes that run, at whatever depth, a graph which remembers its own state between messages."""
+    found = graph.get_subgraphs(recurse=True)
+    return frozenset(where.partition("|")[0] for where, inner in found if inner.checkpointer is True)
+
+
 class DanglingToolCalls(Exception):
     """The new message would follow tool calls that nobody answered."""
 
@@ -50,7 +56,9 @@ class TurnRun:
         attempt: Attempt,
         habits: Habits,
         attachments: Attachments | None = None,
+        remembering: frozenset[str] = frozenset(),
     ) -> None:
+        """`remembering`: see `remembering_nodes`."""
         claim = attempt.claim
         self.attempt = attempt
         self._head = checkpoints
@@ -67,6 +75,7 @@ class TurnRun:
             "configurable": {"thread_id": claim.key.thread_id, "user_id": claim.key.user_id},
             "callbacks": AsyncCallbackManager(handlers=[], inheritable_handlers=[self.tap]),
         }
+        self._remembering = remembering
         self._event_id = claim.event.id
         self._before: set[str] | None = None
         """Ids of the messages that were there before the event; None: not looked yet."""
@@ -156,7 +165,13 @@ class TurnRun:
         self.tap.settle(new, {task_id: ids for task_id, ids in added.items() if ids is not None})
 
     def _divides(self, item: Item, previous: Item) -> bool:
-        """Whether a user's nodes ran before this checkpoint and others follow."""
+        """Whether a user's nodes ran before this checkpoint and others follow, and a resume from it would do the same.
+
+        LangGraph tells each graph within the superstep that it resumes to resume as well: one that remembers would take
+        its end of the message before for where it stands, and answer this one with nothing.
+        """
+        if not self._remembering.isdisjoint(item["next"]):
+            return False
         ran = [node for node in previous["next"] if node != START]
         before, after = self.graph.interrupt_before_nodes, self.graph.interrupt_after_nodes
         return bool(ran) and bool(item["next"]) and not stands_still(item, ran, before, after)

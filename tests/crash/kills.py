@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,8 @@ PATIENCE_S = 100.0
 VICTIM = "victim"
 SUCCESSOR = "successor"
 """Another replica, which has to wait for the lease of the dead one."""
+STALL_S = 2.5
+"""Long enough for a takeover with the lease of these tests; nothing is concluded if it was not."""
 STORED_ENDS = frozenset({"send_message", "cancel_turn", "report_failure", "skip_event"})
 PROVISIONAL = frozenset({"reset", "token", "tool"})
 
@@ -43,9 +45,12 @@ class Kill(Struct, frozen=True):
     when: When = "before"
     passing: int = 1
     armed: bool = True
+    stalls: bool = False
+    """The server stands still there, past its lease, and thaws when another one has taken over."""
 
     def __str__(self) -> str:
-        return f"{self.scenario}: {self.when} {self.point} ({self.passing}{'' if self.armed else ', from the start'})"
+        how = f"{'stalled ' if self.stalls else ''}{self.when} {self.point}"
+        return f"{self.scenario}: {how} ({self.passing}{'' if self.armed else ', from the start'})"
 
 
 class Result(Struct):
@@ -72,12 +77,14 @@ class _Line:
     ) -> None:
         self.killed_at: float | None = None
         self.serving = 0
+        self.on_stall: Callable[[], None] = lambda: None
+        self._stalled = 0
         self._zygote = zygote
         self._common: dict[str, Any] = {"port": port, "database_url": database_url}
         aim = {"point": kill.point, "when": kill.when, "passing": kill.passing, "armed": kill.armed}
         scenario = SCENARIOS[kill.scenario]
         falls = [msgspec.to_builtins(fall) | {"replica": "first"} for fall in scenario.falls]
-        victim = {**aim, "replica": VICTIM, "record": record, "trouble": scenario.trouble}
+        victim = {**aim, "stalls": kill.stalls, "replica": VICTIM, "record": record, "trouble": scenario.trouble}
         self._orders: list[dict[str, Any]] = [*falls, victim]
         self._left = len(self._orders)
         self._successor = successor
@@ -91,8 +98,9 @@ class _Line:
         if self._succession is not None:
             self._succession.cancel()
             await asyncio.gather(self._succession, return_exceptions=True)
-        self._zygote.kill(self.serving)
-        await self._zygote.death(self.serving)
+        for number in filter(None, (self._stalled, self.serving)):
+            self._zygote.kill(number)
+            await self._zygote.death(number)
 
     def stop(self) -> None:
         self._zygote.stop(self.serving)
@@ -103,11 +111,23 @@ class _Line:
 
     async def _succeed(self) -> None:
         while True:
-            died = await self._zygote.death(self.serving)
+            died = await self._zygote.fall(self.serving)
             self._left -= 1
+            if died is None:
+                await self._outlive_a_stall()
+                continue
             if self._left == 0 and died.code < 0:
                 self.killed_at = died.at
             await self._serve()
+
+    async def _outlive_a_stall(self) -> None:
+        """Nobody would hang up on a server that stands still but a client that has waited long enough."""
+        self._stalled = stalled = self.serving
+        self.killed_at = self._zygote.stalled_at(stalled)
+        self.on_stall()
+        await self._serve()
+        await asyncio.sleep(STALL_S)
+        self._zygote.thaw(stalled)
 
 
 async def _drained(client: Client, line: _Line) -> None:
@@ -168,11 +188,14 @@ class Lane:
                 stays=True,
                 record=writer_to(file),
             ) as client:
+                line.on_stall = client.cut
                 stopping = asyncio.create_task(_drained(client, line)) if scenario.drains else None
                 try:
                     ends = await scenario.play(client)
                     last = await client.say("words=2 and now?")
                     await client.answered(last)
+                    if result.kill.stalls:  # the thawed one gets a moment for what it still believes to be its work
+                        await asyncio.sleep(STALL_S)
                 finally:
                     if stopping is not None:
                         stopping.cancel()

@@ -27,11 +27,11 @@ class Passing(Struct, frozen=True):
     """Since the first message was on its way."""
     unarmed: int
 
-    def kill(self, point: str, when: When, share: float) -> Kill:
+    def kill(self, point: str, when: When, share: float, *, stalls: bool = False) -> Kill:
         """In the `share` of its passings, 0 to 1."""
         times = self.armed or self.unarmed
         passing = 1 + min(times - 1, int(share * times))
-        return Kill(self.scenario, point, when, passing, armed=bool(self.armed))
+        return Kill(self.scenario, point, when, passing, armed=bool(self.armed), stalls=stalls)
 
 
 Place = tuple[str, When]
@@ -62,14 +62,14 @@ class Lanes:
     async def judge(self) -> list[str]:
         return [broken for lane in self._lanes for broken in await lane.judge()]
 
-    async def kill_at(self, places: Iterable[Place], reach: Reach, *, tries: int) -> list[Place]:
+    async def kill_at(self, places: Iterable[Place], reach: Reach, *, tries: int, stalls: bool = False) -> list[Place]:
         """Once at each; where a scenario does not come by this time, others are asked. Returns what was missed."""
         missed = list(places)
         for number in range(tries):
             before = set(map(id, self.results))
-            await self.play(
-                reach[place][number % len(reach[place])].kill(*place, 0.5 / (1 + number)) for place in missed
-            )
+            share = 0.5 / (1 + number)
+            asked = [(place, reach[place][number % len(reach[place])]) for place in missed]
+            await self.play(passing.kill(*place, share, stalls=stalls) for place, passing in asked)
             played = [result for result in self.results if id(result) not in before]
             missed = [(result.kill.point, result.kill.when) for result in played if not result.died]
         return missed

@@ -3,6 +3,7 @@
     python -m tests.crash.points --kills 2000 --record
     python -m tests.crash.points --from-seed 731 --kills 1     the kill that a failure names
     python -m tests.crash.points --lease product               with the product's own lease, which takeovers wait for
+    python -m tests.crash.points --stall                       it stands still past its lease and thaws, instead
     python -m tests.crash.points --successor victim            the killed server itself comes back
 
 Each number is one kill: its point, side, scenario and passing follow from the number and from what the scenarios
@@ -91,9 +92,11 @@ class Run:
         at: str = "",
         settings: Mapping[str, str] = SETTINGS,
         successor: str = SUCCESSOR,
+        stalls: bool = False,
     ) -> None:
         """`at`: only at points in whose names it occurs."""
         self._at = at
+        self._stalls = stalls
         self._settings = settings
         self._successor = successor
         self.outcome = Outcome()
@@ -129,7 +132,7 @@ class Run:
         """A batch, judged: only then does it count."""
         first = self.outcome.next_seed
         batch = Outcome(next_seed=first + count)
-        await workers.play(chosen(reach, range(first, first + count)), then=batch.count)
+        await workers.play(chosen(reach, range(first, first + count), stalls=self._stalls), then=batch.count)
         for broken in await workers.judge():
             batch.broken.append(broken)
             self._tell(f"BROKEN, of the seeds from {first}: {broken}")
@@ -160,14 +163,14 @@ class Run:
         )
 
 
-def chosen(reach: Reach, seeds: Sequence[int]) -> Iterator[Kill]:
+def chosen(reach: Reach, seeds: Sequence[int], *, stalls: bool = False) -> Iterator[Kill]:
     """One kill for each seed."""
     places = sorted(reach)
     for seed in seeds:
         random = Random(seed)
         place = random.choice(places)
         passing = random.choice(sorted(reach[place], key=lambda passing: passing.scenario))
-        yield passing.kill(*place, random.random())
+        yield passing.kill(*place, random.random(), stalls=stalls)
 
 
 def _times(name: str, seconds: Sequence[float]) -> dict[str, Figure]:
@@ -194,17 +197,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--at", default="", help="only at points in whose names this occurs")
     parser.add_argument("--lease", choices=("short", "product"), default="short", help="whose settings of the lease")
     parser.add_argument("--successor", choices=(SUCCESSOR, VICTIM), default=SUCCESSOR, help="the next server's name")
+    parser.add_argument("--stall", action="store_true", help="stall the server past its lease instead of killing it")
     parser.add_argument("--record", action="store_true", help="keep the figures in docs/reliability.jsonl")
     given = parser.parse_args(arguments)
     folder = Path(tempfile.mkdtemp(prefix="unbroken-points-"))
     folder.chmod(0o755)  # as root, PostgreSQL runs as another user
     _tell(f"everything recorded in {folder}")
     settings = SETTINGS if given.lease == "short" else PRODUCTS
-    run = Run(folder, _tell, at=given.at, settings=settings, successor=given.successor)
+    run = Run(folder, _tell, at=given.at, settings=settings, successor=given.successor, stalls=given.stall)
     try:
         asyncio.run(run.last(given.kills, given.from_seed, size=given.side_by_side))
     finally:  # broken off, what was judged until then counts, and the next run goes on from its `next_seed`
-        figures = {"lease": given.lease, "successor": given.successor, **run.outcome.figures()}
+        figures = {
+            "how": "stall" if given.stall else "kill",
+            "lease": given.lease,
+            "successor": given.successor,
+            **run.outcome.figures(),
+        }
         _tell("\n".join(run.outcome.broken[:20]) or "nothing broken")
         _tell("\n".join(f"{name}: {value}" for name, value in figures.items()))
         if given.record:

@@ -1,8 +1,8 @@
 """`python -m tests.crash.points_server`: a process with everything imported, that forks servers which die at a point.
 
 One JSON object a line. In: `{"serve": number, "port", "database_url", "replica", "point", "when", "passing", "armed",
-"trouble", "record"}` or `{"kill": number}`. Out: `{"ready": true}`, `{"started": number}` and
-`{"ended": number, "code", "at"}`.
+"stalls", "trouble", "record"}`, `{"kill": number}`, `{"stop": number}` or `{"thaw": number}`. Out: `{"ready": true}`,
+`{"started": number}`, `{"stalled": number, "at"}` and `{"ended": number, "code", "at"}`.
 
 A listener is bound once a port and stays open here: who connects between two servers waits for the second one.
 Forked before there is a thread or an event loop, so that a server begins as one that was started would.
@@ -32,6 +32,7 @@ from tests.crash.trouble import Trouble, bring
 
 log = logging.getLogger(__name__)
 
+SIGNALS: Final = {"kill": signal.SIGKILL, "stop": signal.SIGTERM, "thaw": signal.SIGCONT}
 ARMED_BY: Final = "application.accept_event:"
 """From the first passing of such a point on the first message is on its way."""
 
@@ -50,6 +51,8 @@ class Order(Struct, frozen=True):
     """The how-manieth time of passing kills."""
     armed: bool = True
     """Passings count only once the first message is on its way."""
+    stalls: bool = False
+    """It stands still there, until it is thawed, instead of dying."""
     trouble: Trouble = ""
     record: str = ""
     """A file for the names that are passed, one a line: `armed name when`. Empty: none."""
@@ -79,7 +82,7 @@ class Trap:
         if name == order.point and when == order.when and self._armed >= order.armed:
             self._left -= 1
             if self._left == 0:
-                os.kill(os.getpid(), signal.SIGKILL)
+                os.kill(os.getpid(), signal.SIGSTOP if order.stalls else signal.SIGKILL)
 
 
 def main() -> None:
@@ -133,12 +136,11 @@ class Zygote:
                 os.kill(child, signal.SIGKILL)
 
     def _obey(self, given: dict[str, Any]) -> None:
-        if "kill" in given or "stop" in given:
-            number, by = (given["kill"], signal.SIGKILL) if "kill" in given else (given["stop"], signal.SIGTERM)
-            for child, owner in self._children.items():
-                if owner == number:
+        for word, by in SIGNALS.items():
+            if word in given:
+                for child in [child for child, number in self._children.items() if number == given[word]]:
                     os.kill(child, by)
-            return
+                return
         order = convert(given, Order)
         listener = self._listener(order.port)
         child = os.fork()
@@ -191,9 +193,12 @@ class Zygote:
 
     def _reap(self) -> None:
         while self._children:
-            child, status = os.waitpid(-1, os.WNOHANG)
+            child, status = os.waitpid(-1, os.WNOHANG | os.WUNTRACED)
             if child == 0:
                 return
+            if os.WIFSTOPPED(status):
+                _tell(stalled=self._children[child], at=time.time())
+                continue
             _tell(ended=self._children.pop(child), code=os.waitstatus_to_exitcode(status), at=time.time())
 
 

@@ -12,6 +12,8 @@ from tests.crash.lanes import LANES, Place, Reach, explore, lanes
 from tests.crash.turn_path import OUTSIDE, SUSPENDING
 from tests.crash.unreached import BY_CHANCE, UNREACHED
 
+STALLED = 6
+"""At each sixth point a server also stands still past its lease, and thaws."""
 TRIES = 3
 """A scenario may come by a point in one run and not in another; then the next one is asked. On a busy machine a few
 points are missed by all of them, and struck in another run."""
@@ -31,6 +33,9 @@ async def test_a_kill_at_each_point_of_a_turn_leaves_every_message_one_end(
         missed = await workers.kill_at(alternating(reach), reach, tries=TRIES)
         by_race = [place for place in missed if place[0] not in BY_CHANCE]
         assert len(by_race) <= len(reach) // 10, by_race
+        stalled = alternating(reach)[::STALLED]
+        missed = await workers.kill_at(stalled, reach, tries=TRIES, stalls=True)
+        assert len(missed) < len(stalled)
         assert await workers.judge() == []
 
 

@@ -58,6 +58,7 @@ class Zygote:
         self._numbers = count(1)
         self._deaths: dict[int, asyncio.Future[Death]] = {}
         self._starts: dict[int, asyncio.Future[None]] = {}
+        self._stalls: dict[int, asyncio.Future[float]] = {}
         self._process: asyncio.subprocess.Process | None = None
         self._listening: asyncio.Task[None] | None = None
         self._file: IO[bytes] | None = None
@@ -98,6 +99,7 @@ class Zygote:
         number = next(self._numbers)
         loop = asyncio.get_running_loop()
         self._deaths[number], self._starts[number] = loop.create_future(), loop.create_future()
+        self._stalls[number] = loop.create_future()
         self._say(msgspec.to_builtins(msgspec.convert({"serve": number, **order}, Order)))
         await self._starts[number]
         return number
@@ -109,6 +111,19 @@ class Zygote:
     def stop(self, number: int) -> None:
         """Ask it to stop, as an operator would."""
         self._say({"stop": number})
+
+    def thaw(self, number: int) -> None:
+        """Let it go on, if it stands still."""
+        self._say({"thaw": number})
+
+    async def fall(self, number: int) -> Death | None:
+        """When and how it ended; None: it stands still. Waits for the one or the other."""
+        death, stall = self._deaths[number], self._stalls[number]
+        await asyncio.wait({death, stall}, return_when=asyncio.FIRST_COMPLETED)
+        return death.result() if death.done() else None
+
+    def stalled_at(self, number: int) -> float:
+        return self._stalls[number].result()
 
     async def death(self, number: int) -> Death:
         """When and how it ended; waits for that."""
@@ -133,6 +148,8 @@ class Zygote:
             told = json.loads(line)
             if "started" in told:
                 self._starts.pop(told["started"]).set_result(None)
+            elif "stalled" in told:
+                self._stalls[told["stalled"]].set_result(told["at"])
             elif "ended" in told:
                 self._deaths[told["ended"]].set_result(Death(told["code"], told["at"]))
         waiting: list[asyncio.Future[Any]] = [*self._starts.values(), *self._deaths.values()]
