@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 import sys
 import tempfile
 import time
@@ -205,6 +206,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _tell(f"everything recorded in {folder}")
     settings = SETTINGS if given.lease == "short" else PRODUCTS
     run = Run(folder, _tell, at=given.at, settings=settings, successor=given.successor, stalls=given.stall)
+    for interrupts in (signal.SIGINT, signal.SIGTERM):  # a shell has its background ignore the one
+        signal.signal(interrupts, signal.default_int_handler)
     try:
         asyncio.run(run.last(given.kills, given.from_seed, size=given.side_by_side))
     finally:  # broken off, what was judged until then counts, and the next run goes on from its `next_seed`
