@@ -12,8 +12,8 @@ from tests.crash.lanes import LANES, Place, Reach, explore, lanes
 from tests.crash.turn_path import OUTSIDE, SUSPENDING
 from tests.crash.unreached import BY_CHANCE, UNREACHED
 
-STALLED = 6
-"""At each sixth point a server also stands still past its lease, and thaws."""
+STALLED = 10
+"""At each tenth point a server also stands still past its lease, and thaws."""
 TRIES = 3
 """A scenario may come by a point in one run and not in another; then the next one is asked. On a busy machine a few
 points are missed by all of them, and struck in another run."""

@@ -39,7 +39,7 @@ def _at_the_first_commit(trouble: Trouble, times: int) -> None:
         self.terminate()
         raise ConnectionResetError("the connection ended before its answer")
 
-    pool.Connection.fetch = fetch  # type: ignore[method-assign]
+    pool.Connection.fetch = fetch  # type: ignore[assignment, method-assign]
 
 
 def _out_of_reach() -> None:
@@ -63,5 +63,5 @@ def _out_of_reach() -> None:
             raise ConnectionRefusedError("nobody listens there")
         return acquired(self, **given)
 
-    pool.Connection.fetch = fetch  # type: ignore[method-assign]
-    asyncpg.Pool.acquire = acquire
+    pool.Connection.fetch = fetch  # type: ignore[assignment, method-assign]
+    asyncpg.Pool.acquire = acquire  # type: ignore[assignment, method-assign]
