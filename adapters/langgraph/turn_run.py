@@ -41,7 +41,7 @@ START = "__start__"
 def remembering_nodes(graph: Graph) -> frozenset[str]:
     """The nodes that run, at whatever depth, a graph which remembers its own state between messages."""
     found = graph.get_subgraphs(recurse=True)
-    return frozenset(where.partition("|")[0] for where, inner in found if inner.checkpointer is True)
+    return frozenset(where.partition("|")[0] for where, inner in found if getattr(inner, "checkpointer", None) is True)
 
 
 class DanglingToolCalls(Exception):

@@ -118,8 +118,9 @@ class Zygote:
 
     async def fall(self, number: int) -> Death | None:
         """When and how it ended; None: it stands still. Waits for the one or the other."""
-        death, stall = self._deaths[number], self._stalls[number]
-        await asyncio.wait({death, stall}, return_when=asyncio.FIRST_COMPLETED)
+        death = self._deaths[number]
+        either: set[asyncio.Future[Any]] = {death, self._stalls[number]}
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         return death.result() if death.done() else None
 
     def stalled_at(self, number: int) -> float:
