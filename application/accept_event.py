@@ -11,6 +11,7 @@ from unbroken.domain.errors import CancelKind, CommitUnknown, UnknownFile
 from unbroken.domain.events import EventBody, NewEvent, UserMessage, WhenBusy
 from unbroken.domain.files import file_ids
 from unbroken.domain.ports.agent import Agents
+from unbroken.domain.ports.clock import Clock
 from unbroken.domain.ports.event_store import EventStore, Receipt
 from unbroken.domain.ports.files import Files
 from unbroken.domain.ports.wakeups import Wakeups
@@ -29,6 +30,7 @@ class AcceptEvent:
         queue: EventQueue,
         live: LiveSessions,
         wakeups: Wakeups,
+        clock: Clock,
         new_id: Callable[[], str],
         replica: int,
         queue_limit: int,
@@ -40,6 +42,7 @@ class AcceptEvent:
         self._queue = queue
         self._live = live
         self._wakeups = wakeups
+        self._clock = clock
         self._new_id = new_id
         self._replica = replica
         self._queue_limit = queue_limit
@@ -66,6 +69,7 @@ class AcceptEvent:
         `EventStore.accept` does. After CommitUnknown the event never runs from memory: if it was stored, it is found
         as a stray, and asking again with the same id tells.
         """
+        received = self._clock.monotonic()
         self._agents.get(key.agent_id)
         if not isinstance(body, UserMessage):
             when_busy = WhenBusy.ENQUEUE  # an answer or a timer never pushes a message aside
@@ -75,9 +79,11 @@ class AcceptEvent:
             # Before the event: a file that is there now stays as long as its thread does.
             for file_id in await self._files.missing(key, wanted):
                 raise UnknownFile(file_id)
-        new = NewEvent(self._new_id(), request_id, body, dict(trace_context or {}))
+        event_id = self._new_id()
         thread_id = key.thread_id
         async with self._queue.expecting(thread_id):
+            waited_s = self._clock.monotonic() - received
+            new = NewEvent(event_id, request_id, body, dict(trace_context or {}), waited_s)
             try:
                 receipt = await self._event_store.accept(
                     key, new, replica=self._replica, queue_limit=self._queue_limit, when_busy=when_busy

@@ -11,7 +11,7 @@ import logging
 from unbroken.application.live_sessions import LiveSessions
 from unbroken.domain.errors import AckAhead, Unavailable
 from unbroken.domain.ports.clock import Clock
-from unbroken.domain.ports.outbox import Outbox
+from unbroken.domain.ports.outbox import Outbox, Reached
 from unbroken.domain.session import SessionKey
 
 log = logging.getLogger(__name__)
@@ -23,12 +23,13 @@ class Acknowledge:
         self._live = live
         self._clock = clock
         self._interval_s = interval_s
-        self._sent: dict[str, int] = {}
-        self._acked: dict[str, int] = {}
+        self._sent: dict[str, tuple[int, float]] = {}
+        """Thread id → log index, and when that was reached."""
+        self._acked: dict[str, tuple[int, float]] = {}
 
     def sent(self, key: SessionKey, log_index: int) -> None:
         """The log up to here was written to a socket; that proves nothing about its arrival."""
-        self._sent[key.thread_id] = max(log_index, self._sent.get(key.thread_id, 0))
+        self._raise(self._sent, key.thread_id, log_index)
 
     def acked(self, key: SessionKey, cursor: int) -> None:
         """A client has presented the log up to `cursor`. The caller must be following the session.
@@ -39,7 +40,7 @@ class Acknowledge:
             raise AckAhead(cursor, log_index)
         if live and live.acked is not None:
             live.acked = max(live.acked, cursor)
-        self._acked[key.thread_id] = max(cursor, self._acked.get(key.thread_id, 0))
+        self._raise(self._acked, key.thread_id, cursor)
 
     async def flush(self) -> None:
         """One statement for everything since the last flush. Raises StoreUnavailable; nothing is forgotten
@@ -49,12 +50,11 @@ class Acknowledge:
         if not sent and not acked:
             return
         try:
-            await self._outbox.mark(sent, acked)
+            await self._outbox.mark(self._reached(sent), self._reached(acked))
         except BaseException:
-            for thread_id, log_index in sent.items():
-                self._sent[thread_id] = max(log_index, self._sent.get(thread_id, 0))
-            for thread_id, cursor in acked.items():
-                self._acked[thread_id] = max(cursor, self._acked.get(thread_id, 0))
+            for untold, marks in ((sent, self._sent), (acked, self._acked)):
+                for thread_id, reached in untold.items():
+                    marks[thread_id] = max(reached, marks.get(thread_id, reached))
             raise
 
     async def forever(self) -> None:
@@ -64,3 +64,11 @@ class Acknowledge:
                 await self.flush()
             except Unavailable as error:
                 log.warning("delivery marks wait for the store: %s", error)
+
+    def _raise(self, marks: dict[str, tuple[int, float]], thread_id: str, log_index: int) -> None:
+        if log_index > marks.get(thread_id, (-1, 0.0))[0]:
+            marks[thread_id] = (log_index, self._clock.monotonic())
+
+    def _reached(self, marks: dict[str, tuple[int, float]]) -> dict[str, Reached]:
+        now = self._clock.monotonic()
+        return {thread_id: Reached(log_index, now - at) for thread_id, (log_index, at) in marks.items()}

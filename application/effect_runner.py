@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 
 BATCH = 100
 
+MAX_ERROR = 500
+"""Characters that are kept of why an effect failed."""
+
 
 class EffectRunner:
     def __init__(
@@ -74,11 +77,12 @@ class EffectRunner:
             await self._outbox.complete(claim)
         except Unavailable:
             raise
-        except Exception:
+        except Exception as error:
             last = claim.attempt_count >= self._retry.max_tries
             log.exception("effect failed%s", ", for good" if last else "", extra={"effect": claim.dedupe_key})
             pause_s = None if last else self._retry.delay_s(claim.attempt_count)
-            await self._outbox.postpone(claim, retry_after_s=pause_s)
+            words = f"{type(error).__name__}: {error}"[:MAX_ERROR]
+            await self._outbox.postpone(claim, retry_after_s=pause_s, error=words)
 
     async def _schedule(self, claim: EffectClaim, timer: ScheduleTimer) -> None:
         await self._timers.schedule(

@@ -190,7 +190,8 @@ class EventQueue:
             except Unavailable as error:
                 log.warning("the store does not answer yet: %s", error)
                 pause_s = min(MAX_PAUSE_S, 2 * again.after_s if again else 0.0)
-                return Again(max(self._retry_pause_s, pause_s), again.refresh if again else None)
+                pause_s = max(self._retry_pause_s, pause_s)
+                return Again(pause_s, again.refresh if again else None, again.because if again else None)
         if claim is None:
             return None
         self._newest[thread_id] = max(claim.run, self._newest.get(thread_id, 0))
@@ -205,7 +206,9 @@ class EventQueue:
         """Count the next attempt. Readers learn what the store knows: an event whose commit's answer was lost may
         have reached its end, and others may have come from elsewhere."""
         async with self._doors.look(thread_id):
-            claim = self._handed.get(thread_id) or await self._sessions.claim(thread_id, replica=self._replica)
+            claim = self._handed.get(thread_id) or await self._sessions.claim(
+                thread_id, replica=self._replica, because=again.because if again else None
+            )
         claim = self._later(claim, self._handed.pop(thread_id, None))
         if claim is None:
             if again and again.refresh:

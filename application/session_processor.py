@@ -48,6 +48,8 @@ class Again(Struct, frozen=True):
     after_s: float
     refresh: SessionKey | None = None
     """The last commit's fate is unknown, or another owner may have worked: tell readers what the store knows."""
+    because: str | None = None
+    """What ended the attempt, in a word."""
 
 
 class SessionProcessor:
@@ -99,6 +101,7 @@ class SessionProcessor:
         Returns the next claim of the session if the finishing commit counted one, None if nothing waits or the
         claim was lost. Raises nothing but cancellation and broken invariants.
         """
+        because = "fenced"
         try:
             try:
                 return await self._open(claim)
@@ -107,13 +110,14 @@ class SessionProcessor:
         except Fenced as error:
             log.info("fenced out: %s", error, extra=about(claim))
         except Unavailable as error:
+            because = "unavailable"
             log.warning("attempt lost: %s", error, extra=about(claim))
         except BaseException:
             self._live.abandon(claim)
             raise
         self._live.abandon(claim)
         # Fenced attempts pause like failed ones: a replica that is dead and does not know it must not spin.
-        return Again(self._retry.delay_s(claim.tries), claim.key)
+        return Again(self._retry.delay_s(claim.tries), claim.key, because)
 
     async def _open(self, claim: Claim) -> Claim | Again | None:
         match opening(claim, self._retry):
@@ -154,7 +158,7 @@ class SessionProcessor:
     async def _failed(self, attempt: RunningAttempt, failure: TurnFailed) -> Claim | Again | None:
         claim = attempt.claim
         if repeats(failure, claim, self._retry):
-            return Again(self._retry.delay_s(claim.tries))
+            return Again(self._retry.delay_s(claim.tries), because=failure.code)
         try:
             return await self._end.failed(claim, failure, await attempt.remains("failed"))
         except CancelRequested as request:

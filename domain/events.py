@@ -62,6 +62,8 @@ class NewEvent(Struct, frozen=True):
     """The caller's idempotency key: unique per thread (I2)."""
     body: EventBody
     trace_context: dict[str, str] = {}
+    waited_s: float | None = None
+    """How long ago it had come, when it was handed over; None: nobody measured that."""
 
     @property
     def from_user(self) -> bool:

@@ -1,4 +1,4 @@
-"""`unbroken serve | chat | migrate | agents | database | export | erase`.
+"""`unbroken serve | chat | migrate | agents | database | export | erase | inspect | doctor | retry`.
 
 Every expected failure is one line on stderr and a non-zero exit.
 
@@ -138,6 +138,61 @@ def erase(user: str, yes: bool, **given: Any) -> None:
     with reached_database(settings) as url:
         threads = asyncio.run(erase_user(url, user))
     click.echo(f"erased {threads} threads of {user!r}", err=True)
+
+
+@cli.command()
+@_data_dir
+@click.option("--request", "request_id", help="Only the event of this request.")
+@click.option(
+    "--limit", type=click.IntRange(1, 1000), default=20, show_default=True, help="How many events, from the last."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line: the session, then each event.")
+@click.argument("session")
+def inspect(session: str, request_id: str | None, limit: int, as_json: bool, **given: Any) -> None:
+    """Tell what became of each message of SESSION: userId:agentId:threadId, or a thread's id.
+
+    Every event, attempt, checkpoint, effect, delivery and acknowledgement in order, with its time and how long it came
+    after the stage before; what was not stored is not known.
+    """
+    settings = _settings(given)
+    from unbroken.entrypoints.inspection import read_session, session_json, session_lines
+    from unbroken.entrypoints.maintenance import reached_database
+
+    with reached_database(settings) as url:
+        facts = asyncio.run(read_session(url, session, limit=limit, request_id=request_id))
+    for line in (session_json if as_json else session_lines)(facts):
+        click.echo(line)
+
+
+@cli.command()
+@_data_dir
+def doctor(**given: Any) -> None:
+    """Tell what is stuck, since when, and what to do; the exit code is 1 if anything is."""
+    settings = _settings(given)
+    from unbroken.entrypoints.inspection import find_trouble, finding_lines
+    from unbroken.entrypoints.maintenance import reached_database
+
+    with reached_database(settings) as url:
+        findings = asyncio.run(find_trouble(url, turn_limit_s=settings.turn_limit_s))
+    for line in finding_lines(findings):
+        click.echo(line)
+    sys.exit(1 if findings else 0)
+
+
+@cli.command()
+@_data_dir
+@click.argument("session")
+@click.argument("effect")
+def retry(session: str, effect: str, **given: Any) -> None:
+    """Give EFFECT of SESSION, which was given up, one more try."""
+    settings = _settings(given)
+    from unbroken.entrypoints import inspection
+    from unbroken.entrypoints.maintenance import reached_database
+
+    with reached_database(settings) as url:
+        if not asyncio.run(inspection.retry(url, session, effect)):
+            _fail(f"{effect} was not given up", 1)
+    click.echo(f"{effect} is tried again", err=True)
 
 
 @cli.command()

@@ -26,6 +26,8 @@ from unbroken.application.subscribe import Subscribe
 from unbroken.application.turn_end import TurnEnd
 from unbroken.domain.policy import RetryPolicy
 from unbroken.domain.ports.agent import Agents
+from unbroken.domain.ports.audit import Audit
+from unbroken.domain.ports.checkpoints import Checkpoints
 from unbroken.domain.ports.controls import Controls
 from unbroken.domain.ports.event_store import EventStore
 from unbroken.domain.ports.files import Files
@@ -53,6 +55,8 @@ class Container(containers.DeclarativeContainer):
     threads = providers.Dependency(instance_of=Threads)
     files = providers.Dependency(instance_of=Files)
     user_data = providers.Dependency(instance_of=UserData)
+    checkpoints = providers.Dependency(instance_of=Checkpoints)
+    audit = providers.Dependency(instance_of=Audit)
     agents = providers.Dependency(instance_of=Agents)
 
     clock = providers.Singleton(SystemClock)
@@ -114,6 +118,7 @@ class Container(containers.DeclarativeContainer):
         queue=queue,
         live=live,
         wakeups=wakeups,
+        clock=clock,
         new_id=ids,
         replica=replica_id,
         queue_limit=settings.provided.queue_limit,

@@ -25,6 +25,8 @@ from unbroken.application.readiness import Readiness
 from unbroken.application.subscribe import Subscribe
 from unbroken.domain.errors import Unavailable
 from unbroken.domain.ports.agent import Agents
+from unbroken.domain.ports.audit import Audit
+from unbroken.domain.ports.checkpoints import Checkpoints
 from unbroken.domain.ports.files import Files
 from unbroken.domain.ports.outbox import Outbox
 from unbroken.domain.ports.replicas import Replica, Replicas
@@ -54,6 +56,9 @@ class Service:
     threads: Threads
     files: Files
     readiness: Readiness
+    audit: Audit
+    checkpoints: Checkpoints
+    wake_effects: Callable[[], None]
 
     def __init__(self, settings: Settings, container: Container, agents: Agents) -> None:
         self.settings = settings
@@ -69,6 +74,9 @@ class Service:
         self.threads = container.threads()
         self.files = container.files()
         self.readiness = container.readiness()
+        self.audit = container.audit()
+        self.checkpoints = container.checkpoints()
+        self.wake_effects = container.effect_runner().wake
         self.stopping = False
         self.intake: list[asyncio.Task[None]] = []
         """The loops that find new work."""
@@ -135,6 +143,8 @@ async def running(
             threads=store.threads,
             files=store.files,
             user_data=store.user_data,
+            checkpoints=store.checkpoints,
+            audit=store.audit,
             agents=agents,
         )
         async with serving(settings, container, agents) as service:

@@ -161,6 +161,10 @@ class Settings(BaseSettings):
     )
     pool_size: int = Field(default=10, ge=2, le=1000, description="Connections to the database")
     replica_name: str = Field(default="", description="Stable name of this process among replicas; absent: `host:port`")
+    trace_url: str | None = Field(
+        default=None,
+        description="Where one trace is looked at: a URL with `{trace_id}` in it; absent: no links to traces",
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="How much is logged")
     log_format: Literal["text", "json"] = Field(default="text", description="How log lines look")
 
@@ -205,6 +209,13 @@ class Settings(BaseSettings):
         if not port_is_one:
             raise ValueError(f"has a port that cannot be; expected {EXAMPLE_URL}")
         return "postgresql" + value[len(parts.scheme) :]
+
+    @field_validator("trace_url")
+    @classmethod
+    def _trace_url_names_the_trace(cls, value: str | None) -> str | None:
+        if value and (not re.match(r"https?://\S+$", value) or "{trace_id}" not in value):
+            raise ValueError("must be like https://traces.example.com/trace/{trace_id}")
+        return value or None
 
     @field_validator("allowed_origins")
     @classmethod

@@ -2,30 +2,45 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from msgspec.structs import replace
 
 from unbroken.adapters.memory.tables import AgentState, Session
 from unbroken.adapters.memory.transactions import Transaction
+from unbroken.domain.audit import AttemptNote, Why
 from unbroken.domain.checkpoints import ROOT
 from unbroken.domain.session import Claim
 
 
-def count_attempt(transaction: Transaction, session: Session, replica: int) -> tuple[Session, Claim]:
+def count_attempt(
+    transaction: Transaction,
+    session: Session,
+    replica: int,
+    now: datetime,
+    why: Why | None = None,
+    because: str | None = None,
+) -> tuple[Session, Claim]:
     """Count the next attempt at the first unfinished event, for `replica`, before it runs (I14).
 
     The epoch grows when the owner changes, and when an attempt is repeated: whoever runs the former one is fenced.
+    `why` None: as what stands in the session makes it.
     """
     same = session.owner == replica
+    note = AttemptNote(session.run + 1, now, replica, why or _why(transaction, session, replica))
+    state = transaction.agent_states.get(session.key.thread_id) or AgentState()
+    head = state.heads.get(ROOT)
+    if session.tries:
+        note = replace(note, because=because if same else None, head=head.checkpoint_id if head else "")
     counted = replace(
         session,
         owner=replica,
         epoch=session.epoch if same and not session.tries else session.epoch + 1,
         run=session.run + 1,
         tries=session.tries + 1,
+        attempts=(*(session.attempts if session.tries else ()), note),
     )
     event = session.event(session.applied_seq + 1)
-    state = transaction.agent_states.get(session.key.thread_id) or AgentState()
-    head = state.heads.get(ROOT)
     claim = Claim(
         key=session.key,
         owner=replica,
@@ -43,3 +58,11 @@ def count_attempt(transaction: Transaction, session: Session, replica: int) -> t
         open_questions=session.open_questions,
     )
     return counted, claim
+
+
+def _why(transaction: Transaction, session: Session, replica: int) -> Why:
+    if not session.tries:
+        return "found"
+    if session.owner == replica:
+        return "again"
+    return "owner_gone" if session.owner is None or transaction.leases.get(session.owner) is None else "lease_expired"

@@ -6,13 +6,15 @@ from msgspec.structs import replace
 
 from unbroken.adapters.memory.transactions import Database, Transaction
 from unbroken.domain.errors import AlreadyEnded, NotYourThread, ThreadDeleted, UnknownRequest
+from unbroken.domain.ports.clock import Clock
 from unbroken.domain.ports.controls import Controls, Mark
 from unbroken.domain.session import SessionKey
 
 
 class MemoryControls(Controls):
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, clock: Clock) -> None:
         self._database = database
+        self._clock = clock
 
     async def cancel(self, key: SessionKey, request_id: str) -> Mark:
         def step(transaction: Transaction) -> Mark:
@@ -29,7 +31,9 @@ class MemoryControls(Controls):
             if request.seq <= session.applied_seq:
                 raise AlreadyEnded(request_id)
             kind = session.controls.get(request.seq, "cancel")
-            transaction.put_session(replace(session, controls={**session.controls, request.seq: kind}))
+            moments = {request.seq: self._clock.now(), **session.cancelled_at}
+            controls = {**session.controls, request.seq: kind}
+            transaction.put_session(replace(session, controls=controls, cancelled_at=moments))
             return Mark(key.thread_id, request.seq, kind)
 
         return await self._database.run("cancel", step)

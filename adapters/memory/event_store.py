@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import timedelta
 
 from msgspec.structs import replace
 
@@ -42,19 +43,23 @@ class MemoryEventStore(EventStore):
             if session.waiting and when_busy is WhenBusy.REJECT:
                 raise Busy
             seq = session.last_seq + 1
-            event = Event(seq, new.id, new.request_id, new.body, self._clock.now(), new.trace_context)
+            now = self._clock.now()
+            event = Event(seq, new.id, new.request_id, new.body, now, new.trace_context)
+            received = None if new.waited_s is None else now - timedelta(seconds=new.waited_s)
             idle = not session.waiting
             session = replace(
                 session,
                 events=(*session.events, encode_json("event", event)),
+                received=(*session.received, received),
                 requests={**session.requests, new.request_id: Request(seq, digest)},
                 last_user_seq=seq if new.from_user else session.last_user_seq,
                 timers=_timers_after(session, new),
-                controls=_controls_after(session, when_busy),
+                controls=(controls := _controls_after(session, when_busy)),
+                cancelled_at=dict.fromkeys(controls, now) | dict(session.cancelled_at),
             )
             claim = None
             if idle and (session.owner == replica or transaction.alive(replica, self._clock.monotonic())):
-                session, claim = count_attempt(transaction, session, replica)
+                session, claim = count_attempt(transaction, session, replica, now, "accepted")
             transaction.put_session(session)
             return Receipt(session.event(seq), False, claim)
 

@@ -1,16 +1,19 @@
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Literal
 
 from msgspec.structs import replace
 
 from unbroken.adapters.memory.encoding import decode_effect
 from unbroken.adapters.memory.tables import Effect, Marks, Session
 from unbroken.adapters.memory.transactions import Database, Transaction
+from unbroken.domain.audit import DeliveryMark
 from unbroken.domain.effects import EffectClaim, EffectStatus, LogEntry
+from unbroken.domain.live_stream import well_formed
 from unbroken.domain.ports.clock import Clock
-from unbroken.domain.ports.outbox import Outbox
+from unbroken.domain.ports.outbox import Outbox, Reached
 
 
 class MemoryOutbox(Outbox):
@@ -28,15 +31,25 @@ class MemoryOutbox(Outbox):
 
         return await self._database.run("read", step)
 
-    async def mark(self, sent: Mapping[str, int], acked: Mapping[str, int]) -> None:
+    async def mark(self, sent: Mapping[str, Reached], acked: Mapping[str, Reached]) -> None:
         def step(transaction: Transaction) -> None:
             for thread_id in {*sent, *acked}:
                 if transaction.sessions.get(thread_id) is not None:
                     old = transaction.marks.get(thread_id) or Marks()
-                    new = Marks(max(old.sent, sent.get(thread_id, 0)), max(old.acked, acked.get(thread_id, 0)))
+                    raised = [
+                        *self._raised("sent", old.sent, sent.get(thread_id)),
+                        *self._raised("acked", old.acked, acked.get(thread_id)),
+                    ]
+                    tops = {mark.mark: mark.upto for mark in raised}
+                    new = Marks(tops.get("sent", old.sent), tops.get("acked", old.acked), (*old.raised, *raised))
                     transaction.marks.put(thread_id, new)
 
         await self._database.run("mark", step)
+
+    def _raised(self, mark: Literal["sent", "acked"], above: int, reached: Reached | None) -> Iterator[DeliveryMark]:
+        if reached is not None and reached.log_index > above:
+            at = self._clock.now() - timedelta(seconds=reached.ago_s)
+            yield DeliveryMark(mark, above, reached.log_index, at)
 
     async def claim(self, *, replica: int, limit: int, until_s: float) -> Sequence[EffectClaim]:
         def step(transaction: Transaction) -> list[EffectClaim]:
@@ -80,13 +93,35 @@ class MemoryOutbox(Outbox):
         )
 
     async def complete(self, claim: EffectClaim) -> bool:
-        return await self._release("complete", claim, EffectStatus.COMPLETED, 0.0)
+        return await self._release("complete", claim, EffectStatus.COMPLETED, 0.0, None)
 
-    async def postpone(self, claim: EffectClaim, *, retry_after_s: float | None) -> bool:
+    async def postpone(self, claim: EffectClaim, *, retry_after_s: float | None, error: str | None = None) -> bool:
         status = EffectStatus.FAILED if retry_after_s is None else EffectStatus.PENDING
-        return await self._release("postpone", claim, status, retry_after_s or 0.0)
+        words = well_formed(error) if error else None
+        return await self._release("postpone", claim, status, retry_after_s or 0.0, words)
 
-    async def _release(self, operation: str, claim: EffectClaim, status: EffectStatus, pause_s: float) -> bool:
+    async def revive(self, thread_id: str, effect_id: str) -> bool:
+        def step(transaction: Transaction) -> bool:
+            session = transaction.sessions.get(thread_id)
+            rows = session.effects.values() if session else ()
+            row = next((row for row in rows if row.id == effect_id and row.status is EffectStatus.FAILED), None)
+            if session is None or row is None:
+                return False
+            now = self._clock.now()
+            _put(
+                transaction,
+                session,
+                replace(
+                    row, status=EffectStatus.PENDING, updated_at=now, due=self._clock.monotonic(), claimed_until=0.0
+                ),
+            )
+            return True
+
+        return await self._database.run("revive", step)
+
+    async def _release(
+        self, operation: str, claim: EffectClaim, status: EffectStatus, pause_s: float, error: str | None
+    ) -> bool:
         def step(transaction: Transaction) -> bool:
             session = transaction.sessions.get(claim.thread_id)
             effect = session.effects.get(claim.dedupe_key) if session else None
@@ -95,7 +130,8 @@ class MemoryOutbox(Outbox):
             if effect.claim_no != claim.claim_no or effect.status is not EffectStatus.EXECUTING:
                 return False
             due = self._clock.monotonic() + pause_s
-            _put(transaction, session, replace(effect, status=status, updated_at=self._clock.now(), due=due))
+            row = replace(effect, status=status, updated_at=self._clock.now(), due=due, last_error=error)
+            _put(transaction, session, row)
             return True
 
         return await self._database.run(operation, step)
@@ -117,11 +153,8 @@ def _oldest(session: Session) -> Effect:
 
 
 def _put(transaction: Transaction, session: Session, effect: Effect) -> None:
-    ended = effect.status in (EffectStatus.COMPLETED, EffectStatus.FAILED)
-    transaction.put_session(
-        replace(
-            session,
-            effects={**session.effects, effect.dedupe_key: effect},
-            owed=tuple(key for key in session.owed if not (ended and key == effect.dedupe_key)),
-        )
-    )
+    effects = {**session.effects, effect.dedupe_key: effect}
+    owed = {*session.owed, effect.dedupe_key}
+    if effect.status in (EffectStatus.COMPLETED, EffectStatus.FAILED):
+        owed.discard(effect.dedupe_key)
+    transaction.put_session(replace(session, effects=effects, owed=tuple(key for key in effects if key in owed)))

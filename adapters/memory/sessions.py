@@ -19,14 +19,14 @@ class MemorySessions(Sessions):
         self._database = database
         self._clock = clock
 
-    async def claim(self, thread_id: str, *, replica: int) -> Claim | None:
+    async def claim(self, thread_id: str, *, replica: int, because: str | None = None) -> Claim | None:
         def step(transaction: Transaction) -> Claim | None:
             session = transaction.sessions.get(thread_id)
             if session is None or session.deleted or not session.waiting:
                 return None
             if not _may_take(transaction, session, replica, self._clock.monotonic()):
                 return None
-            session, claim = count_attempt(transaction, session, replica)
+            session, claim = count_attempt(transaction, session, replica, self._clock.now(), because=because)
             transaction.put_session(session)
             return claim
 

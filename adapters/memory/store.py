@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from unbroken.adapters.memory.audit import MemoryAudit
 from unbroken.adapters.memory.checkpoint_upkeep import MemoryCheckpointUpkeep
 from unbroken.adapters.memory.checkpoints import MemoryCheckpoints
 from unbroken.adapters.memory.controls import MemoryControls
@@ -16,6 +17,7 @@ from unbroken.adapters.memory.timers import MemoryTimers
 from unbroken.adapters.memory.transactions import CommitGate, Database, one_turn_of_the_loop
 from unbroken.adapters.memory.unit_of_work import MemoryUnitOfWork
 from unbroken.adapters.memory.user_data import MemoryUserData
+from unbroken.domain.ports.audit import Audit
 from unbroken.domain.ports.checkpoint_upkeep import CheckpointUpkeep
 from unbroken.domain.ports.checkpoints import Checkpoints
 from unbroken.domain.ports.clock import Clock
@@ -52,13 +54,14 @@ class MemoryStore:
         self.database = database or Database(commit_gate)
         self.event_store: EventStore = MemoryEventStore(self.database, clock)
         self.sessions: Sessions = MemorySessions(self.database, clock)
-        self.controls: Controls = MemoryControls(self.database)
+        self.controls: Controls = MemoryControls(self.database, clock)
         self.unit_of_work: UnitOfWork = MemoryUnitOfWork(self.database, clock, keep_branches=keep_branches)
         self.checkpoints: Checkpoints = MemoryCheckpoints(self.database)
         self.checkpoint_upkeep: CheckpointUpkeep = MemoryCheckpointUpkeep(self.database)
         self.outbox: Outbox = MemoryOutbox(self.database, clock)
         self.timers: Timers = MemoryTimers(self.database, clock)
         self.replicas: Replicas = MemoryReplicas(self.database, clock)
+        self.audit: Audit = MemoryAudit(self.database, clock)
         self.health: StoreHealth = MemoryHealth(self.database, clock)
         self.threads: Threads = MemoryThreads(self.database, clock)
         self.files: Files = MemoryFiles(self.database, clock)

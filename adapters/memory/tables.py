@@ -8,6 +8,7 @@ from datetime import datetime
 from msgspec import Struct
 
 from unbroken.adapters.memory.encoding import decode_event, decode_logged
+from unbroken.domain.audit import AttemptNote, DeliveryMark
 from unbroken.domain.effects import EffectStatus, LogEntry
 from unbroken.domain.errors import CancelKind
 from unbroken.domain.events import Event
@@ -42,6 +43,10 @@ class Effect(Struct, frozen=True):
     claimed_by: int | None = None
     claim_no: int = 0
     claimed_until: float = 0.0
+    attempts: tuple[AttemptNote, ...] = ()
+    """Of the event, at its first effect."""
+    cancelled_at: datetime | None = None
+    last_error: str | None = None
 
 
 class Timer(Struct, frozen=True):
@@ -75,10 +80,16 @@ class Session(Struct, frozen=True):
     open_questions: tuple[str, ...] = ()
     controls: Mapping[int, CancelKind] = {}
     """Cancels of unfinished events, by `seq`."""
+    cancelled_at: Mapping[int, datetime] = {}
+    """When each of them was accepted."""
+    attempts: tuple[AttemptNote, ...] = ()
+    """At `applied_seq + 1`."""
     last_user_seq: int = 0
     """Of the newest event that a user sent: what overtakes timers (I10)."""
     events: tuple[bytes, ...] = ()
     """Event `seq` stands at `seq - 1`: gap-free by construction (I3)."""
+    received: tuple[datetime | None, ...] = ()
+    """When each of them had come."""
     requests: Mapping[str, Request] = {}
     effects: Mapping[str, Effect] = {}
     """By dedupe key, in the order of (event, ordinal)."""
@@ -146,6 +157,8 @@ class Marks(Struct, frozen=True):
 
     sent: int = 0
     acked: int = 0
+    raised: tuple[DeliveryMark, ...] = ()
+    """Each time one of them was."""
 
 
 class Lease(Struct, frozen=True):

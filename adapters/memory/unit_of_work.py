@@ -45,12 +45,15 @@ class MemoryUnitOfWork(UnitOfWork):
             now = self._clock.now()
             for effect in change.effects:
                 session = _owing(session, seq, effect, head.checkpoint_id if head else None, base_id, now)
+            session = _told(session, change.effects)
             entries = [session.entry(index) for index in range(first, session.log_index + 1)]
             session = replace(
                 session,
                 applied_seq=seq,
                 tries=0,
                 controls={marked: kind for marked, kind in session.controls.items() if marked > seq},
+                cancelled_at={marked: at for marked, at in session.cancelled_at.items() if marked > seq},
+                attempts=(),
             )
             if change.open_questions is not None:
                 session = replace(session, open_questions=change.open_questions)
@@ -59,7 +62,7 @@ class MemoryUnitOfWork(UnitOfWork):
                 transaction.agent_states.put(claim.key.thread_id, pruned_state)
             following = None
             if session.waiting:
-                session, following = count_attempt(transaction, session, claim.owner)
+                session, following = count_attempt(transaction, session, claim.owner, now, "next")
             transaction.put_session(session)
             return Committed(tuple(entries), following)
 
@@ -89,6 +92,16 @@ def _moved(transaction: Transaction, session: Session, change: TurnChange) -> tu
     elif any(checkpoint_ns == ROOT for checkpoint_ns, _ in change.state.heads):
         session = replace(session, head_event=change.claim.event.seq)
     return session, at_rest(state) if change.finishes else state
+
+
+def _told(session: Session, effects: tuple[NewEffect, ...]) -> Session:
+    """What was noted of the event's attempts and of its cancel goes with its first effect."""
+    first = next((effect for effect in effects if effect.ordinal == 0), None)
+    if first is None:
+        return session
+    row = session.effects[first.dedupe_key]
+    row = replace(row, attempts=session.attempts, cancelled_at=session.cancelled_at.get(row.event_seq))
+    return replace(session, effects={**session.effects, first.dedupe_key: row})
 
 
 def _root_base(transaction: Transaction, thread_id: str) -> str:

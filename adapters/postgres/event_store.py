@@ -8,7 +8,7 @@ from unbroken.domain.events import Event, NewEvent, TimerFired, WhenBusy, body_h
 from unbroken.domain.ports.event_store import EventStore, Receipt
 from unbroken.domain.session import SessionKey
 
-ACCEPT: Final = f"SELECT * FROM unbroken_accept_v1({placeholders(1, 15)})"
+ACCEPT: Final = f"SELECT * FROM unbroken_accept_v2({placeholders(1, 16)})"
 
 
 class PostgresEventStore(EventStore):
@@ -44,6 +44,7 @@ class PostgresEventStore(EventStore):
             replica,
             queue_limit,
             when_busy.value,
+            new.waited_s,
         )
         duplicate = row["duplicate"]
         event = Event(

@@ -7,7 +7,8 @@ from typing import Final
 from unbroken.adapters.postgres.pool import Pool, Row
 from unbroken.adapters.postgres.rows import decode_effect, decode_logged, event_of
 from unbroken.domain.effects import EffectClaim, LogEntry
-from unbroken.domain.ports.outbox import Outbox
+from unbroken.domain.live_stream import well_formed
+from unbroken.domain.ports.outbox import Outbox, Reached
 
 READ: Final = """
 SELECT f.log_index, f.payload AS effect, e.seq, e.id, e.request_id, e.payload, e.created_at, e.trace_context
@@ -18,14 +19,30 @@ ORDER BY f.log_index LIMIT $3
 """
 
 MARK: Final = """
-INSERT INTO deliveries AS d (thread_id, sent, acked)
-SELECT m.thread_id, m.sent, m.acked FROM unnest($1::text[], $2::bigint[], $3::bigint[]) m (thread_id, sent, acked)
-JOIN sessions s USING (thread_id)
--- Two processes marking the same sessions take their rows in the same order.
-ORDER BY m.thread_id
-ON CONFLICT (thread_id) DO UPDATE SET
-    sent = greatest(d.sent, excluded.sent), acked = greatest(d.acked, excluded.acked)
-WHERE d.sent < excluded.sent OR d.acked < excluded.acked
+WITH given AS (
+    SELECT m.*, coalesce(d.sent, 0) AS former_sent, coalesce(d.acked, 0) AS former_acked
+    FROM unnest($1::text[], $2::bigint[], $3::float8[], $4::bigint[], $5::float8[])
+        m (thread_id, sent, sent_ago, acked, acked_ago)
+    JOIN sessions s USING (thread_id) LEFT JOIN deliveries d USING (thread_id)
+), raised AS (
+    INSERT INTO deliveries AS d (thread_id, sent, acked)
+    SELECT g.thread_id, g.sent, g.acked FROM given g
+    -- Two processes marking the same sessions take their rows in the same order.
+    ORDER BY g.thread_id
+    ON CONFLICT (thread_id) DO UPDATE SET
+        sent = greatest(d.sent, excluded.sent), acked = greatest(d.acked, excluded.acked)
+    WHERE d.sent < excluded.sent OR d.acked < excluded.acked
+    RETURNING d.thread_id
+)
+-- When, once for each time that a mark is raised. Another process may have raised it to the same place meanwhile.
+INSERT INTO delivery_marks (thread_id, mark, upto, above, at)
+SELECT g.thread_id, m.mark, m.upto, m.above, now() - make_interval(secs => m.ago)
+FROM raised JOIN given g USING (thread_id) CROSS JOIN LATERAL (VALUES
+    ('sent', g.sent, g.former_sent, g.sent_ago), ('acked', g.acked, g.former_acked, g.acked_ago)
+) m (mark, upto, above, ago)
+WHERE m.upto > m.above
+ORDER BY g.thread_id, m.mark
+ON CONFLICT DO NOTHING
 """
 
 DUE_AT: Final = "coalesce(f.claimed_until, f.next_attempt_at)"
@@ -59,12 +76,21 @@ RETURNING f.thread_id, f.event_seq, f.ordinal, f.payload, f.dedupe_key, f.claim_
 
 RELEASE: Final = """
 UPDATE effects SET status = $5, claimed_until = NULL, updated_at = now(),
-    next_attempt_at = now() + make_interval(secs => $6)
+    next_attempt_at = now() + make_interval(secs => $6), last_error = $7
 WHERE thread_id = $1 AND event_seq = $2 AND ordinal = $3 AND claim_no = $4 AND status = 'executing'
 RETURNING true
 """
 
+REVIVE: Final = """
+UPDATE effects SET status = 'pending', claimed_until = NULL, next_attempt_at = now(), updated_at = now()
+WHERE thread_id = $1 AND id = $2 AND status = 'failed'
+RETURNING true
+"""
+
 NEXT_DUE: Final = f"SELECT min(due_at) AS due_at FROM ({OLDEST}) oldest"
+
+
+NOWHERE: Final = Reached(0)
 
 
 class PostgresOutbox(Outbox):
@@ -75,30 +101,35 @@ class PostgresOutbox(Outbox):
         rows = await self._pool.read(READ, thread_id, after, limit)
         return [LogEntry(row["log_index"], event_of(row), decode_logged(row["effect"])) for row in rows]
 
-    async def mark(self, sent: Mapping[str, int], acked: Mapping[str, int]) -> None:
+    async def mark(self, sent: Mapping[str, Reached], acked: Mapping[str, Reached]) -> None:
         threads = sorted({*sent, *acked})
         if threads:
-            await self._pool.write(
-                MARK, threads, [sent.get(thread, 0) for thread in threads], [acked.get(thread, 0) for thread in threads]
-            )
+            places = [marks.get(thread, NOWHERE) for marks in (sent, acked) for thread in threads]
+            indexes, moments = [place.log_index for place in places], [place.ago_s for place in places]
+            half = len(threads)
+            await self._pool.write(MARK, threads, indexes[:half], moments[:half], indexes[half:], moments[half:])
 
     async def claim(self, *, replica: int, limit: int, until_s: float) -> Sequence[EffectClaim]:
         return [_claim_of(row) for row in await self._pool.write(CLAIM, replica, limit, until_s)]
 
     async def complete(self, claim: EffectClaim) -> bool:
-        return await self._release(claim, "completed", 0.0)
+        return await self._release(claim, "completed", 0.0, None)
 
-    async def postpone(self, claim: EffectClaim, *, retry_after_s: float | None) -> bool:
-        return await self._release(claim, "failed" if retry_after_s is None else "pending", retry_after_s or 0.0)
+    async def postpone(self, claim: EffectClaim, *, retry_after_s: float | None, error: str | None = None) -> bool:
+        status = "failed" if retry_after_s is None else "pending"
+        return await self._release(claim, status, retry_after_s or 0.0, well_formed(error) if error else None)
+
+    async def revive(self, thread_id: str, effect_id: str) -> bool:
+        return bool(await self._pool.write(REVIVE, thread_id, effect_id))
 
     async def next_due(self) -> datetime | None:
         (row,) = await self._pool.read(NEXT_DUE)
         due_at: datetime | None = row["due_at"]
         return due_at
 
-    async def _release(self, claim: EffectClaim, status: str, pause_s: float) -> bool:
+    async def _release(self, claim: EffectClaim, status: str, pause_s: float, error: str | None) -> bool:
         place = (claim.thread_id, claim.event_seq, claim.ordinal, claim.claim_no)
-        return bool(await self._pool.write(RELEASE, *place, status, pause_s))
+        return bool(await self._pool.write(RELEASE, *place, status, pause_s, error))
 
 
 def _claim_of(row: Row) -> EffectClaim:

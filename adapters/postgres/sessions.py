@@ -11,7 +11,7 @@ from unbroken.domain.ports.sessions import Sessions
 from unbroken.domain.session import Claim, Position, SessionKey, SessionView
 from unbroken.domain.turn import Fork
 
-CLAIM: Final = "SELECT * FROM unbroken_claim_v1($1, $2)"
+CLAIM: Final = "SELECT * FROM unbroken_claim_v2($1, $2, $3)"
 
 VIEW: Final = """
 SELECT s.user_id, s.agent_id, s.log_index, s.log_floor, s.applied_seq, s.run, s.deleted_at,
@@ -81,8 +81,8 @@ class PostgresSessions(Sessions):
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def claim(self, thread_id: str, *, replica: int) -> Claim | None:
-        (row,) = await self._pool.write(CLAIM, thread_id, replica)
+    async def claim(self, thread_id: str, *, replica: int, because: str | None = None) -> Claim | None:
+        (row,) = await self._pool.write(CLAIM, thread_id, replica, because)
         if not row["claimed"]:
             return None
         key = SessionKey(row["user_id"], row["agent_id"], thread_id)

@@ -89,6 +89,7 @@ sessions = Table(
     _moment("created_at"),
     Column("deleted_at", DateTime(timezone=True), comment="the tombstone"),
     Column("title", Text, comment="chosen by the user; null: made of the first message"),
+    Column("attempts", JSONB, comment="when and why each try at applied_seq + 1 began"),
     Index("sessions_running", "thread_id", postgresql_where=text("tries > 0")),
     Index("sessions_user", "user_id"),
     postgresql_with=_HOT,
@@ -106,6 +107,7 @@ events = Table(
     Column("body_hash", LargeBinary, nullable=False),
     _json("trace_context"),
     _moment("created_at"),
+    Column("received_at", DateTime(timezone=True), comment="null: not known"),
     PrimaryKeyConstraint("thread_id", "seq"),
     UniqueConstraint("thread_id", "request_id", name="events_request_id_key"),
     comment="the queue and the audit trail: never updated",
@@ -134,6 +136,9 @@ effects = Table(
     _json("trace_context"),
     _moment("created_at"),
     _moment("updated_at"),
+    Column("attempts", JSONB, comment="of the event, at its first effect; null: not known"),
+    Column("cancelled_at", DateTime(timezone=True), comment="when the event's cancel was accepted"),
+    Column("last_error", Text, comment="why its last attempt failed"),
     PrimaryKeyConstraint("thread_id", "event_seq", "ordinal"),
     UniqueConstraint("thread_id", "dedupe_key", name="effects_dedupe_key_key"),
     UniqueConstraint("thread_id", "log_index", name="effects_log_index_key"),
@@ -146,6 +151,7 @@ effects = Table(
         "ordinal",
         postgresql_where=text("status IN ('pending', 'executing')"),
     ),
+    Index("effects_failed", "thread_id", postgresql_where=text("status = 'failed'")),
 )
 
 deliveries = Table(
@@ -156,6 +162,19 @@ deliveries = Table(
     _number("acked", comment="highest log_index any client has acknowledged"),
     comment="marks of delivery: apart from sessions, so that acknowledging never waits for a turn",
     postgresql_with=_HOT,
+)
+
+delivery_marks = Table(
+    "delivery_marks",
+    metadata,
+    _text("thread_id"),
+    _text("mark"),
+    _number("upto"),
+    _number("above", comment="where the mark stood before"),
+    _moment("at"),
+    PrimaryKeyConstraint("thread_id", "mark", "upto"),
+    CheckConstraint("mark IN ('sent', 'acked')", name="delivery_marks_mark_word"),
+    comment="each time a mark of deliveries was raised: never updated",
 )
 
 controls = Table(

@@ -17,11 +17,11 @@ from unbroken.domain.ports.unit_of_work import UnitOfWork
 from unbroken.domain.pruning import KEEP_BRANCHES, prunes
 from unbroken.domain.turn import Committed, TurnChange
 
-COMMIT: Final = f"SELECT * FROM unbroken_commit_v1({placeholders(1, 9 + STATE_COLUMNS + 9)})"
+COMMIT: Final = f"SELECT * FROM unbroken_commit_v2({placeholders(1, 9 + STATE_COLUMNS + 9)})"
 
 COMMIT_AND_PRUNE: Final = f"""
 SELECT c.*, unbroken_prune_v1($1, ${9 + STATE_COLUMNS + 9 + 1})
-FROM unbroken_commit_v1({placeholders(1, 9 + STATE_COLUMNS + 9)}) c
+FROM unbroken_commit_v2({placeholders(1, 9 + STATE_COLUMNS + 9)}) c
 """
 """One statement, one transaction: the commit's fence guards both, and its row has been made before it is pruned."""
 

@@ -42,7 +42,10 @@ FROM sessions s WHERE s.thread_id > $1 ORDER BY s.thread_id LIMIT $2
 
 EXPIRE: Final = "SELECT unbroken_delete_thread_v1($1, $2, $3) AS agent_id"
 
-SWEEP: Final = "DELETE FROM deliveries d WHERE NOT EXISTS (SELECT FROM sessions s WHERE s.thread_id = d.thread_id)"
+SWEEP: Final = tuple(
+    f"DELETE FROM {table} d WHERE NOT EXISTS (SELECT FROM sessions s WHERE s.thread_id = d.thread_id)"
+    for table in ("deliveries", "delivery_marks")
+)
 """Marks are written without a lock on their session, so that they never wait: one may come when it is gone."""
 
 FORGET_STATISTICS: Final = "SELECT unbroken_forget_statistics_v1()"
@@ -68,7 +71,8 @@ class PostgresUserData(UserData):
                 await self._pool.write(ERASE, thread["threadId"], user_id)
                 erased.append(SessionKey(user_id, thread["agentId"], thread["threadId"]))
         if erased:
-            await self._pool.write(SWEEP)
+            for statement in SWEEP:
+                await self._pool.write(statement)
             await self._pool.write(FORGET_STATISTICS)
         return erased
 

@@ -4,7 +4,17 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 
+from msgspec import Struct
+
 from unbroken.domain.effects import EffectClaim, LogEntry
+
+
+class Reached(Struct, frozen=True):
+    """A place in a session's log."""
+
+    log_index: int
+    ago_s: float = 0.0
+    """How long ago it was reached."""
 
 
 class Outbox(ABC):
@@ -15,11 +25,11 @@ class Outbox(ABC):
         """Log entries with `log_index > after`, ascending, gap-free. Raises StoreUnavailable."""
 
     @abstractmethod
-    async def mark(self, sent: Mapping[str, int], acked: Mapping[str, int]) -> None:
-        """Raise the sessions' marks: thread id → highest log index written to a socket, and acknowledged.
+    async def mark(self, sent: Mapping[str, Reached], acked: Mapping[str, Reached]) -> None:
+        """Raise the sessions' marks: thread id → how far the log was written to a socket, and acknowledged.
 
-        One statement for all; never lowers a mark; an unknown thread is ignored. Losing a call costs only
-        freshness of the status. Raises StoreUnavailable.
+        One statement for all; never lowers a mark; an unknown thread is ignored. What was raised, and when, is kept.
+        Losing a call costs only freshness of the status, and the moment. Raises StoreUnavailable.
         """
 
     @abstractmethod
@@ -33,8 +43,14 @@ class Outbox(ABC):
         """Mark it completed. False: a later claim has taken over, nothing was changed."""
 
     @abstractmethod
-    async def postpone(self, claim: EffectClaim, *, retry_after_s: float | None) -> bool:
-        """Back to pending after a failure; None: a dead letter, status failed. False: as for `complete`."""
+    async def postpone(self, claim: EffectClaim, *, retry_after_s: float | None, error: str | None = None) -> bool:
+        """Back to pending after a failure; None: a dead letter, status failed. False: as for `complete`.
+        `error`: why, for people's eyes."""
+
+    @abstractmethod
+    async def revive(self, thread_id: str, effect_id: str) -> bool:
+        """One more try for a dead letter, now; those it has had stay counted. False: it is none (any more).
+        Raises StoreUnavailable, CommitUnknown."""
 
     @abstractmethod
     async def next_due(self) -> datetime | None:

@@ -11,8 +11,9 @@ class Sessions(ABC):
     """Who works on what: at most one live claim a session, every attempt counted before it runs (I14)."""
 
     @abstractmethod
-    async def claim(self, thread_id: str, *, replica: int) -> Claim | None:
+    async def claim(self, thread_id: str, *, replica: int, because: str | None = None) -> Claim | None:
         """Count the next attempt at the session's first unfinished event, and take the session for `replica`.
+        `because`: what ended this replica's own attempt before it, for people's eyes.
 
         None: nothing waits, another live replica owns it, or `replica` is not alive itself: after an outage every
         lease is over, and replicas must not take each other's sessions. The epoch grows whenever the owner changes,

@@ -18,7 +18,7 @@ from litestar.types import Message, Scope
 from unbroken.application.log_context import working_for
 from unbroken.entrypoints.ids import new_id
 from unbroken.entrypoints.service import Service
-from unbroken.entrypoints.web import files, threads
+from unbroken.entrypoints.web import audit, files, threads
 from unbroken.entrypoints.web.callers import identified
 from unbroken.entrypoints.web.chat_sockets import ChatSockets
 from unbroken.entrypoints.web.connection import Closed
@@ -41,6 +41,9 @@ REST: Final = (
     threads.messages,
     files.add_file,
     files.get_file,
+    audit.timeline,
+    audit.checkpoint,
+    audit.retry_effect,
 )
 FOR_EVER: Final = CacheControlHeader(public=True, max_age=31_536_000, immutable=True)
 """What the page brings along of others has its version in its name."""

@@ -72,7 +72,7 @@ class SlowSnapshot(Sessions):
             raise self.snapshot
         return self.snapshot
 
-    async def claim(self, thread_id: str, *, replica: int) -> Claim | None:
+    async def claim(self, thread_id: str, *, replica: int, because: str | None = None) -> Claim | None:
         raise AssertionError
 
     async def before(self, thread_id: str, request_id: str) -> Fork | None:

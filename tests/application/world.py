@@ -151,6 +151,7 @@ class Node:
             queue=self.queue,
             live=self.live,
             wakeups=self.wakeups,
+            clock=clock,
             new_id=world.new_id,
             replica=replica,
             queue_limit=20,

@@ -15,6 +15,7 @@ from unbroken.adapters.memory.store import MemoryStore
 from unbroken.adapters.memory.transactions import Transaction, one_turn_of_the_loop
 from unbroken.adapters.postgres.store import PostgresStore
 from unbroken.domain.errors import StoreUnavailable
+from unbroken.domain.ports.audit import Audit
 from unbroken.domain.ports.checkpoint_upkeep import CheckpointUpkeep
 from unbroken.domain.ports.checkpoints import Checkpoints
 from unbroken.domain.ports.controls import Controls
@@ -44,6 +45,7 @@ class Subject(Protocol):
     threads: Threads
     files: Files
     user_data: UserData
+    audit: Audit
 
     def commits_fail(self) -> AbstractAsyncContextManager[None]:
         """Meanwhile every commit that writes an event or an effect fails, at the very end of its transaction."""

@@ -15,6 +15,7 @@ from unbroken.domain.checkpoints import BlobRow, StateChange, WriteRow
 from unbroken.domain.effects import RequestInput, ScheduleTimer
 from unbroken.domain.errors import Fenced, ThreadDeleted
 from unbroken.domain.events import InputResponse, NewEvent, UserMessage
+from unbroken.domain.ports.outbox import Reached
 from unbroken.domain.session import Claim, SessionKey
 from unbroken.domain.turn import TurnChange
 
@@ -93,7 +94,7 @@ async def a_rich_life(store: Subject, user: str) -> list[Conversation]:
         )
         await talk.cancel(claim.event.request_id)
         await store.threads.rename(user, talk.thread_id, SECRET)
-        await store.outbox.mark({talk.thread_id: 2}, {talk.thread_id: 1})
+        await store.outbox.mark({talk.thread_id: Reached(2)}, {talk.thread_id: Reached(1)})
         await store.files.add(
             user,
             talk.thread_id,
@@ -140,7 +141,7 @@ async def test_an_attempt_of_an_erased_user_is_fenced_out_and_nothing_reappears(
         with pytest.raises(Fenced):
             await talk.finish(claim, said(SECRET), state=secret(claim, 8), cancels=True)
         await store.timers.schedule(talk.thread_id, SECRET, after_event=9, created_by="e", after_s=9, payload=SECRET)
-        await store.outbox.mark({talk.thread_id: 3}, {talk.thread_id: 3})
+        await store.outbox.mark({talk.thread_id: Reached(3)}, {talk.thread_id: Reached(3)})
         assert await talk.claim() is None
         assert not await talk.is_stray_for(talk.replica)
     theirs = [effect for effect in effects if effect.thread_id.startswith(user)]

@@ -11,6 +11,7 @@ from tests.contracts.subjects import Subject
 from unbroken.domain.effects import ScheduleTimer
 from unbroken.domain.errors import Fenced, TimerGone
 from unbroken.domain.events import TimerFired
+from unbroken.domain.ports.outbox import Reached
 from unbroken.domain.session import Claim
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -79,7 +80,7 @@ async def converse(talk: Conversation, turns: int) -> None:
                 effect.thread_id, "t", after_event=effect.event_seq, created_by=effect.dedupe_key, after_s=0, payload=1
             )
             await talk.store.outbox.complete(effect)
-        await talk.store.outbox.mark({talk.thread_id: number}, {talk.thread_id: number})
+        await talk.store.outbox.mark({talk.thread_id: Reached(number)}, {talk.thread_id: Reached(number)})
 
 
 async def test_crowds_on_few_sessions_meet_without_deadlock_gap_or_loss(store: Subject) -> None:

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from tests.contracts.conversation import PLENTY, Conversation, replica_of, said, unique
 from tests.contracts.subjects import Subject
 from unbroken.domain.effects import EffectClaim, ReportFailure, RequestInput, ScheduleTimer, SkipEvent
+from unbroken.domain.ports.outbox import Reached
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -65,16 +66,18 @@ async def test_logged_bodies_come_back_as_they_were_said(store: Subject) -> None
 async def test_marks_are_never_lowered_and_do_not_need_the_thread(store: Subject) -> None:
     talk = await owing(store)
     for sent, acked, expected in ((3, 2, 2), (2, 1, 2), (9, 5, 5), (0, 0, 5)):
-        await store.outbox.mark({talk.thread_id: sent, unique("thread"): 5}, {talk.thread_id: acked})
+        await store.outbox.mark(
+            {talk.thread_id: Reached(sent), unique("thread"): Reached(5)}, {talk.thread_id: Reached(acked)}
+        )
         assert (await talk.view()).acked == expected
     await store.outbox.mark({}, {})
-    await store.outbox.mark({talk.thread_id: 10}, {})
+    await store.outbox.mark({talk.thread_id: Reached(10)}, {})
     assert (await talk.view()).acked == 5
 
 
 async def test_many_sessions_are_marked_at_once_and_by_racers(store: Subject) -> None:
     talks = [await owing(store) for _ in range(5)]
-    rounds = [{talk.thread_id: cursor for talk in talks[:: 1 if cursor % 2 else -1]} for cursor in range(1, 9)]
+    rounds = [{talk.thread_id: Reached(cursor) for talk in talks[:: 1 if cursor % 2 else -1]} for cursor in range(1, 9)]
     await asyncio.gather(*(store.outbox.mark(marks, marks) for marks in rounds))
     assert [(await talk.view()).acked for talk in talks] == [8] * 5
 

@@ -19,6 +19,7 @@ from unbroken.domain.effects import EffectBody, EffectClaim, RequestInput, Sched
 from unbroken.domain.errors import UnbrokenError
 from unbroken.domain.events import Event, EventBody, InputResponse, NewEvent, TimerFired, UserMessage
 from unbroken.domain.ports.event_store import Receipt
+from unbroken.domain.ports.outbox import Reached
 from unbroken.domain.session import Claim, SessionKey, SessionView
 from unbroken.domain.turn import Committed, TurnChange
 
@@ -192,7 +193,8 @@ def schedule(thread: str, timer: str, after: int, by: str, soon: bool) -> Step:
 
 def mark(thread: str, sent: int, acked: int) -> Step:
     return Step(
-        f"mark({thread}, {sent}, {acked})", lambda world: world.store.outbox.mark({thread: sent}, {thread: acked})
+        f"mark({thread}, {sent}, {acked})",
+        lambda world: world.store.outbox.mark({thread: Reached(sent)}, {thread: Reached(acked)}),
     )
 
 

@@ -11,6 +11,7 @@ from tests.contracts.subjects import Subject
 from unbroken.domain.effects import ReportFailure, RequestInput
 from unbroken.domain.errors import InvalidValue, NotYourThread, ThreadDeleted
 from unbroken.domain.events import InputResponse, UserMessage
+from unbroken.domain.ports.outbox import Reached
 from unbroken.domain.session import SessionKey
 from unbroken.domain.threads import Place, Thread, ThreadStatus
 
@@ -29,7 +30,7 @@ async def listed(store: Subject, user: str, query: str = "") -> list[str]:
 
 async def test_a_thread_tells_where_it_stands(store: Subject) -> None:
     talk = await talked(store, unique("user"), "What is  new?\nTell me.")
-    await store.outbox.mark({talk.thread_id: 1}, {talk.thread_id: 1})
+    await store.outbox.mark({talk.thread_id: Reached(1)}, {talk.thread_id: Reached(1)})
     thread = await store.threads.get(talk.key.user_id, talk.thread_id)
     assert (thread.thread_id, thread.agent_id, thread.title) == (talk.thread_id, "demo", "What is new? Tell me.")
     assert (thread.cursor, thread.acked, thread.status) == (1, 1, ThreadStatus.IDLE)

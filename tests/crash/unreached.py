@@ -17,6 +17,7 @@ UNREACHED: Final[Mapping[str, str]] = {
     f"{_END}_mended:4 await": "only if no store can hold the history",
     "application.effect_runner:EffectRunner._execute:3 await": "only if executing an effect raises: a defect",
     "adapters.postgres.outbox:PostgresOutbox.postpone:1 await": "only if executing an effect raises: a defect",
+    "adapters.postgres.outbox:PostgresOutbox.revive:1 await": "only when somebody asks for a dead letter",
     "adapters.postgres.outbox:PostgresOutbox.next_due:1 await": "nothing in a server calls it",
     f"{_POOL}transaction:1 await": "erasing, and tools that go around a turn",
     f"{_POOL}transaction:2 enter": "erasing, and tools that go around a turn",

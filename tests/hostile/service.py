@@ -114,6 +114,8 @@ async def hosting() -> AsyncIterator[Host]:
         threads=store.threads,
         files=store.files,
         user_data=store.user_data,
+        checkpoints=store.checkpoints,
+        audit=store.audit,
         agents=agents,
     )
     container.clock.override(providers.Object(clock))

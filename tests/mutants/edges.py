@@ -15,7 +15,7 @@ EDGES: Final = (
         seen_in="a lease whose fencing token was stored and never compared",
         edits=(
             Edit(
-                "migrations/versions/0001_commit.sql",
+                "migrations/versions/0003_commit.sql",
                 "AND s.owner = p_owner AND s.epoch = p_epoch AND s.run = p_run\n",
                 "AND s.owner = p_owner\n",
             ),
@@ -28,7 +28,7 @@ EDGES: Final = (
         seen_in="a job queue with a SELECT and then an UPDATE by id",
         edits=(
             Edit(
-                "migrations/versions/0001_claim.sql",
+                "migrations/versions/0003_claim.sql",
                 """\
         INTO former, user_id, agent_id, seq, id, request_id, payload, trace_context, created_at
         FROM sessions s
@@ -54,9 +54,9 @@ EDGES: Final = (
         seen_in="a job queue that kept the retry counter with the worker",
         edits=(
             Edit(
-                "migrations/versions/0001_claim.sql",
-                "        tries = s.tries + 1\n",
-                "        tries = CASE WHEN s.owner = p_replica THEN s.tries + 1 ELSE 1 END\n",
+                "migrations/versions/0003_claim.sql",
+                "        tries = s.tries + 1,\n",
+                "        tries = CASE WHEN s.owner = p_replica THEN s.tries + 1 ELSE 1 END,\n",
             ),
         ),
     ),
@@ -80,7 +80,7 @@ EDGES: Final = (
         seen_in="a chat backend that numbered messages by SELECT max(position) + 1",
         edits=(
             Edit(
-                "migrations/versions/0001_accept.sql",
+                "migrations/versions/0003_accept.sql",
                 "        SELECT i.next_seq INTO seq FROM inbox i WHERE i.thread_id = p_thread FOR NO KEY UPDATE;\n",
                 """\
         SELECT (SELECT coalesce(max(e.seq), 0) + 1 FROM events e WHERE e.thread_id = p_thread) INTO seq
@@ -96,7 +96,7 @@ EDGES: Final = (
         seen_in="a reminder service that cancelled its reminders in the handler of the message",
         edits=(
             Edit(
-                "migrations/versions/0001_accept.sql",
+                "migrations/versions/0003_accept.sql",
                 "    IF p_from_user THEN\n",
                 "    IF p_from_user AND claimed THEN\n",
             ),
@@ -109,7 +109,7 @@ EDGES: Final = (
         seen_in="a run queue whose cancel was only a hint to the worker",
         edits=(
             Edit(
-                "migrations/versions/0001_commit.sql",
+                "migrations/versions/0003_commit.sql",
                 "            IF marked IS NOT NULL AND NOT p_cancels THEN\n",
                 "            IF marked = 'rollback' AND NOT p_cancels THEN\n",
             ),

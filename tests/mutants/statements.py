@@ -17,7 +17,7 @@ STATEMENTS: Final = (
         seen_in="a bot gateway that cleared the pending-response slot when a new request came in",
         edits=(
             Edit(
-                "migrations/versions/0001_accept.sql",
+                "migrations/versions/0003_accept.sql",
                 "    IF p_from_user THEN\n",
                 "    IF p_from_user THEN\n"
                 "        DELETE FROM effects f WHERE f.thread_id = p_thread AND f.log_index >\n"
@@ -32,12 +32,12 @@ STATEMENTS: Final = (
         seen_in="checkpointers whose 'latest' is ORDER BY checkpoint_id DESC LIMIT 1",
         edits=(
             Edit(
-                "migrations/versions/0001_accept.sql",
+                "migrations/versions/0003_accept.sql",
                 "        SELECT h.checkpoint_id, h.base_id INTO head, base\n",
                 f"        SELECT {HIGHEST}, h.base_id INTO head, base\n",
             ),
             Edit(
-                "migrations/versions/0001_claim.sql",
+                "migrations/versions/0003_claim.sql",
                 "    SELECT h.checkpoint_id, h.base_id INTO head, base\n",
                 f"    SELECT {HIGHEST}, h.base_id INTO head, base\n",
             ),

@@ -22,6 +22,7 @@ from unbroken.adapters.postgres.store import open_postgres
 from unbroken.domain.effects import EffectBody, ScheduleTimer, SkipEvent
 from unbroken.domain.errors import Fenced, TimerGone
 from unbroken.domain.events import NewEvent, TimerFired, UserMessage
+from unbroken.domain.ports.outbox import Reached
 from unbroken.domain.ports.replicas import Replica
 from unbroken.domain.session import Claim, SessionKey
 from unbroken.domain.turn import TurnChange
@@ -176,7 +177,7 @@ class Crowd:
         while self.saying:
             threads = [key.thread_id for key in self.keys]
             self.rng.shuffle(threads)
-            marks = dict.fromkeys(threads, self.rng.randint(0, 50))
+            marks = dict.fromkeys(threads, Reached(self.rng.randint(0, 50)))
             await self.store.outbox.mark(marks, marks)
             await self.store.checkpoint_upkeep.prune(threads[:2], keep_latest=True)
             await self.store.checkpoints.put(threads[0], state_at(next(self.numbers), ns="tool"))

@@ -15,6 +15,7 @@ from tests.postgres.test_lock_order import ORDER, at_rest, held, is_free
 from tests.postgres.watching import somebody_waits_for_a_lock
 from unbroken.adapters.postgres.event_store import ACCEPT
 from unbroken.domain.errors import ThreadDeleted
+from unbroken.domain.ports.outbox import Reached
 
 pytestmark = pytest.mark.asyncio
 
@@ -55,7 +56,7 @@ async def test_an_accept_that_has_begun_comes_before_the_deletion(
         async with other.transaction():
             new = ("id", "request", "user_message", '{"type": "user_message", "content": "late"}', b"", "{}", True)
             key = (talk.thread_id, talk.key.user_id, talk.key.agent_id)
-            await other.fetch(ACCEPT, *key, *new, None, None, talk.replica.id, 9, "enqueue")
+            await other.fetch(ACCEPT, *key, *new, None, None, talk.replica.id, 9, "enqueue", None)
             waiting = asyncio.ensure_future(remove(talk))
             await somebody_waits_for_a_lock(sql)
     finally:
@@ -90,7 +91,7 @@ async def test_a_mark_that_came_after_its_session_was_gone_goes_with_the_next_er
 ) -> None:
     talk = await Conversation.begin(store)
     await talk.finish(await talk.accepted())
-    await store.outbox.mark({talk.thread_id: 1}, {})
+    await store.outbox.mark({talk.thread_id: Reached(1)}, {})
     await sql.execute("INSERT INTO deliveries (thread_id, sent, acked) VALUES ('late', 1, 1)")
     await erase(talk)
     assert await sql.fetchval("SELECT count(*) FROM deliveries") == 0

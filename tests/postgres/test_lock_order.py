@@ -17,6 +17,7 @@ from tests.contracts.subjects import PostgresSubject
 from tests.postgres.watching import somebody_waits_for_a_lock
 from unbroken.domain.effects import ScheduleTimer
 from unbroken.domain.events import TimerFired
+from unbroken.domain.ports.outbox import Reached
 from unbroken.domain.turn import TurnChange
 
 pytestmark = pytest.mark.asyncio
@@ -82,7 +83,7 @@ async def prune(talk: Conversation) -> Call:
 
 async def mark(talk: Conversation) -> Call:
     await at_rest(talk)
-    return lambda: talk.store.outbox.mark({talk.thread_id: 1}, {talk.thread_id: 1})
+    return lambda: talk.store.outbox.mark({talk.thread_id: Reached(1)}, {talk.thread_id: Reached(1)})
 
 
 async def strays(talk: Conversation) -> Call:
@@ -181,7 +182,7 @@ async def test_who_must_not_wait_does_not(url: str, store: PostgresSubject, prep
     talk = await Conversation.begin(store)
     await store.replicas.renew(talk.replica.id, lease_ttl_s=60)
     call = await prepare(talk)
-    await store.outbox.mark({talk.thread_id: 1}, {})
+    await store.outbox.mark({talk.thread_id: Reached(1)}, {})
     async with held(url, at, talk.thread_id):
         await asyncio.wait_for(call(), 5)
 

@@ -12,6 +12,7 @@ from tests.postgres.whole_tables import TABLES
 from unbroken.adapters.postgres.store import open_postgres
 from unbroken.domain.effects import ScheduleTimer
 from unbroken.domain.events import TimerFired
+from unbroken.domain.ports.outbox import Reached
 
 pytestmark = pytest.mark.asyncio
 
@@ -40,7 +41,7 @@ async def turns(talk: Conversation) -> None:
     await store.outbox.next_due()
     await store.timers.due(limit=PLENTY)
     await store.timers.next_due_s()
-    await store.outbox.mark({talk.thread_id: 1}, {talk.thread_id: 1})
+    await store.outbox.mark({talk.thread_id: Reached(1)}, {talk.thread_id: Reached(1)})
     await store.replicas.renew(talk.replica.id, lease_ttl_s=60)
     await store.checkpoints.load(talk.thread_id, "", None)
     await store.checkpoints.history(talk.thread_id, "", limit=2)

@@ -10,6 +10,7 @@ import pytest
 from tests.contracts.conversation import PLENTY, Conversation, replica_of, said
 from tests.contracts.subjects import PostgresSubject
 from unbroken.domain.effects import RequestInput, ScheduleTimer, SkipEvent
+from unbroken.domain.ports.outbox import Reached
 from unbroken.domain.session import SessionKey
 
 pytestmark = pytest.mark.asyncio
@@ -32,15 +33,15 @@ async def test_the_outbox_shows_each_status_as_delivery_goes_on(
     await talk.finish(await talk.accepted(), said("two"), RequestInput("q", 1))
     first, second, question, timer = "send_message 1", "send_message 2", "request_input 1", "schedule_timer 1"
     assert await statuses(sql, talk.thread_id) == dict.fromkeys((first, second, question, timer), "pending")
-    await store.outbox.mark({talk.thread_id: 2}, {})
+    await store.outbox.mark({talk.thread_id: Reached(2)}, {})
     assert await statuses(sql, talk.thread_id) == {
         first: "executing", second: "executing", question: "pending", timer: "pending"
     }  # fmt: skip
-    await store.outbox.mark({talk.thread_id: 3}, {talk.thread_id: 1})
+    await store.outbox.mark({talk.thread_id: Reached(3)}, {talk.thread_id: Reached(1)})
     assert await statuses(sql, talk.thread_id) == {
         first: "completed", second: "executing", question: "executing", timer: "pending"
     }  # fmt: skip
-    await store.outbox.mark({}, {talk.thread_id: 3})
+    await store.outbox.mark({}, {talk.thread_id: Reached(3)})
     (claim,) = await store.outbox.claim(replica=talk.replica.id, limit=PLENTY, until_s=60)
     assert await statuses(sql, talk.thread_id) == {
         first: "completed", second: "completed", question: "completed", timer: "executing"

@@ -12,6 +12,7 @@ TABLES: Final = (
     "events",
     "effects",
     "deliveries",
+    "delivery_marks",
     "controls",
     "timers",
     "replicas",

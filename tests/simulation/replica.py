@@ -56,6 +56,7 @@ _singletons: Final[list[providers.BaseSingleton[Any]]] = []
 USED: Final = (
     *("accept", "cancel", "subscribe", "acknowledge", "sessions", "outbox", "queue", "delete_thread", "threads"),
     *("files", "readiness", "wakeups", "recover", "effect_runner", "fire_timers", "retain", "live"),
+    *("audit", "checkpoints"),
 )
 """What a replica takes out of its container."""
 
@@ -200,6 +201,8 @@ def _wired(world: World, replica: int, settings: Settings, agents: PlannedAgents
         "threads": store.threads,
         "files": store.files,
         "user_data": store.user_data,
+        "checkpoints": store.checkpoints,
+        "audit": store.audit,
         "agents": agents,
         "clock": SimulatedClock(world.loop),
         "wakeups": world.bus.join(),

@@ -115,9 +115,9 @@ class WatchedSessions(Sessions):
         self._claimed: dict[str, asyncio.Task[object] | None] = {}
         """By thread: who counted its latest attempt. Others look at it too, and begin nothing."""
 
-    async def claim(self, thread_id: str, *, replica: int) -> Claim | None:
+    async def claim(self, thread_id: str, *, replica: int, because: str | None = None) -> Claim | None:
         with self._turns.doing(thread_id, "claiming"):
-            claim = await self._inner.claim(thread_id, replica=replica)
+            claim = await self._inner.claim(thread_id, replica=replica, because=because)
         if claim is not None:
             self._claimed[thread_id] = asyncio.current_task()
         return claim

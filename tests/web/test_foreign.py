@@ -36,6 +36,12 @@ TRIED: dict[tuple[str, str], str] = {
     ("GET", "/api/threads/{thread_id:str}/messages"): "/api/threads/{thread}/messages?limit=200",
     ("POST", "/api/threads/{thread_id:str}/files"): "/api/threads/{thread}/files?name=mine.txt",
     ("GET", "/api/threads/{thread_id:str}/files/{file_id:str}"): "/api/threads/{thread}/files/{file}",
+    ("GET", "/api/sessions/{key:str}/timeline"): "/api/sessions/{session}/timeline?limit=50",
+    (
+        "GET",
+        "/api/sessions/{key:str}/checkpoints/{checkpoint_id:str}",
+    ): "/api/sessions/{session}/checkpoints/{state}",
+    ("POST", "/api/sessions/{key:str}/effects/{effect_id:str}/retry"): "/api/sessions/{session}/effects/{effect}/retry",
 }
 """Route → the address at which B asks for A's."""
 
@@ -77,7 +83,7 @@ class Belongings:
     def __init__(self, server: Server, thread: str) -> None:
         self.thread = thread
         self.a, self.b = Rest(server, f"a-{thread}"[:120]), Rest(server, f"b-{thread}"[:120])
-        self.file = ""
+        self.file = self.state = self.effect = ""
         self.log: list[dict[str, Any]] = []
 
     async def begin(self) -> None:
@@ -88,10 +94,23 @@ class Belongings:
             await client.answered(await client.say(f"{SECRET} ask=1"))
             await client.until(lambda c: len(c.view.log) == 2)
             self.log = client.view.log
+        entries = self.timeline()["turns"][0]["entries"]
+        self.state = next(entry["checkpointId"] for entry in entries if entry["kind"] == "checkpoint")
+        self.effect = next(entry["effectId"] for entry in entries if entry["kind"] == "effect")
+
+    def timeline(self) -> dict[str, Any]:
+        session = f"{self.a.user}:endings:{self.thread}"
+        told: dict[str, Any] = self.a.ask("GET", f"/api/sessions/{session}/timeline").json
+        return told
 
     @property
     def secrets(self) -> list[str]:
-        return [SECRET, self.a.user, self.file, str(self.log[0]["message"]), str(self.log[1]["interruptId"])]
+        said = [str(self.log[0]["message"]), str(self.log[1]["interruptId"])]
+        return [SECRET, self.a.user, self.file, self.state, self.effect, *said]
+
+    def filled(self, address: str, thread_id: str, file_id: str) -> str:
+        session = f"{self.a.user}:endings:{thread_id}"
+        return address.format(thread=thread_id, file=file_id, session=session, state=self.state, effect=self.effect)
 
     def untouched(self) -> bool:
         history = self.a.ask("GET", f"/api/threads/{self.thread}/messages").json
@@ -113,7 +132,7 @@ async def test_no_route_gives_b_anything_of_as_or_tells_that_it_exists(memory_se
     for number, ((method, route), address) in enumerate(TRIED.items()):
         replies = []
         for thread_id, file_id in ((mine.thread, mine.file), (f"{absent}.{number}", "none")):
-            path = address.format(thread=thread_id, file=file_id)
+            path = mine.filled(address, thread_id, file_id)
             body = BODIES.get(f"{method} {route}", BODIES.get(method))
             if body is not None:
                 body = json.loads(json.dumps(body).replace("{thread}", thread_id))
@@ -127,8 +146,20 @@ async def test_no_route_gives_b_anything_of_as_or_tells_that_it_exists(memory_se
         else:
             assert foreign.status == nothing.status or nothing.status == 404, (method, route)
             assert foreign.body == nothing.body, (method, route)
-            assert foreign.status == 404 or mine.thread not in address.format(thread=mine.thread, file=mine.file)
+            assert foreign.status == 404 or mine.thread not in mine.filled(address, mine.thread, mine.file)
     assert mine.untouched()
+
+
+@pytest.mark.asyncio
+async def test_a_key_that_names_b_does_not_open_as_thread(memory_server: Server, thread: str) -> None:
+    mine = Belongings(memory_server, thread)
+    await mine.begin()
+    for (method, _), address in TRIED.items():
+        if "{session}" in address:
+            path = mine.filled(address, mine.thread, mine.file).replace(mine.a.user, mine.b.user)
+            reply = mine.b.ask(method, path, b"x" if method == "POST" else None)
+            assert reply.error == (404, "not_found"), path
+            assert not [secret for secret in mine.secrets if secret in reply.body.decode()]
 
 
 FRAMES: list[dict[str, Any]] = [
