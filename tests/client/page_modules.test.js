@@ -8,6 +8,14 @@ import { ThreadList, byDay } from "../../entrypoints/page/model/threads.js";
 import { kindOf, readableSize } from "../../entrypoints/page/model/attachments.js";
 import { MarkdownBlocks } from "../../entrypoints/page/text/markdown.js";
 import { answerText, decisionsOf, formOf, valueOf } from "../../entrypoints/page/text/question_form.js";
+import {
+  clockWords,
+  entryWords,
+  lengthWords,
+  segments,
+  stages,
+  stateWords,
+} from "../../entrypoints/page/text/story.js";
 import { isEmpty, parts, readable } from "../../entrypoints/page/text/tools.js";
 import { connectionWords, endWords, turnWords } from "../../entrypoints/page/text/words.js";
 
@@ -260,4 +268,58 @@ test("a server without a list of threads is not an error", async () => {
 test("files are called what they are", () => {
   assert.deepEqual(["image/png", "audio/ogg", "application/pdf", ""].map(kindOf), ["image", "audio", "file", "file"]);
   assert.deepEqual([12, 1_600, 2_340_000].map(readableSize), ["12 B", "2 kB", "2.3 MB"]);
+});
+
+const AT = (ms) => new Date(1_700_000_000_000 + ms).toISOString();
+const TWO_ATTEMPTS = [
+  { kind: "received", at: AT(0) },
+  { kind: "accepted", at: AT(4), ms: 4 },
+  { kind: "attempt", at: AT(4), attempt: 7, why: "accepted", lost: true },
+  { kind: "attempt", at: AT(2_004), attempt: 8, why: "owner_gone" },
+  { kind: "committed", at: AT(3_004) },
+  { kind: "delivered", at: AT(3_054), ms: 50, cursor: 1 },
+];
+
+test("a turn's line has a piece for each length that is known, and for no other", () => {
+  const drawn = segments(TWO_ATTEMPTS).map(({ kind, name, ms, lost }) => [kind, name, ms, lost ?? false]);
+  assert.deepEqual(drawn, [
+    ["accept", "Accepting", 4, false],
+    ["wait", "Waiting", 0, false],
+    ["run", "Attempt 7", 2_000, true],
+    ["run", "Attempt 8", 1_000, false],
+    ["deliver", "Delivering", 50, false],
+  ]);
+  const unknown = TWO_ATTEMPTS.map((entry) => (entry.attempt === 7 ? { ...entry, at: null } : entry));
+  assert.deepEqual(
+    segments(unknown).map(({ name }) => name),
+    ["Accepting", "Attempt 8", "Delivering"],
+  );
+});
+
+test("a stage is reached at a moment, at one that nobody knows, or not", () => {
+  const reached = Object.fromEntries(stages({ entries: [{ kind: "received", at: null }, ...TWO_ATTEMPTS.slice(1)] }));
+  assert.equal(reached.Received, null);
+  assert.equal(reached.Running, AT(4));
+  assert.equal(reached.Delivered, AT(3_054));
+  assert.equal(reached.Acknowledged, undefined);
+});
+
+test("lengths, moments and reasons are said in words, and what is not known is said to be", () => {
+  assert.deepEqual([0, 999, 1_500, 12_345, 61_000, 7_300_000, undefined].map(lengthWords), [
+    "0 ms",
+    "999 ms",
+    "1.50 s",
+    "12.3 s",
+    "1 min 1 s",
+    "2 h",
+    "",
+  ]);
+  assert.equal(clockWords(null), "not known");
+  assert.equal(stateWords({ state: "failed", attempts: null }), "Failed");
+  assert.equal(stateWords({ state: "answered", attempts: 2 }), "Answered · 2 attempts");
+  const [, why] = entryWords({ kind: "attempt", attempt: 2, why: "again", because: "model_failed" });
+  assert.equal(why, "the one before ended: model_failed");
+  const timer = { kind: "effect", type: "schedule_timer", status: "failed", tries: 1, error: "no" };
+  const [title, details] = entryWords(timer);
+  assert.deepEqual([title, details], ["Timer", "given up, 1 try, no"]);
 });

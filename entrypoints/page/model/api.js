@@ -58,6 +58,18 @@ export class Api {
     return this.#ask("GET", this.url(`${thread(threadId)}/messages`, query));
   }
 
+  timeline(key, query) {
+    return this.#ask("GET", this.url(`${session(key)}/timeline`, query));
+  }
+
+  checkpoint(key, checkpointId, ns) {
+    return this.#ask("GET", this.url(`${session(key)}/checkpoints/${encodeURIComponent(checkpointId)}`, { ns }));
+  }
+
+  retryEffect(key, effectId) {
+    return this.#ask("POST", this.url(`${session(key)}/effects/${encodeURIComponent(effectId)}/retry`));
+  }
+
   fileUrl(threadId, fileId) {
     return this.url(`${thread(threadId)}/files/${encodeURIComponent(fileId)}`).href;
   }
@@ -101,6 +113,11 @@ export class Api {
       return new Refusal(status, `http_${status}`, `the server answered ${status}`);
     }
   }
+}
+
+// `key`: userId:agentId:threadId, each part percent-encoded; in an address the whole is encoded once more.
+function session(key) {
+  return `api/sessions/${encodeURIComponent(key)}`;
 }
 
 function thread(threadId) {

@@ -1,6 +1,7 @@
 // Everything the page knows: who is here, the threads, the one that is open. No DOM but the address and its history.
 
 import { newId } from "./ids.js";
+import { Inspector } from "./inspector.js";
 import { ThreadSession } from "./session.js";
 import { ThreadList } from "./threads.js";
 
@@ -29,6 +30,7 @@ export class PageModel {
       if (this.session.connection.status === "closed") this.#turnedAway(this.session);
     });
     this.session = null;
+    this.inspector = new Inspector(api, changed);
     api.signedOut = () => {
       this.signedOut = true;
       changed();
@@ -101,6 +103,17 @@ export class PageModel {
     return this.threads.find(threadId)?.agentId ?? agentId ?? this.me.agents[0] ?? null;
   }
 
+  // The open thread's session, as the server writes its name.
+  get sessionKey() {
+    return [this.me.userId, this.agentName, this.session.threadId].map(part).join(":");
+  }
+
+  // `requestId` null: no longer.
+  inspect(requestId) {
+    if (requestId === null) this.inspector.close();
+    else this.inspector.look(this.sessionKey, requestId);
+  }
+
   #openFromAddress() {
     const query = new URLSearchParams(location.search);
     const threadId = query.get("threadId") || newId();
@@ -117,6 +130,7 @@ export class PageModel {
     const [oldest] = this.#sessions.keys();
     if (this.#sessions.size > KEPT_SESSIONS) this.#forget(oldest);
     this.session = session;
+    this.inspector.close();
     this.#phases = new Map();
     session.open();
     this.#changed();
@@ -172,4 +186,9 @@ export class PageModel {
     else query.delete("agentId");
     return `?${query}`;
   }
+}
+
+function part(value) {
+  const more = (letter) => `%${letter.charCodeAt(0).toString(16).toUpperCase()}`; // what Python encodes besides
+  return encodeURIComponent(value ?? "").replace(/[!'()*]/g, more);
 }

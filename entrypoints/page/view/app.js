@@ -4,6 +4,7 @@ import { Composer } from "./composer.js";
 import { ConversationView } from "./conversation.js";
 import { Dialogs } from "./dialogs.js";
 import { Header } from "./header.js";
+import { InspectorView } from "./inspector_view.js";
 import { Sidebar } from "./sidebar.js";
 import { Button, Component, html, isWriting } from "./ui.js";
 import { cross } from "./icons.js";
@@ -51,6 +52,9 @@ export class App extends Component {
   }
   get me() {
     return this.model.me;
+  }
+  get inspector() {
+    return this.model.inspector;
   }
   get title() {
     return this.model.title;
@@ -150,6 +154,23 @@ export class App extends Component {
     return this.#try(() => this.model.rename(thread.threadId, title), "The name was not changed");
   }
 
+  // `requestId` null: no longer; the focus goes back to where it was asked for.
+  inspect(requestId) {
+    const before = this.inspector.requestId;
+    this.model.inspect(requestId);
+    if (requestId !== null) return;
+    requestAnimationFrame(() => {
+      const turn = document.querySelector(`.turn[data-request-id="${CSS.escape(before)}"]`);
+      (turn?.querySelector('[aria-label="What happened"]') ?? this.#box.current).focus();
+    });
+  }
+
+  #inspectLast() {
+    const last = this.session.conversation.branch().findLast(({ accepted }) => accepted);
+    if (this.inspector.open) this.inspect(null);
+    else if (last) this.inspect(last.requestId);
+  }
+
   toggleDrawer(open) {
     this.drawer = open;
     this.forceUpdate();
@@ -194,6 +215,7 @@ export class App extends Component {
     else if (isWriting(event.target) || command || event.altKey) return;
     else if (key === "/") this.#take(event, () => this.#box.current.focus());
     else if (key === "?") this.#take(event, () => this.ask("shortcuts"));
+    else if (key === "i") this.#take(event, () => this.#inspectLast());
   }
 
   #take(event, act) {
@@ -203,6 +225,7 @@ export class App extends Component {
 
   #escape() {
     if (this.drawer) this.toggleDrawer(false);
+    else if (this.inspector.open && !isWriting(document.activeElement)) this.inspect(null);
     else this.stop();
   }
 
@@ -229,7 +252,7 @@ export class App extends Component {
       ${this.drawer && html`<div class="backdrop" onClick=${() => this.toggleDrawer(false)}></div>`}
       <div
         class="thread"
-        inert=${this.narrow && this.drawer}
+        inert=${this.narrow && (this.drawer || this.inspector.open)}
         onDragOver=${(event) => event.preventDefault()}
         onDrop=${(event) => this.#drop(event)}
       >
@@ -242,6 +265,7 @@ export class App extends Component {
         </main>
         <footer><${Composer} page=${this} box=${this.#box} /></footer>
       </div>
+      ${this.inspector.open && html`<${InspectorView} page=${this} />`}
       <${Dialogs} page=${this} />
       <div class="visually-hidden" aria-live="polite" ref=${(element) => {
         this.announcer = element;

@@ -113,6 +113,7 @@ export class ConversationView extends Component {
               begunAgain=${this.#begunAgain(turn)}
               responses=${responses}
               last=${turn === last}
+              inspected=${page.inspector.requestId === turn.requestId}
             />`,
           )}
         </ol>

@@ -8,6 +8,7 @@ const SHORTCUTS = [
   ["Esc", "Stop the answer"],
   ["↑", "Edit your last message, when nothing is written"],
   ["/", "Write a message"],
+  ["I", "What happened to the last message"],
   ["Ctrl/⌘ + K", "Search conversations"],
   ["Ctrl/⌘ + Shift + O", "New conversation"],
   ["?", "This list"],

@@ -28,6 +28,7 @@ export const sound = icon("M4 8v4h2.5L10 15V5L6.5 8zM13 7.5a3.5 3.5 0 0 1 0 5M15
 export const wrench = icon(
   "M12.8 4.2a3.6 3.6 0 0 0-4.5 4.6L4 13.1 6.9 16l4.3-4.3a3.6 3.6 0 0 0 4.6-4.5l-2.2 2.2-2-.6-.6-2z",
 );
+export const clock = icon("M10 16.5a6.5 6.5 0 1 0 0-13 6.5 6.5 0 0 0 0 13zM10 6.5V10l2.5 1.8");
 export const chevron = icon("M7.5 5.5L12 10l-4.5 4.5");
 export const sun = icon(
   "M10 13.2a3.2 3.2 0 1 0 0-6.4 3.2 3.2 0 0 0 0 6.4z",

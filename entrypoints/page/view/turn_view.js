@@ -3,7 +3,7 @@
 import { Said } from "./attachment_view.js";
 import { CopyButton } from "./copy_button.js";
 import { Editor } from "./editor.js";
-import { again, bin, pencil, ring, square } from "./icons.js";
+import { again, bin, clock, pencil, ring, square } from "./icons.js";
 import { Markdown } from "./markdown_view.js";
 import { Question } from "./question_view.js";
 import { Tools } from "./tool_view.js";
@@ -15,7 +15,7 @@ import { turnWords } from "../text/words.js";
 
 // `page`: what the views may do (app.js); `responses`: interrupt id → the turn that answers it.
 export const TurnView = drawnBy(
-  ({ turn, connected, editing, begunAgain, responses, last }) => [
+  ({ turn, connected, editing, begunAgain, responses, last, inspected }) => [
     turn,
     turn.phase,
     turn.text,
@@ -27,10 +27,11 @@ export const TurnView = drawnBy(
     editing,
     begunAgain,
     last,
+    inspected,
     turn.questions.map(({ interruptId, outcome }) => `${outcome} ${responses.get(interruptId)?.phase ?? ""}`).join(),
     ...turn.tools,
   ],
-  function Turn({ turn, page, connected, editing, begunAgain, responses, last }) {
+  function Turn({ turn, page, connected, editing, begunAgain, responses, last, inspected }) {
     const words = turnWords(turn, { connected, begunAgain });
     return html`<li
       class="turn"
@@ -49,7 +50,7 @@ export const TurnView = drawnBy(
           respond=${(value) => page.session.respond(question.interruptId, value)}
         />`,
       )}
-      <${State} turn=${turn} words=${words} page=${page} last=${last} />
+      <${State} turn=${turn} words=${words} page=${page} last=${last} inspected=${inspected} />
     </li>`;
   },
 );
@@ -109,7 +110,7 @@ function Answer({ turn }) {
 }
 
 // The line under a turn: its state in words, and what can be done about it.
-function State({ turn, words, page, last }) {
+function State({ turn, words, page, last, inspected }) {
   const { phase, text, said } = turn;
   const thinking = phase === "running" && !text && !turn.tools.length;
   const again_ = said.content !== undefined && (phase === "failed" || phase === "cancelled");
@@ -130,6 +131,15 @@ function State({ turn, words, page, last }) {
       ${
         waits &&
         html`<${Button} icon=${square} kind="choice" onClick=${() => page.session.stop(turn)}>Do not answer this<//>`
+      }
+      ${
+        !undelivered &&
+        html`<${Button}
+          icon=${clock}
+          label="What happened"
+          aria-pressed=${inspected}
+          onClick=${() => page.inspect(inspected ? null : turn.requestId)}
+        />`
       }
       ${undelivered && html`<${Button} icon=${bin} kind="choice" onClick=${() => page.takeBack(turn)}>Take back<//>`}
     </div>

@@ -1,0 +1,128 @@
+// A turn's story in words and lengths. No DOM.
+
+const NOT_KNOWN = "not known";
+
+const STATES = {
+  waiting: "Waiting for its turn",
+  running: "Running",
+  answered: "Answered",
+  cancelled: "Stopped",
+  failed: "Failed",
+  skipped: "Skipped",
+};
+
+const WHY = {
+  accepted: "the session was idle",
+  next: "the one before had ended",
+  found: "it was found waiting",
+  lease_expired: "the server before fell silent",
+  owner_gone: "the server’s process before was gone",
+};
+
+const EFFECTS = {
+  send_message: "Answer",
+  request_input: "Question",
+  close_question: "Question closed",
+  cancel_turn: "Stopped",
+  report_failure: "Failure",
+  schedule_timer: "Timer",
+  skip_event: "Skipped",
+};
+
+const LOGGED = { pending: "not delivered yet", executing: "delivered", completed: "acknowledged" };
+const EXECUTED = { pending: "to be done", executing: "being done", completed: "done", failed: "given up" };
+
+export function stateWords({ state, attempts }) {
+  const counted = attempts === null ? "" : ` · ${attempts} attempt${attempts === 1 ? "" : "s"}`;
+  return `${STATES[state] ?? state}${counted}`;
+}
+
+export function clockWords(at) {
+  if (!at) return NOT_KNOWN;
+  const moment = new Date(at);
+  const time = moment.toLocaleTimeString(undefined, { hour12: false });
+  return `${time}.${String(moment.getMilliseconds()).padStart(3, "0")}`;
+}
+
+// "" where nobody knows.
+export function lengthWords(ms) {
+  if (ms === undefined || ms === null) return "";
+  if (ms < 1_000) return `${ms} ms`;
+  if (ms < 60_000) return `${(ms / 1_000).toFixed(ms < 10_000 ? 2 : 1)} s`;
+  const minutes = Math.floor(ms / 60_000);
+  return minutes < 120 ? `${minutes} min ${Math.round((ms % 60_000) / 1_000)} s` : `${Math.floor(minutes / 60)} h`;
+}
+
+// [title, details] of an entry.
+export function entryWords(entry) {
+  switch (entry.kind) {
+    case "received":
+      return ["Received", ""];
+    case "accepted":
+      return ["Accepted", "stored; from here on it is answered"];
+    case "attempt":
+      return [`Attempt ${entry.attempt}`, attemptWords(entry)];
+    case "checkpoint":
+      return [entry.checkpointNs ? "Checkpoint of a subgraph" : "Checkpoint", stepWords(entry)];
+    case "cancel":
+      return ["Stop asked for", ""];
+    case "committed":
+      return ["Committed", "answer and state, in one transaction"];
+    case "effect":
+      return [EFFECTS[entry.type] ?? entry.type, effectWords(entry)];
+    case "delivered":
+      return ["Delivered", `entry ${entry.cursor}, written to a socket`];
+    case "acknowledged":
+      return ["Acknowledged", `entry ${entry.cursor}, shown by a client`];
+    default:
+      return [entry.kind, ""];
+  }
+}
+
+function attemptWords({ why, because, lost }) {
+  const reason = why === "again" ? `the one before ended: ${because ?? NOT_KNOWN}` : (WHY[why] ?? "");
+  return [reason, lost && "lost; a reset took back what it had not committed"].filter(Boolean).join("; ");
+}
+
+function stepWords({ step, source }) {
+  return [step !== undefined && `step ${step}`, source].filter((part) => part !== false && part).join(", ");
+}
+
+function effectWords({ cursor, status, tries, code, error }) {
+  const state = cursor === undefined ? EXECUTED[status] : LOGGED[status];
+  const counted = tries ? `${tries} ${tries === 1 ? "try" : "tries"}` : "";
+  return [code, state, counted, error].filter(Boolean).join(", ");
+}
+
+// The drawn line: [{name, kind, ms, lost}], where `ms` is known. An attempt lasts until the next one, or the commit.
+export function segments(entries) {
+  const stages = entries.filter(({ kind }) => ["received", "accepted", "attempt", "committed"].includes(kind));
+  const drawn = [];
+  stages.forEach((entry, index) => {
+    const next = stages[index + 1];
+    const ms = next && entry.at && next.at ? Math.max(0, new Date(next.at) - new Date(entry.at)) : null;
+    if (entry.kind === "received") drawn.push({ kind: "accept", name: "Accepting", ms });
+    if (entry.kind === "accepted") drawn.push({ kind: "wait", name: "Waiting", ms });
+    if (entry.kind === "attempt") drawn.push({ kind: "run", name: `Attempt ${entry.attempt}`, ms, lost: entry.lost });
+  });
+  const first = (kind) => entries.find((entry) => entry.kind === kind);
+  drawn.push({ kind: "deliver", name: "Delivering", ms: first("delivered")?.ms ?? null });
+  drawn.push({ kind: "acknowledge", name: "Acknowledging", ms: first("acknowledged")?.ms ?? null });
+  return drawn.filter(({ ms }) => ms !== null);
+}
+
+// The stages of every turn, and the moment of each: undefined: not reached, null: reached, not known when.
+export function stages(turn) {
+  const moment = (kind) => {
+    const found = turn.entries.find((entry) => entry.kind === kind);
+    return found && (found.at ?? null);
+  };
+  return [
+    ["Received", moment("received")],
+    ["Accepted", moment("accepted")],
+    ["Running", moment("attempt")],
+    ["Committed", moment("committed")],
+    ["Delivered", moment("delivered")],
+    ["Acknowledged", moment("acknowledged")],
+  ];
+}
