@@ -149,12 +149,12 @@ EDGES: Final = (
             Edit(
                 "adapters/postgres/outbox.py",
                 """\
-    sent = greatest(d.sent, excluded.sent), acked = greatest(d.acked, excluded.acked)
-WHERE d.sent < excluded.sent OR d.acked < excluded.acked
+        sent = greatest(d.sent, excluded.sent), acked = greatest(d.acked, excluded.acked)
+    WHERE d.sent < excluded.sent OR d.acked < excluded.acked
 """,
                 """\
-    sent = greatest(d.sent, excluded.sent), acked = coalesce(nullif(excluded.acked, 0), d.acked)
-WHERE d.sent < excluded.sent OR (excluded.acked > 0 AND d.acked <> excluded.acked)
+        sent = greatest(d.sent, excluded.sent), acked = coalesce(nullif(excluded.acked, 0), d.acked)
+    WHERE d.sent < excluded.sent OR (excluded.acked > 0 AND d.acked <> excluded.acked)
 """,
             ),
         ),

@@ -193,11 +193,8 @@ TURNS: Final = (
         edits=(
             Edit(
                 OUTBOX,
-                "            owed=tuple(key for key in session.owed if not (ended and key == effect.dedupe_key)),\n",
-                "            owed=(\n"
-                "                *(key for key in session.owed if key != effect.dedupe_key),\n"
-                "                *([] if ended else [effect.dedupe_key]),\n"
-                "            ),\n",
+                "owed=tuple(key for key in effects if key in owed)))\n",
+                "owed=tuple(sorted((key for key in effects if key in owed), key=effect.dedupe_key.__eq__))))\n",
             ),
         ),
     ),
@@ -221,8 +218,8 @@ TURNS: Final = (
         edits=(
             Edit(
                 OUTBOX,
-                "max(old.acked, acked.get(thread_id, 0)))\n",
-                "acked.get(thread_id, old.acked))\n",
+                'tops.get("acked", old.acked), (*old',
+                "acked[thread_id].log_index if thread_id in acked else old.acked, (*old",
             ),
         ),
     ),

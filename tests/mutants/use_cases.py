@@ -26,9 +26,9 @@ USE_CASES: Final = (
         edits=(
             Edit(
                 "application/acknowledge.py",
-                "        self._sent[key.thread_id] = max(log_index, self._sent.get(key.thread_id, 0))\n",
-                "        self._sent[key.thread_id] = max(log_index, self._sent.get(key.thread_id, 0))\n"
-                "        self._acked[key.thread_id] = max(log_index, self._acked.get(key.thread_id, 0))\n",
+                "        self._raise(self._sent, key.thread_id, log_index)\n",
+                "        self._raise(self._sent, key.thread_id, log_index)\n"
+                "        self._raise(self._acked, key.thread_id, log_index)\n",
             ),
         ),
     ),
