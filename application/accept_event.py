@@ -60,7 +60,8 @@ class AcceptEvent:
     ) -> Receipt:
         """Accept one event. When this returns the event is durable, and its turn is under way or waits its turn.
 
-        `when_busy`: what a user's message does to unfinished ones; None: as its agent is set.
+        `when_busy`: what a user's message does to unfinished ones; None: as its agent is set. `trace_context`: of
+        what caused the event, if that is known.
 
         Between the commit and the return nothing is awaited: whoever holds the receipt can tell its client
         before anything that derives from the event can be read here.

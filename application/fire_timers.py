@@ -57,4 +57,5 @@ class FireTimers:
     async def _fire(self, timer: DueTimer) -> None:
         """The request id holds a character that no client's may: nobody can take it before the timer does."""
         body = TimerFired(timer.timer_id, timer.generation, timer.payload)
-        await self._accept(timer.key, f"timer:{timer.timer_id}/{timer.generation}", body)
+        request_id = f"timer:{timer.timer_id}/{timer.generation}"
+        await self._accept(timer.key, request_id, body, trace_context=timer.trace_context)

@@ -109,6 +109,8 @@ class LogEntry(Struct, frozen=True):
     log_index: int
     event: Event
     body: LoggedBody
+    trace_context: dict[str, str] = {}
+    """Of the commit that owed it."""
 
 
 class EffectClaim(Struct, frozen=True):
@@ -123,6 +125,8 @@ class EffectClaim(Struct, frozen=True):
     attempt_count: int
     """Counts this attempt."""
     created_at: datetime
+    trace_context: dict[str, str] = {}
+    """Of the commit that owed it."""
 
 
 def dedupe_key(event_id: str, node_path: str, occurrence: int, ordinal: int, kind: str) -> str:

@@ -127,6 +127,12 @@ class TurnChange(Struct, frozen=True):
     reverts: bool = False
     cancels: bool = False
     open_questions: tuple[str, ...] | None = None
+    trace_context: dict[str, str] = {}
+    """Of the commit: its effects carry it to whoever delivers or executes them; empty: they carry the event's."""
+
+    @property
+    def carrier(self) -> dict[str, str]:
+        return self.trace_context or self.claim.event.trace_context
 
 
 class Committed(Struct, frozen=True):

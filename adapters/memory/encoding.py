@@ -32,6 +32,7 @@ decode_checkpoint = _checkpoint.decode
 decode_blob = _blob.decode
 decode_write = _write.decode
 decode_json = msgspec.json.decode
+decode_trace = msgspec.json.Decoder(dict[str, str]).decode
 encode_row = msgspec.msgpack.encode
 
 

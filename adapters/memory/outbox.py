@@ -6,7 +6,7 @@ from typing import Literal
 
 from msgspec.structs import replace
 
-from unbroken.adapters.memory.encoding import decode_effect
+from unbroken.adapters.memory.encoding import decode_effect, decode_trace
 from unbroken.adapters.memory.tables import Effect, Marks, Session
 from unbroken.adapters.memory.transactions import Database, Transaction
 from unbroken.domain.audit import DeliveryMark
@@ -90,6 +90,7 @@ class MemoryOutbox(Outbox):
             claim_no=row.claim_no,
             attempt_count=row.attempt_count,
             created_at=row.created_at,
+            trace_context=decode_trace(row.trace_context),
         )
 
     async def complete(self, claim: EffectClaim) -> bool:

@@ -7,7 +7,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from unbroken.adapters.memory.encoding import decode_event, decode_logged
+from unbroken.adapters.memory.encoding import decode_event, decode_logged, decode_trace
 from unbroken.domain.audit import AttemptNote, DeliveryMark
 from unbroken.domain.effects import EffectStatus, LogEntry
 from unbroken.domain.errors import CancelKind
@@ -47,6 +47,7 @@ class Effect(Struct, frozen=True):
     """Of the event, at its first effect."""
     cancelled_at: datetime | None = None
     last_error: str | None = None
+    trace_context: bytes = b"{}"
 
 
 class Timer(Struct, frozen=True):
@@ -118,7 +119,7 @@ class Session(Struct, frozen=True):
     def entry(self, log_index: int) -> LogEntry:
         """One entry of the log, decoded anew, as the event is."""
         row = self.effects[self.log[log_index - 1]]
-        return LogEntry(log_index, self.event(row.event_seq), decode_logged(row.body))
+        return LogEntry(log_index, self.event(row.event_seq), decode_logged(row.body), decode_trace(row.trace_context))
 
 
 class Head(Struct, frozen=True):

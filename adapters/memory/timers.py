@@ -5,7 +5,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from unbroken.adapters.memory.encoding import decode_json, encode_json
+from unbroken.adapters.memory.encoding import decode_json, decode_trace, encode_json
 from unbroken.adapters.memory.tables import Session, Timer
 from unbroken.adapters.memory.transactions import Database, Transaction
 from unbroken.domain.ports.clock import Clock
@@ -44,12 +44,14 @@ class MemoryTimers(Timers):
         def step(transaction: Transaction) -> list[DueTimer]:
             now = self._clock.monotonic()
             due = sorted(
-                ((timer.fire_at, session.key, timer) for session, timer in self._pending(transaction)),
-                key=lambda found: found[:2],
+                ((timer.fire_at, session, timer) for session, timer in self._pending(transaction)),
+                key=lambda found: (found[0], found[1].key),
             )
             return [
-                DueTimer(key, timer.timer_id, timer.generation, decode_json(timer.payload))
-                for fire_at, key, timer in due[:limit]
+                DueTimer(
+                    session.key, timer.timer_id, timer.generation, decode_json(timer.payload), _carrier(session, timer)
+                )
+                for fire_at, session, timer in due[:limit]
                 if fire_at <= now
             ]
 
@@ -70,3 +72,9 @@ class MemoryTimers(Timers):
             for timer in session.timers.values()
             if timer.pending
         ]
+
+
+def _carrier(session: Session, timer: Timer) -> dict[str, str]:
+    """Of the commit whose effect set it; a timer may also be set without one."""
+    effect = session.effects.get(timer.created_by[-1])
+    return decode_trace(effect.trace_context) if effect else {}

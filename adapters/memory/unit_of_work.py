@@ -44,7 +44,7 @@ class MemoryUnitOfWork(UnitOfWork):
             first = session.log_index + 1
             now = self._clock.now()
             for effect in change.effects:
-                session = _owing(session, seq, effect, head.checkpoint_id if head else None, base_id, now)
+                session = _owing(session, change, effect, head.checkpoint_id if head else None, base_id, now)
             session = _told(session, change.effects)
             entries = [session.entry(index) for index in range(first, session.log_index + 1)]
             session = replace(
@@ -112,14 +112,14 @@ def _root_base(transaction: Transaction, thread_id: str) -> str:
 
 
 def _owing(
-    session: Session, seq: int, effect: NewEffect, checkpoint_id: str | None, base_id: str, now: datetime
+    session: Session, change: TurnChange, effect: NewEffect, checkpoint_id: str | None, base_id: str, now: datetime
 ) -> Session:
     """The session with one more effect: numbered for its clients, or to be executed."""
     if effect.dedupe_key in session.effects:
         raise AssertionError(f"effect {effect.dedupe_key!r} exists already")
     done = isinstance(effect.body, SkipEvent)
     row = Effect(
-        event_seq=seq,
+        event_seq=change.claim.event.seq,
         ordinal=effect.ordinal,
         id=effect.id,
         log_index=session.log_index + 1 if effect.logged else None,
@@ -131,6 +131,7 @@ def _owing(
         status=EffectStatus.COMPLETED if done else EffectStatus.PENDING,
         created_at=now,
         updated_at=now,
+        trace_context=encode_json("trace_context", change.carrier),
     )
     session = replace(session, effects={**session.effects, row.dedupe_key: row})
     if row.log_index is not None:

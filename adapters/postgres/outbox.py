@@ -5,13 +5,14 @@ from datetime import datetime
 from typing import Final
 
 from unbroken.adapters.postgres.pool import Pool, Row
-from unbroken.adapters.postgres.rows import decode_effect, decode_logged, event_of
+from unbroken.adapters.postgres.rows import decode_effect, decode_logged, decode_trace, event_of
 from unbroken.domain.effects import EffectClaim, LogEntry
 from unbroken.domain.live_stream import well_formed
 from unbroken.domain.ports.outbox import Outbox, Reached
 
 READ: Final = """
-SELECT f.log_index, f.payload AS effect, e.seq, e.id, e.request_id, e.payload, e.created_at, e.trace_context
+SELECT f.log_index, f.payload AS effect, f.trace_context AS carrier,
+    e.seq, e.id, e.request_id, e.payload, e.created_at, e.trace_context
 FROM effects f
 CROSS JOIN LATERAL (SELECT * FROM events v WHERE v.thread_id = f.thread_id AND v.seq = f.event_seq LIMIT 1) e
 WHERE f.thread_id = $1 AND f.log_index > $2
@@ -71,7 +72,8 @@ UPDATE effects f SET
     claimed_until = now() + make_interval(secs => $3),
     attempt_count = f.attempt_count + 1, last_attempt_at = now(), updated_at = now()
 FROM taken t WHERE f.thread_id = t.thread_id AND f.event_seq = t.event_seq AND f.ordinal = t.ordinal
-RETURNING f.thread_id, f.event_seq, f.ordinal, f.payload, f.dedupe_key, f.claim_no, f.attempt_count, f.created_at
+RETURNING f.thread_id, f.event_seq, f.ordinal, f.payload, f.dedupe_key, f.claim_no, f.attempt_count, f.created_at,
+    f.trace_context
 """
 
 RELEASE: Final = """
@@ -99,7 +101,10 @@ class PostgresOutbox(Outbox):
 
     async def read(self, thread_id: str, *, after: int, limit: int) -> Sequence[LogEntry]:
         rows = await self._pool.read(READ, thread_id, after, limit)
-        return [LogEntry(row["log_index"], event_of(row), decode_logged(row["effect"])) for row in rows]
+        return [
+            LogEntry(row["log_index"], event_of(row), decode_logged(row["effect"]), decode_trace(row["carrier"]))
+            for row in rows
+        ]
 
     async def mark(self, sent: Mapping[str, Reached], acked: Mapping[str, Reached]) -> None:
         threads = sorted({*sent, *acked})
@@ -142,4 +147,5 @@ def _claim_of(row: Row) -> EffectClaim:
         claim_no=row["claim_no"],
         attempt_count=row["attempt_count"],
         created_at=row["created_at"],
+        trace_context=decode_trace(row["trace_context"]),
     )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 from unbroken.adapters.postgres.pool import Pool
-from unbroken.adapters.postgres.rows import decode_json, encode_json
+from unbroken.adapters.postgres.rows import decode_json, decode_trace, encode_json
 from unbroken.domain.ports.timers import DueTimer, Timers
 from unbroken.domain.session import SessionKey
 
@@ -16,7 +16,9 @@ WHERE t.status = 'pending' AND s.deleted_at IS NULL
 """
 
 DUE: Final = f"""
-SELECT s.user_id, s.agent_id, s.thread_id, t.timer_id, t.generation, t.payload
+SELECT s.user_id, s.agent_id, s.thread_id, t.timer_id, t.generation, t.payload, (
+    SELECT f.trace_context FROM effects f WHERE f.thread_id = t.thread_id AND f.dedupe_key = t.created_by
+) AS carrier
 {STANDING} AND t.fire_at <= now()
 ORDER BY t.fire_at LIMIT $1
 """
@@ -43,6 +45,7 @@ class PostgresTimers(Timers):
                 row["timer_id"],
                 row["generation"],
                 decode_json(row["payload"]),
+                decode_trace(row["carrier"]) if row["carrier"] else {},
             )
             for row in await self._pool.read(DUE, limit)
         ]

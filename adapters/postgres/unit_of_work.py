@@ -58,7 +58,10 @@ class PostgresUnitOfWork(UnitOfWork):
         # Read back as they were stored, so that nobody is shown what the store does not hold.
         logged = [body for effect, body in zip(change.effects, bodies, strict=True) if effect.logged]
         first = row["log_index"] - len(logged) + 1
-        entries = tuple(LogEntry(index, claim.event, decode_logged(body)) for index, body in enumerate(logged, first))
+        entries = tuple(
+            LogEntry(index, claim.event, decode_logged(body), dict(change.carrier))
+            for index, body in enumerate(logged, first)
+        )
         if not row["next_counted"]:
             return Committed(entries)
         following = claim_of(
@@ -78,7 +81,7 @@ def _owed(change: TurnChange, bodies: list[bytes]) -> list[Any]:
     places = _log_places(effects)
     return [
         sum(place is not None for place in places),
-        encode_json("trace_context", change.claim.event.trace_context),
+        encode_json("trace_context", change.carrier),
         [effect.ordinal for effect in effects],
         [effect.id for effect in effects],
         [effect.body.__struct_config__.tag for effect in effects],

@@ -14,6 +14,8 @@ class DueTimer(Struct, frozen=True):
     timer_id: str
     generation: int
     payload: Any
+    trace_context: dict[str, str] = {}
+    """Of the commit that set it."""
 
 
 class Timers(ABC):

@@ -357,3 +357,17 @@ def test_a_timer_whose_accept_fails_fires_once_all_the_same(error: type[Exceptio
 class AnyAgent(OneAgent):
     def get(self, agent_id: str) -> Agent:
         return super().get("demo")
+
+
+@virtual
+async def test_a_fired_timer_s_event_carries_the_context_of_the_turn_that_set_it() -> None:
+    world = World()
+    node = await world.replica()
+    node.poll()
+    sets(node, ScheduleTimer(1.0, timer_id="t"))
+    await node.accept(KEY, "asked", UserMessage("wake me"), trace_context={"traceparent": "00-1-2-01"})
+    await until(lambda: len(node.agent.runs) == 2)
+    await node.ended()
+    fired = [entry.event for entry in await world.log() if isinstance(entry.event.body, TimerFired)]
+    assert [event.trace_context for event in fired] == [{"traceparent": "00-1-2-01"}]
+    await node.stop()
