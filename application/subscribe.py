@@ -61,7 +61,10 @@ class Subscribe:
         """
         live = await self._live.open(key)
         start = (live.acked or 0) if cursor is None else cursor
-        return Subscription(self._live, live, self._outbox, start, shown)
+        return self._follow(live, start, shown)
+
+    def _follow(self, live: LiveSession, cursor: int, shown: Shown | None) -> Subscription:
+        return Subscription(self._live, live, self._outbox, cursor, shown)
 
 
 class Subscription:

@@ -17,6 +17,7 @@ from unbroken.adapters.postgres.embedded_watch import kept_running
 from unbroken.adapters.postgres.migrate import migrate
 from unbroken.domain.errors import InvalidValue
 from unbroken.entrypoints.allocator import give_back_what_is_large
+from unbroken.entrypoints import observing
 from unbroken.entrypoints.service import running
 from unbroken.entrypoints.settings import Settings
 from unbroken.entrypoints.stopping import Stopping
@@ -40,6 +41,7 @@ def run(settings: Settings) -> None:
     if settings.auth == "none" and settings.host not in LOOPBACK_NAMES:
         raise InvalidValue("host", f"{settings.host} is not a loopback address; UNBROKEN_AUTH=none serves no other")
     give_back_what_is_large()
+    observing.wanted()  # says now what cannot be
     guard = guard_of(settings)
     with Stopping(settings.stop_limit_s) as stopping:
         graphs = agent_graphs(settings)

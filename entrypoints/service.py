@@ -32,6 +32,7 @@ from unbroken.domain.ports.outbox import Outbox
 from unbroken.domain.ports.replicas import Replica, Replicas
 from unbroken.domain.ports.sessions import Sessions
 from unbroken.domain.ports.threads import Threads
+from unbroken.entrypoints import observing
 from unbroken.entrypoints.container import Container
 from unbroken.entrypoints.settings import Settings
 
@@ -111,6 +112,9 @@ async def running(
         replica = await store.replicas.join(settings.replica, lease_ttl_s=lease_ttl_s)
         stack.push_async_callback(_leave, store.replicas, replica)
         log.info("joined as %s, boot %d", replica.name, replica.boot)
+        observed = observing.providers(f"{replica.name}/{replica.boot}") if observing.wanted() else None
+        if observed is not None:
+            stack.push_async_callback(observing.stop, observed)
         if database_url is not None:
             heartbeat = Heartbeat(
                 database_url,
@@ -147,7 +151,12 @@ async def running(
             audit=store.audit,
             agents=agents,
         )
-        async with serving(settings, container, agents) as service:
+        if observed is not None:
+            observing.observe(container, observed.telemetry)
+            gauges = observing.gauges(container, observed.telemetry, store)
+            looking = asyncio.create_task(_forever(gauges.forever))
+            stack.push_async_callback(_ended, [looking])
+        async with serving(settings, container, container.agents()) as service:
             yield service
 
 

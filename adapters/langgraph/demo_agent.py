@@ -52,6 +52,8 @@ def count_words(text: str) -> int:
 class DemoModel(BaseChatModel):
     """Deterministic: what it says follows from the last message alone."""
 
+    model: str = "scripted-demo"
+    """What telemetry calls it."""
     pause_s: float = PAUSE_S
     slow_pause_s: float = SLOW_PAUSE_S
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from unbroken.adapters.memory.audit import MemoryAudit
+from unbroken.adapters.memory.backlog import MemoryBacklogs
 from unbroken.adapters.memory.checkpoint_upkeep import MemoryCheckpointUpkeep
 from unbroken.adapters.memory.checkpoints import MemoryCheckpoints
 from unbroken.adapters.memory.controls import MemoryControls
@@ -18,6 +19,7 @@ from unbroken.adapters.memory.transactions import CommitGate, Database, one_turn
 from unbroken.adapters.memory.unit_of_work import MemoryUnitOfWork
 from unbroken.adapters.memory.user_data import MemoryUserData
 from unbroken.domain.ports.audit import Audit
+from unbroken.domain.ports.backlog import Backlogs
 from unbroken.domain.ports.checkpoint_upkeep import CheckpointUpkeep
 from unbroken.domain.ports.checkpoints import Checkpoints
 from unbroken.domain.ports.clock import Clock
@@ -63,6 +65,7 @@ class MemoryStore:
         self.replicas: Replicas = MemoryReplicas(self.database, clock)
         self.audit: Audit = MemoryAudit(self.database, clock)
         self.health: StoreHealth = MemoryHealth(self.database, clock)
+        self.backlogs: Backlogs = MemoryBacklogs(self.database, clock)
         self.threads: Threads = MemoryThreads(self.database, clock)
         self.files: Files = MemoryFiles(self.database, clock)
         self.user_data: UserData = MemoryUserData(self.database, clock)

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Final
 
 from unbroken.adapters.postgres.audit import PostgresAudit
+from unbroken.adapters.postgres.backlog import PostgresBacklogs
 from unbroken.adapters.postgres.checkpoint_upkeep import PostgresCheckpointUpkeep
 from unbroken.adapters.postgres.checkpoints import LOAD_HEAD, PUT, PostgresCheckpoints
 from unbroken.adapters.postgres.controls import PostgresControls
@@ -22,6 +23,7 @@ from unbroken.adapters.postgres.timers import PostgresTimers
 from unbroken.adapters.postgres.unit_of_work import COMMIT, COMMIT_AND_PRUNE, PostgresUnitOfWork
 from unbroken.adapters.postgres.user_data import PostgresUserData
 from unbroken.domain.ports.audit import Audit
+from unbroken.domain.ports.backlog import Backlogs
 from unbroken.domain.ports.checkpoint_upkeep import CheckpointUpkeep
 from unbroken.domain.ports.checkpoints import Checkpoints
 from unbroken.domain.ports.controls import Controls
@@ -60,6 +62,7 @@ class PostgresStore:
         self.user_data: UserData = PostgresUserData(pool)
         self.audit: Audit = PostgresAudit(pool)
         self.health: StoreHealth = PostgresHealth(pool)
+        self.backlogs: Backlogs = PostgresBacklogs(pool)
 
 
 @asynccontextmanager

@@ -14,10 +14,15 @@ import pytest
 import pytest_asyncio
 
 from tests.conftest import TEMPLATE, on_database
-from tests.contracts.subjects import MemorySubject, PostgresSubject, Subject, given_back
+from tests.contracts.subjects import MemorySubject, ObservedSubject, PostgresSubject, Subject, given_back
 from unbroken.adapters.postgres.store import open_postgres
 
-STORES = {"memory": None, "postgres-18": 18, "postgres-15": 15}
+STORES: dict[str, type[MemorySubject] | int] = {
+    "memory": MemorySubject,
+    "observed": ObservedSubject,
+    "postgres-18": 18,
+    "postgres-15": 15,
+}
 DATABASE = "contracts"
 
 
@@ -60,11 +65,11 @@ async def opened(
 async def store(
     request: pytest.FixtureRequest, opened: Callable[[int], Awaitable[PostgresSubject]]
 ) -> AsyncIterator[Subject]:
-    version = STORES[request.param]
-    if version is None:
-        yield MemorySubject()
+    kind = STORES[request.param]
+    if not isinstance(kind, int):
+        yield kind()
         return
-    subject = await opened(version)
+    subject = await opened(kind)
     await subject.wipe()
     yield subject
     await given_back(subject)

@@ -9,13 +9,20 @@ from typing import Literal, Protocol
 
 import asyncpg
 from msgspec.structs import replace
+from opentelemetry.sdk.metrics import MeterProvider
+from opentelemetry.sdk.trace import TracerProvider
 
 from unbroken.adapters.in_process.clock import SystemClock
 from unbroken.adapters.memory.store import MemoryStore
 from unbroken.adapters.memory.transactions import Transaction, one_turn_of_the_loop
 from unbroken.adapters.postgres.store import PostgresStore
+from unbroken.adapters.telemetry.accepting import ObservedEventStore
+from unbroken.adapters.telemetry.acknowledging import ObservedOutbox, Written
+from unbroken.adapters.telemetry.attempts import ObservedUnitOfWork
+from unbroken.adapters.telemetry.telemetry import Telemetry
 from unbroken.domain.errors import StoreUnavailable
 from unbroken.domain.ports.audit import Audit
+from unbroken.domain.ports.backlog import Backlogs
 from unbroken.domain.ports.checkpoint_upkeep import CheckpointUpkeep
 from unbroken.domain.ports.checkpoints import Checkpoints
 from unbroken.domain.ports.controls import Controls
@@ -42,6 +49,7 @@ class Subject(Protocol):
     timers: Timers
     replicas: Replicas
     health: StoreHealth
+    backlogs: Backlogs
     threads: Threads
     files: Files
     user_data: UserData
@@ -90,6 +98,17 @@ class MemorySubject(MemoryStore):
 
     def checked_out(self) -> int:
         return 0
+
+
+class ObservedSubject(MemorySubject):
+    """As the container hands it out while telemetry is on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        telemetry = Telemetry(TracerProvider().get_tracer("contracts"), MeterProvider().get_meter("contracts"))
+        self.event_store = ObservedEventStore(self.event_store)
+        self.unit_of_work = ObservedUnitOfWork(self.unit_of_work, telemetry)
+        self.outbox = ObservedOutbox(self.outbox, telemetry, Written())
 
 
 DISK_FULL_AT_COMMIT = """

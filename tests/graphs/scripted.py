@@ -29,6 +29,8 @@ class Outage(ConnectionError):
 class ScriptedModel(BaseChatModel):
     """`fail=3` raises after three words, `die=3` takes the process along; `weigh 7` calls the tool `weigh` first."""
 
+    model: str = "scripted"
+    """What telemetry calls it."""
     tools: bool = False
     """Without it, there is no tool to call."""
     fails_by: str = "fail"

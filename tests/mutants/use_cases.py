@@ -144,8 +144,8 @@ USE_CASES: Final = (
             ),
             Edit(
                 "application/subscribe.py",
-                "        return Subscription(self._live, live, self._outbox, start, shown)\n",
-                "        subscription = Subscription(self._live, live, self._outbox, start, shown)\n"
+                "        return self._follow(live, start, shown)\n",
+                "        subscription = self._follow(live, start, shown)\n"
                 "        subscription.missed = missed\n"
                 "        return subscription\n",
             ),

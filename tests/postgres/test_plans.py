@@ -42,6 +42,7 @@ async def turns(talk: Conversation) -> None:
     await store.timers.due(limit=PLENTY)
     await store.timers.next_due_s()
     await store.outbox.mark({talk.thread_id: Reached(1)}, {talk.thread_id: Reached(1)})
+    await store.backlogs.measure(replica=talk.replica.id)
     await store.replicas.renew(talk.replica.id, lease_ttl_s=60)
     await store.checkpoints.load(talk.thread_id, "", None)
     await store.checkpoints.history(talk.thread_id, "", limit=2)

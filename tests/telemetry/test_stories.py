@@ -1,0 +1,210 @@
+"""How a story is told: what follows what, and why; never in the words of those who talk."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.trace import get_current_span
+
+from tests.application.scripted_agent import echo
+from tests.telemetry.observed import KEY, Replica, Told, new_store, read_to_the_end, replica
+from unbroken.adapters.in_process.clock import SystemClock
+from unbroken.adapters.memory.sessions import MemorySessions
+from unbroken.application.log_context import worked_for
+from unbroken.application.subscribe import Shown
+from unbroken.domain.effects import ScheduleTimer
+from unbroken.domain.errors import AgentRaised
+from unbroken.domain.events import UserMessage
+from unbroken.domain.ports.agent import Attempt
+from unbroken.domain.session import Claim
+from unbroken.domain.turn import NodeEffect
+
+pytestmark = pytest.mark.asyncio
+
+
+async def ended(at: Replica, log_index: int) -> None:
+    async with asyncio.timeout(30):
+        subscription = await at.service.subscribe(KEY, cursor=0)
+        await read_to_the_end(subscription, log_index)
+        subscription.close()
+
+
+async def told_of(told: Told, name: str, count: int = 1) -> list[ReadableSpan]:
+    async with asyncio.timeout(30):
+        while len(told.spans(name)) < count:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+    return told.spans(name)
+
+
+def about(span: ReadableSpan, name: str) -> object:
+    return (span.attributes or {})[name]
+
+
+def linked(span: ReadableSpan) -> list[int]:
+    return [link.context.span_id for link in span.links]
+
+
+def id_of(span: ReadableSpan) -> int:
+    assert span.context is not None
+    own: int = span.context.span_id
+    return own
+
+
+async def test_a_second_try_links_to_the_first_and_says_what_ended_it() -> None:
+    told, tries = Told(), 0
+
+    async def fails_once(attempt: Attempt) -> str:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            raise AgentRaised("elderberry", retryable=True)
+        return await echo(attempt)
+
+    async with replica(told, new_store()) as at:
+        at.agent.script = fails_once
+        await at.service.accept(KEY, "r", UserMessage("hello"))
+        await ended(at, 1)
+        first, second = await told_of(told, "process events", 2)
+    assert (about(first, "unbroken.outcome"), about(first, "error.type")) == ("model_failed", "model_failed")
+    assert linked(second) == [id_of(first)]
+    assert dict(second.links[0].attributes or {})["unbroken.attempt.reason"] == "model_failed"
+    assert "unbroken.attempt.reconstructed" not in (first.attributes or {})
+    assert len(told.spans("process events")) == 2, "nobody tells of an attempt in another's place that told of itself"
+    assert not [span for span in told.spans() if "elderberry" in span.to_json()]
+    reasons = {dict(labels)["unbroken.attempt.reason"] for labels in told.points("unbroken.attempts")}
+    assert reasons == {"first", "model_failed"}
+
+
+async def test_a_story_begins_anew_where_a_timer_fires_and_links_to_the_commit_that_set_it() -> None:
+    told = Told()
+    async with replica(told, new_store()) as at:
+        at.agent.effects = (NodeEffect(ScheduleTimer(0.05, timer_id="t"), "agent", 1, 0),)
+        await at.service.accept(KEY, "r", UserMessage("wake me"))
+        await told_of(told, "commit end")
+        at.agent.effects = ()
+        await ended(at, 2)
+        _, fired = await told_of(told, "accept events", 2)
+        (executed,) = await told_of(told, "execute schedule_timer")
+    first_commit = told.spans("commit end")[0]
+    assert fired.parent is None
+    assert linked(fired) == [id_of(first_commit)]
+    assert linked(executed) == [id_of(first_commit)]
+    stories = {span.context.trace_id for span in told.spans("process events") if span.context}
+    assert len(stories) == 2
+    assert about(executed, "unbroken.outcome") == "completed"
+
+
+async def test_what_is_acknowledged_is_told_once_below_its_delivery() -> None:
+    told = Told()
+    async with replica(told, new_store()) as at:
+        await at.service.accept(KEY, "r", UserMessage("hello"))
+        first, second = [await at.service.subscribe(KEY, cursor=0) for _ in range(2)]
+        await asyncio.gather(read_to_the_end(first, 1), read_to_the_end(second, 1))
+        at.service.acknowledge.acked(KEY, 1)
+        (acknowledged,) = await told_of(told, "acknowledge log")
+        at.service.acknowledge.acked(KEY, 1)
+        await at.service.acknowledge.flush()
+        first.close()
+        second.close()
+    deliveries = told.spans("deliver send_message")
+    assert len(deliveries) == 2
+    assert about(acknowledged, "unbroken.log_index") == 1
+    assert acknowledged.parent is not None
+    assert acknowledged.parent.span_id in [id_of(span) for span in deliveries]
+    assert len(told.spans("acknowledge log")) == 1
+    assert list(told.points("unbroken.acknowledgements").values()) == [1]
+    assert list(told.points("unbroken.sockets").values()) == [0]
+
+
+async def test_a_reader_that_leaves_before_it_was_written_to_was_delivered_nothing() -> None:
+    told = Told()
+    async with replica(told, new_store()) as at:
+        await at.service.accept(KEY, "r", UserMessage("hello"))
+        await ended(at, 1)
+        gone = await at.service.subscribe(KEY, cursor=0)
+        await gone.next()
+        gone.close()
+    lost = told.spans("deliver send_message")[-1]
+    assert about(lost, "error.type") == "left"
+    delivered = told.points("unbroken.deliveries")
+    assert delivered == {(("unbroken.kind", "send_message"),): 1}
+
+
+async def test_a_reconnect_in_mid_answer_is_a_part_of_that_answer_s_story() -> None:
+    told, half, go_on = Told(), asyncio.Event(), asyncio.Event()
+
+    async def waits(attempt: Attempt) -> str:
+        attempt.text("m", "half")
+        half.set()
+        await go_on.wait()
+        attempt.text("m", " and half")
+        return "half and half"
+
+    async with replica(told, new_store()) as at:
+        at.agent.script = waits
+        await at.service.accept(KEY, "r", UserMessage("hello"))
+        first = await at.service.subscribe(KEY, cursor=0)
+        await half.wait()
+        await first.next()
+        first.close()
+        second = await at.service.subscribe(KEY, cursor=0, shown=Shown("r", 1, 2))
+        await second.next()
+        go_on.set()
+        await read_to_the_end(second, 1)
+        second.close()
+    accepted, attempt = told.span("accept events"), told.span("process events")
+    sockets, streams = told.spans("subscribe log"), told.spans("stream answer")
+    assert [about(span, "unbroken.kind") for span in sockets] == ["fresh", "stream"]
+    assert sockets[1].parent is not None
+    assert sockets[1].parent.span_id == id_of(accepted)
+    assert [about(span, "unbroken.outcome") for span in streams] == ["left", "ended"]
+    assert about(streams[1], "unbroken.stream.offset") == 2
+    for stream, socket in zip(streams, sockets, strict=True):
+        assert linked(stream) == [id_of(attempt), id_of(socket)]
+
+
+async def test_no_label_holds_an_id() -> None:
+    told = Told()
+    async with replica(told, new_store()) as at:
+        at.agent.effects = (NodeEffect(ScheduleTimer(60.0, timer_id="t"), "agent", 1, 0),)
+        await at.service.accept(KEY, "request-1", UserMessage("hello"))
+        subscription = await at.service.subscribe(KEY, cursor=0)
+        await read_to_the_end(subscription, 1)
+        at.service.acknowledge.acked(KEY, 1)
+        await told_of(told, "acknowledge log")
+        subscription.close()
+        await told_of(told, "execute schedule_timer")
+    ids = {KEY.thread_id, KEY.user_id, "request-1", str(about(told.span("accept events"), "messaging.message.id"))}
+    labels = {
+        str(value)
+        for name in vars(told.telemetry.instruments)
+        for point in told.points(getattr(getattr(told.telemetry.instruments, name), "name", name))
+        for _, value in point
+    }
+    assert labels
+    assert not labels & ids
+
+
+async def test_a_session_s_task_outlives_the_accept_that_began_it_and_is_no_part_of_it() -> None:
+    told, found = Told(), list[tuple[bool, object]]()
+
+    class Watched(MemorySessions):
+        async def claim(self, thread_id: str, *, replica: int) -> Claim | None:
+            found.append((get_current_span().get_span_context().is_valid, worked_for().get("trace_id")))
+            return await super().claim(thread_id, replica=replica)
+
+    async def fails_once(attempt: Attempt) -> str:
+        if attempt.claim.tries == 1:
+            raise AgentRaised("no", retryable=True)
+        return await echo(attempt)
+
+    store = new_store()
+    store.sessions = Watched(store.database, SystemClock())
+    async with replica(told, store) as at:
+        at.agent.script = fails_once
+        await at.service.accept(KEY, "r", UserMessage("hello"))
+        await ended(at, 1)
+    assert found
+    assert set(found) == {(False, None)}
