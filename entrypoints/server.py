@@ -16,8 +16,8 @@ from unbroken.adapters.postgres.embedded import EmbeddedPostgres
 from unbroken.adapters.postgres.embedded_watch import kept_running
 from unbroken.adapters.postgres.migrate import migrate
 from unbroken.domain.errors import InvalidValue
-from unbroken.entrypoints.allocator import give_back_what_is_large
 from unbroken.entrypoints import observing
+from unbroken.entrypoints.allocator import give_back_what_is_large
 from unbroken.entrypoints.service import running
 from unbroken.entrypoints.settings import Settings
 from unbroken.entrypoints.stopping import Stopping
