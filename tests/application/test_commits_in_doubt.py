@@ -184,6 +184,27 @@ async def test_a_hint_waits_for_the_accept_that_is_on_its_way() -> None:
 
 
 @virtual
+async def test_a_look_after_a_doubt_waits_for_the_accept_that_is_on_its_way() -> None:
+    """The event whose commit was in doubt has ended: the accept finds the session idle, and counts an attempt."""
+    world = World()
+    node = await world.replica()
+    world.trouble.doubt("commit", applied=True)
+    await node.say("first")
+    await until(lambda: world.trouble.calls.count("commit") == 2)  # the second one is fenced: a pause, and then a look
+    held = world.trouble.hold("accept", "after")
+    saying = asyncio.create_task(node.say("second"))
+    await held.reached.wait()
+    await asyncio.sleep(5)
+    assert [claim.event.seq for claim in node.agent.runs] == [1]
+    held.release()
+    await saying
+    await node.ended()
+    assert [(claim.event.seq, claim.tries) for claim in node.agent.runs] == [(1, 1), (2, 1)]
+    await world.check()
+    assert remembered(node.queue) == 0
+
+
+@virtual
 async def test_an_accept_that_is_cut_off_is_found_without_a_poll() -> None:
     world = World()
     node = await world.replica()

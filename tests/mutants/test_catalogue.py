@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 
 import pytest
 
+from tests.mutants.__main__ import DOCUMENT
 from tests.mutants.catalogue import ALL
 from tests.mutants.mutant import Mutant, mutated
 from tests.mutants.tree import ROOT
@@ -25,3 +27,8 @@ def test_each_bug_fits_the_code(mutant: Mutant) -> None:
 def test_there_are_enough_and_none_is_there_twice() -> None:
     assert len(ALL) >= 50
     assert [name for name, times in Counter(mutant.name for mutant in ALL).items() if times > 1] == []
+
+
+def test_the_document_has_a_row_for_each_bug_and_for_no_other() -> None:
+    named = re.findall(r"^\| `(\w+)` \|", DOCUMENT.read_text("utf-8"), re.MULTILINE)
+    assert named == [mutant.name for mutant in ALL]

@@ -19,8 +19,8 @@ HEAD: Final = """\
 # The seeded bugs, one by one
 
 Written by `python -m tests.mutants --document`: every bug of the catalogue (`tests/mutants/`), which layer noticed it
-first, and after how many seeds, counted from seed 0, where that was the simulation. No test names a bug; each kill was
-red again by itself, and green over a copy without the bug.
+first, and after how many seeds, counted from seed 0, or how many were tried in vain where a test was asked next. No
+test names a bug; each kill was red again by itself, and green over a copy without the bug.
 """
 
 
@@ -114,5 +114,11 @@ def _table(verdicts: Sequence[Verdict]) -> Iterator[str]:
     for verdict in verdicts:
         mutant, killed = verdict.mutant, verdict.killed
         by = killed.layer if killed else "not judged yet" if verdict.open else mutant.equivalent or "nobody"
-        seeds = f"{killed.seeds:,}" if killed and killed.seeds else ""
-        yield f"| `{mutant.name}` | {mutant.what} | {mutant.seen_in} | {by} | {seeds} |"
+        yield f"| `{mutant.name}` | {mutant.what} | {mutant.seen_in} | {by} | {_seeds(verdict)} |"
+
+
+def _seeds(verdict: Verdict) -> str:
+    """How many it took, or how many noticed nothing before another layer did."""
+    tried = [answer for answer in verdict.answers if answer.seeds]
+    took = next((answer for answer in tried if answer.noticed), None)
+    return f"{took.seeds:,}" if took else f"more than {tried[0].seeds:,}" if tried else ""
