@@ -253,6 +253,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "answer-lost": Scenario("one", nodes, trouble="answer_lost"),
     "answer-lost-within": Scenario("three", nodes, trouble="answer_lost"),
     "not-sent": Scenario("one", nodes, trouble="not_sent"),
+    "not-sent-within": Scenario("three", nodes, trouble="not_sent"),
     "out-of-reach": Scenario("one", nodes, trouble="out_of_reach"),
     "resuming": Scenario("three", nodes, falls=(Fall(COMMIT, "after"),)),
     "resuming-turn": Scenario("turn", nodes, falls=(Fall(COMMIT, "before"),)),
