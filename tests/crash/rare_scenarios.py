@@ -95,7 +95,7 @@ async def nested(client: Client) -> Ends:
     first = await client.say("words=3")
     await client.answered(first)
     second = await client.say("words=100 pause=0.05")
-    await shown(client, second, 30)
+    await shown(client, second, 5)
     await client.cancel(second)
     await client.answered(second)
     return {first: FINAL, second: STOPPED}

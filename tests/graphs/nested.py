@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from langchain_core.messages import AIMessage
 from langgraph.graph import START, MessagesState, StateGraph
 
 from tests.graphs.scripted import ScriptedModel
 
 
 async def greet(state: MessagesState) -> dict[str, Any]:
-    return {}
+    """Is on the screen before the inner graph begins, whose own words come when it has ended."""
+    return {"messages": [AIMessage("one moment")]}
 
 
 async def think(state: MessagesState) -> dict[str, Any]:
