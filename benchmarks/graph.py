@@ -25,6 +25,8 @@ def words(tokens: int) -> list[str]:
 
 class RecitingModel(BaseChatModel):
     tokens: int
+    model: str = "reciting"
+    """What telemetry calls it."""
     first_s: float = 0.0
     gap_s: float = 0.0
 

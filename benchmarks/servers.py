@@ -40,14 +40,20 @@ def pin(cores: set[int]) -> None:
 
 @asynccontextmanager
 async def server(
-    kind: str, database_url: str, environment: Mapping[str, str], log: Path, cores: frozenset[int] = frozenset()
+    kind: str,
+    database_url: str,
+    environment: Mapping[str, str],
+    log: Path,
+    cores: frozenset[int] = frozenset(),
+    checkout: Path | None = None,
 ) -> AsyncIterator[Server]:
     """Start one of KINDS on a free port of loopback and on `cores`; at the end stop it, the hard way if need be.
+    `checkout`: of another version, with an environment of its own in `.venv`; None: this one.
 
     Raises RuntimeError with its log's path.
     """
     port = _free_port()
-    command = [sys.executable, "-m"]
+    command = [str(checkout / ".venv/bin/python") if checkout else sys.executable, "-m"]
     if kind == "unbroken":
         command += ["unbroken.entrypoints.cli", "serve", "--agent", "bench=benchmarks.graph:graph", "--port", str(port)]
     else:
@@ -56,7 +62,7 @@ async def server(
     began = time.perf_counter()
     with log.open("ab") as output:
         process = await asyncio.create_subprocess_exec(
-            *command, env=given, stdout=output, stderr=output, preexec_fn=lambda: pin(set(cores))
+            *command, env=given, stdout=output, stderr=output, cwd=checkout, preexec_fn=lambda: pin(set(cores))
         )
     try:
         await _ready(process, port, log)
