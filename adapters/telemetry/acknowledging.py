@@ -12,9 +12,9 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, set_spa
 
 from unbroken.adapters.telemetry import names
 from unbroken.adapters.telemetry.identity import context_of, link, span_named
-from unbroken.adapters.telemetry.telemetry import Telemetry, failed, now_ns
+from unbroken.adapters.telemetry.telemetry import NS, Telemetry, failed, now_ns
 from unbroken.domain.effects import EffectClaim, LogEntry
-from unbroken.domain.ports.outbox import Outbox
+from unbroken.domain.ports.outbox import Outbox, Reached
 
 SESSIONS: Final = 10_000
 ENTRIES: Final = 8
@@ -59,15 +59,18 @@ class ObservedOutbox(Outbox):
     async def read(self, thread_id: str, *, after: int, limit: int) -> Sequence[LogEntry]:
         return await self._inner.read(thread_id, after=after, limit=limit)
 
+    async def revive(self, thread_id: str, effect_id: str) -> bool:
+        return await self._inner.revive(thread_id, effect_id)
+
     async def next_due(self) -> datetime | None:
         return await self._inner.next_due()
 
-    async def mark(self, sent: Mapping[str, int], acked: Mapping[str, int]) -> None:
+    async def mark(self, sent: Mapping[str, Reached], acked: Mapping[str, Reached]) -> None:
         start = now_ns()
         await self._inner.mark(sent, acked)
-        for thread_id, cursor in acked.items():
-            for log_index, delivered in self._written.take(thread_id, cursor):
-                self._acknowledged(log_index, delivered, start)
+        for thread_id, reached in acked.items():
+            for log_index, delivered in self._written.take(thread_id, reached.log_index):
+                self._acknowledged(log_index, delivered, start - int(reached.ago_s * NS))
 
     def _acknowledged(self, log_index: int, delivered: SpanContext, start: int) -> None:
         attributes = names.messaging("acknowledge", "settle", "log") | {names.LOG_INDEX: log_index}
@@ -93,8 +96,8 @@ class ObservedOutbox(Outbox):
         self._executed(claim, "completed" if done else "fenced")
         return done
 
-    async def postpone(self, claim: EffectClaim, *, retry_after_s: float | None) -> bool:
-        done = await self._inner.postpone(claim, retry_after_s=retry_after_s)
+    async def postpone(self, claim: EffectClaim, *, retry_after_s: float | None, error: str | None = None) -> bool:
+        done = await self._inner.postpone(claim, retry_after_s=retry_after_s, error=error)
         outcome = "dead_letter" if retry_after_s is None else "retried"
         self._executed(claim, outcome if done else "fenced")
         return done

@@ -75,6 +75,8 @@ def container_of(store: MemoryStore, agent: ScriptedAgent, replica: int) -> Cont
         threads=store.threads,
         files=store.files,
         user_data=store.user_data,
+        checkpoints=store.checkpoints,
+        audit=store.audit,
         agents=OneAgent(agent),
     )
 

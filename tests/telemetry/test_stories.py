@@ -191,9 +191,9 @@ async def test_a_session_s_task_outlives_the_accept_that_began_it_and_is_no_part
     told, found = Told(), list[tuple[bool, object]]()
 
     class Watched(MemorySessions):
-        async def claim(self, thread_id: str, *, replica: int) -> Claim | None:
+        async def claim(self, thread_id: str, *, replica: int, because: str | None = None) -> Claim | None:
             found.append((get_current_span().get_span_context().is_valid, worked_for().get("trace_id")))
-            return await super().claim(thread_id, replica=replica)
+            return await super().claim(thread_id, replica=replica, because=because)
 
     async def fails_once(attempt: Attempt) -> str:
         if attempt.claim.tries == 1:
