@@ -93,7 +93,7 @@ async def test_each_attempt_is_kept_with_the_reason_for_it(store: Subject) -> No
     await talk.finish(following, SkipEvent("overtaken"))
     skipped = (await told(talk)).events[1]
     assert (whys(skipped), skipped.run) == ([(5, "next", None)], None)
-    await talk.accepted()
+    assert (await talk.accept(replica=other)).claim is not None
     last_one = (await told(talk)).events[2]
     assert whys(last_one) == [(6, "accepted", None)]
     assert ordered(last_one.accepted_at, last_one.attempts[0].at)
