@@ -22,12 +22,19 @@ class MemoryBacklogs(Backlogs):
             ]
             owing = [transaction.sessions.get(thread_id) for thread_id in self._database.owing]
             statuses = [session.effects[key].status for session in owing if session for key in session.owed]
+            dead = [
+                effect
+                for _, session in transaction.sessions.items()
+                for effect in session.effects.values()
+                if effect.status is EffectStatus.FAILED
+            ]
             lease = transaction.leases.get(replica)
             return Backlog(
                 events=len(waiting),
                 oldest_event_s=max(0.0, (self._clock.now() - min(waiting)).total_seconds()) if waiting else 0.0,
                 effects_pending=statuses.count(EffectStatus.PENDING),
                 effects_executing=statuses.count(EffectStatus.EXECUTING),
+                dead_letters=len(dead),
                 lease_left_s=max(0.0, lease.expires - self._clock.monotonic()) if lease else 0.0,
             )
 

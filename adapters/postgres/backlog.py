@@ -11,17 +11,18 @@ WITH unfinished AS (
     UNION
     SELECT s.thread_id, s.applied_seq FROM inbox i JOIN sessions s USING (thread_id)
     WHERE i.waiting AND s.deleted_at IS NULL
-), events AS (
+), waiting AS (
     SELECT e.created_at FROM unfinished u
     CROSS JOIN LATERAL (SELECT v.created_at FROM events v WHERE v.thread_id = u.thread_id AND v.seq > u.applied_seq) e
-), effects AS (
-    SELECT f.status FROM effects f WHERE f.status IN ('pending', 'executing')
 )
 SELECT
-    (SELECT count(*) FROM events) AS events,
-    (SELECT extract(epoch FROM clock_timestamp() - min(e.created_at)) FROM events e)::double precision AS oldest_s,
-    (SELECT count(*) FROM effects f WHERE f.status = 'pending') AS pending,
-    (SELECT count(*) FROM effects f WHERE f.status = 'executing') AS executing,
+    (SELECT count(*) FROM waiting) AS events,
+    (SELECT extract(epoch FROM clock_timestamp() - min(w.created_at)) FROM waiting w)::double precision AS oldest_s,
+    (SELECT count(*) FILTER (WHERE f.status = 'pending') FROM effects f
+     WHERE f.status IN ('pending', 'executing')) AS pending,
+    (SELECT count(*) FILTER (WHERE f.status = 'executing') FROM effects f
+     WHERE f.status IN ('pending', 'executing')) AS executing,
+    (SELECT count(*) FROM effects f WHERE f.status = 'failed') AS dead_letters,
     (SELECT extract(epoch FROM r.expires_at - clock_timestamp()) FROM replicas r WHERE r.id = $1)::double precision
         AS lease_left_s
 """
@@ -38,5 +39,6 @@ class PostgresBacklogs(Backlogs):
             oldest_event_s=max(0.0, row["oldest_s"] or 0.0),
             effects_pending=row["pending"],
             effects_executing=row["executing"],
+            dead_letters=row["dead_letters"],
             lease_left_s=max(0.0, row["lease_left_s"] or 0.0),
         )

@@ -68,6 +68,7 @@ class Gauges:
             "Effects to be executed",
             lambda seen: {"pending": seen.effects_pending, "executing": seen.effects_executing},
         )
+        gauge("unbroken.dead_letters", "{effect}", "Effects given up for good", lambda seen: {"": seen.dead_letters})
         gauge(
             "unbroken.lease.age",
             "s",

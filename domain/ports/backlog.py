@@ -15,6 +15,8 @@ class Backlog(Struct, frozen=True):
     effects_pending: int
     """To be executed, not by clients."""
     effects_executing: int
+    dead_letters: int
+    """Effects given up for good, and not revived."""
     lease_left_s: float
     """Of one boot of one replica; 0: it counts as dead, or has left."""
 

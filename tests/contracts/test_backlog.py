@@ -32,7 +32,7 @@ async def test_an_event_counts_from_its_acceptance_to_its_end_whoever_has_it(sto
     await talk.finish(following)
     assert (await measured(store)).events == 1
     await store.threads.delete("ann", other.thread_id)
-    assert await measured(store) == Backlog(0, 0.0, 0, 0, 0.0), "nobody waits in a deleted thread"
+    assert await measured(store) == Backlog(0, 0.0, 0, 0, 0, 0.0), "nobody waits in a deleted thread"
 
 
 async def test_the_oldest_event_s_age_grows_until_it_ends_and_never_with_a_later_one(store: Subject) -> None:
@@ -63,6 +63,7 @@ async def test_effects_count_while_somebody_has_to_execute_them(store: Subject) 
     await store.outbox.postpone(claim, retry_after_s=None)
     after = await measured(store)
     assert (after.effects_pending, after.effects_executing) == (1, 0)
+    assert (before.dead_letters, after.dead_letters) == (0, 1)
 
 
 async def test_the_lease_that_is_left_is_the_asker_s_own(store: Subject) -> None:
