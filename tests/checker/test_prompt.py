@@ -34,11 +34,45 @@ def told_at_once(history: History) -> History:
     return replace(history, sockets=[socket for socket in sockets if socket.view != "phone"])
 
 
+def half_a_character(history: History) -> History:
+    """The second message has begun with one half of a character, which is shown to nobody, nor what separates it."""
+    history = told_at_once(history)
+    calls, sockets = list(history.calls), list(history.sockets)
+    calls[5] = replace(calls[5], wrote=("Y", "\ufffd"), pace=((79.3, 1), (79.35, 4), (80.25, 4)))
+    for index, socket in enumerate(sockets):
+        lines = tuple(
+            replace(line, frame={**line.frame, "value": "Y"})
+            if line.frame.get("attempt") == 6 and line.frame["type"] == "token"
+            else line
+            for line in socket.lines
+        )
+        sockets[index] = replace(socket, lines=lines)
+    return replace(history, calls=calls, sockets=sockets)
+
+
+def ended_for_its_clients(history: History) -> History:
+    """They were told its end while the agent wrote on."""
+    history = slowly(history)
+    sockets = [
+        replace(
+            socket,
+            lines=tuple(
+                replace(line, at=79.5) if line.frame.get("attempt") == 6 and line.frame["type"] == "final" else line
+                for line in socket.lines
+            ),
+        )
+        for socket in history.sockets
+    ]
+    return replace(history, sockets=sockets)
+
+
 KEPT: dict[str, Change] = {
     "in time": told_at_once,
     "several processes": lambda history: replace(slowly(history), replicas=2),
     "nobody counted them": lambda history: replace(slowly(history), replicas=None),
     "a fault": lambda history: replace(slowly(history), faults=[_outage()]),
+    "half a character": half_a_character,
+    "its end was told": ended_for_its_clients,
     "the end came first": lambda history: _ended(slowly(history)),
 }
 

@@ -56,9 +56,17 @@ def _talked_over(thread: Thread, talk: Talk, calls: Sequence[Call]) -> Iterator[
         first = next(iter(unfinished_at(thread, calls, line.at)), seq)
         for call in calls:
             event = next((event for event in fired.values() if event.id == call.event_id), None)
-            if event is not None and first < event.seq < seq:
+            if event is not None and first < event.seq < seq and call.attempt <= _first_attempt(thread, event):
                 what = f"the model was asked about timer event {event.seq}, although event {seq} of a user was accepted"
                 yield Violation("I10", thread.thread_id, what, (line.frame, event, call))
+
+
+def _first_attempt(thread: Thread, event: Event) -> int:
+    """The number of its first one, at the least. A later one may ask the model whoever has spoken meanwhile: what the
+    first has shown must come to an end that clients see."""
+    known = {0: 0} | {row.event_seq: row.payload["attempt"] for row in thread.effects if "attempt" in row.payload}
+    before = max(seq for seq in known if seq < event.seq)
+    return int(known[before]) + event.seq - before
 
 
 def _unset(thread: Thread) -> Iterator[Violation]:

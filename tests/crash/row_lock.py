@@ -51,7 +51,7 @@ class RowLock:
         return bool(await self._waiters(function))
 
     async def awaited(self, function: str) -> None:
-        """Until a statement that calls this stored function waits for the row."""
+        """Until a statement that calls this stored function (of whatever version, if it is named so) waits for the row."""
         await self._until(function, bool)
 
     async def given_up(self, function: str) -> None:
@@ -68,4 +68,4 @@ class RowLock:
     async def _waiters(self, function: str) -> Waiters:
         assert self._sql is not None
         await self._sql.execute("SELECT pg_stat_clear_snapshot()")  # within a transaction it would stay as it was
-        return {(row["pid"], row["query_start"]) for row in await self._sql.fetch(WAITING, f"%{function}(%")}
+        return {(row["pid"], row["query_start"]) for row in await self._sql.fetch(WAITING, f"%{function}%")}

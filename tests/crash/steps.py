@@ -29,10 +29,10 @@ class Step(Struct, frozen=True):
 
 
 STEPS: Final = {
-    "accept": Step("one", "words=2", "final", "inbox", "unbroken_accept_v1", 1, "a change"),
-    "claim": Step("one", "outage fail=1 pause=0.3", "model_failed", "sessions", "unbroken_claim_v1", None, "a change"),
-    "superstep": Step("three", SLOW, "final", "sessions", "unbroken_commit_v1", 1, ""),
-    "finish": Step("one", SLOW, "final", "sessions", "unbroken_commit_v1", 1, "an end"),
+    "accept": Step("one", "words=2", "final", "inbox", "unbroken_accept_v", 1, "a change"),
+    "claim": Step("one", "outage fail=1 pause=0.3", "model_failed", "sessions", "unbroken_claim_v", None, "a change"),
+    "superstep": Step("three", SLOW, "final", "sessions", "unbroken_commit_v", 1, ""),
+    "finish": Step("one", SLOW, "final", "sessions", "unbroken_commit_v", 1, "an end"),
 }
 
 

@@ -20,7 +20,7 @@ from tests.end_to_end.client import PATIENCE_S, Client
 from tests.end_to_end.server import Server
 from tests.end_to_end.tables import read_thread
 
-ACCEPT: Final = "unbroken_accept_v1"
+ACCEPT: Final = "unbroken_accept_v"
 LEASE_S: Final = 2.0
 SMALLEST: Final = {
     "UNBROKEN_POOL_SIZE": "2",

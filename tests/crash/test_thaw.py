@@ -32,7 +32,7 @@ SHORT: Final = {
 }
 SLOW: Final = "words=16 pause=0.1"
 AGENTS: Final = ("one", "three", "turn")
-COMMIT: Final = "unbroken_commit_v1"
+COMMIT: Final = "unbroken_commit_v"
 FENCED: Final = "fenced out"
 
 

@@ -9,8 +9,8 @@ Trouble = Literal["", "answer_lost", "not_sent", "out_of_reach"]
 """The first commit is applied, and its connection ends instead of the answer; it fails twice before it is sent; or no
 connection can be had three times in a row, once a message was accepted."""
 
-ACCEPT = "unbroken_accept_v1("
-COMMIT = "unbroken_commit_v1("
+ACCEPT = "unbroken_accept_v"
+COMMIT = "unbroken_commit_v"
 
 
 def bring(trouble: Trouble) -> None:

@@ -72,10 +72,10 @@ class Device:
             if line is None:
                 await asyncio.sleep(0.05 + 0.2 * self._random.random())
                 continue
+            self._write(Told("open", query={"userId": self.user_id, **query}))  # its cursor has been taken for an ack
             if self._has_left():
                 line.leave()
                 return
-            self._write(Told("open", query={"userId": self.user_id, **query}))
             self._line = line
             for frame in list(self.unsent.values()):
                 self._send(frame)
