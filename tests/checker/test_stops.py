@@ -322,6 +322,14 @@ def test_an_agent_of_several_steps_asks_the_model_in_each() -> None:
     assert told(violations_of(replace(stops.history(), calls_per_attempt=2))) == []
 
 
+def test_a_timer_s_second_attempt_may_ask_the_model_whoever_has_spoken_meanwhile() -> None:
+    stops = Stops()
+    _, what, change = BREACHES["a timer that talks over its user"]
+    change(stops)
+    stops.row("effects", 1)["payload"].update(attempt=3)  # so its first one was the fourth
+    assert not any(what in violation.what for violation in stops.check())
+
+
 def test_a_history_that_the_next_request_is_refused_for_is_flagged() -> None:
     call = {"name": "look", "args": {}, "id": "c1"}
     history = Stops().history()

@@ -51,7 +51,7 @@ class RowLock:
         return bool(await self._waiters(function))
 
     async def awaited(self, function: str) -> None:
-        """Until a statement that calls this stored function (of whatever version, if it is named so) waits for the row."""
+        """Until a statement that calls a stored function with such a beginning of its name waits for the row."""
         await self._until(function, bool)
 
     async def given_up(self, function: str) -> None:

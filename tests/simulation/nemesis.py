@@ -132,6 +132,8 @@ class Nemesis:
         self.struck[kind, self._world.turns.state(thread_id)] += 1
         now = self._world.loop.time()
         self.faults.append(Fault(kind, now, until, replica, "", costs_attempts=kind in COSTLY))
+        if kind == "partition":  # one attempt may be lost for what it keeps from the store, and one for its lease
+            self.faults.append(self.faults[-1])
 
     def burnt(self, process: Actor) -> bool:
         """What a process was marked for has come. True: it dies in this moment, False: it stalls."""
