@@ -65,7 +65,7 @@ def _first_attempt(thread: Thread, event: Event) -> int:
     """The number of its first one, at the least. A later one may ask the model whoever has spoken meanwhile: what the
     first has shown must come to an end that clients see."""
     known = {0: 0} | {row.event_seq: row.payload["attempt"] for row in thread.effects if "attempt" in row.payload}
-    before = max(seq for seq in known if seq < event.seq)
+    before: int = max(seq for seq in known if seq < event.seq)
     return int(known[before]) + event.seq - before
 
 
