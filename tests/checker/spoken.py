@@ -6,7 +6,7 @@ excuse one thing: that the agent's answer does not begin with what the agent wro
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from tests.checker.history import Call, Effect, Violation, units
 from tests.checker.threads import Talk, Thread
@@ -41,10 +41,23 @@ def _stored(thread: Thread, calls: Mapping[int, Call]) -> Iterator[Violation]:
         call = calls.get(row.payload.get("attempt", 0))
         if call is not None and row.type == "send_message":
             yield from _answer(thread, call, row)
-        elif (
-            call is not None and row.type == "cancel_turn" and not _whole(call).startswith(row.payload.get("text", ""))
-        ):
-            yield Violation("I6", thread.thread_id, "a stopped answer is not what its attempt wrote", (row, call))
+        elif call is not None and row.type == "cancel_turn":
+            text = row.payload.get("text", "")
+            if not any(whole.startswith(text) for whole in _stopped(call, calls.values())):
+                yield Violation("I6", thread.thread_id, "a stopped answer is not what its attempt wrote", (row, call))
+
+
+def _stopped(call: Call, calls: Iterable[Call]) -> Iterator[str]:
+    """What may be kept of a stopped attempt, or the beginning of it.
+
+    One that goes on inside its event has the text that is already committed (rule 2), which a former attempt wrote,
+    even if it was stopped before it wrote anything.
+    """
+    yield _whole(call)
+    if not wrote(call):
+        yield from (
+            _whole(other) for other in calls if other.event_id == call.event_id and other.attempt < call.attempt
+        )
 
 
 def _answer(thread: Thread, call: Call, row: Effect) -> Iterator[Violation]:

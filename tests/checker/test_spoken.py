@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from msgspec.structs import replace
 
+from tests.checker.history import Call
 from tests.checker.stops import DONE, HELD, YES, Change, Stops
 from tests.checker.story import token
 
@@ -44,12 +45,36 @@ def begins_otherwise(stops: Stops) -> None:
     stops.tab[20] = (6.2, token("r2", 4, 0, "Don't."))
 
 
+def tried_before(wrote: str) -> Change:
+    """What was stopped at its first attempt had an attempt before that one."""
+
+    def change(stops: Stops) -> None:
+        stops.calls.insert(0, Call("t", "e1", 0, 1.21, "retryable", wrote=(wrote,)))
+
+    return change
+
+
+def shows_nothing(stops: Stops) -> None:
+    """Of what was stopped."""
+    stops.tab = [
+        (at, row) for at, row in stops.tab if row.get("frame", {}).get("attempt") != 1 or "value" not in row["frame"]
+    ]
+
+
 APART: dict[str, tuple[str, Change]] = {
     "a retry behind what the former try had shown": ("I6 tab#2: attempt 4 never wrote", shows_the_former_try_first),
     "words of a try that never ended": ("I6 tab#1: attempt 3 never wrote", says(2, wrote=("No",))),
     "messages in another order": ("I6 tab#1: attempt 1 never wrote", says(0, wrote=("I", " will "))),
     "an answer beyond what was written, shown otherwise": ("I6 tab#2: attempt 6 never wrote", says(5, answer="Yeah.")),
     "a stopped answer that was not written": ("I6 a stopped answer", says(0, wrote=(HELD[:-1],))),
+    "a stopped answer of a former attempt, and the attempt wrote another": (
+        "I6 a stopped answer",
+        both(says(0, wrote=(HELD[:-1],)), tried_before(HELD)),
+    ),
+    "a stopped answer that no attempt had written": (
+        "I6 a stopped answer",
+        both(says(0, wrote=()), tried_before(HELD[:-1])),
+    ),
     "an answer that the agent did not give": ("I7 attempt 6 ended in an answer", says(5, answer=None)),
     "another answer than the agent's": ("I6 attempt 4 did not answer", says(3, answer=f"{DONE} Really.")),
     "revised without a reason": ("rule 5 attempt 4 says `revised`", marked_revised),
@@ -59,6 +84,7 @@ KEPT: dict[str, Change] = {
     "an answer that begins otherwise": begins_otherwise,
     "an answer that was never streamed": says(5, wrote=(), answer=YES),
     "more written than anybody was told": says(2, wrote=("Do", "more")),
+    "stopped before it took up again what is committed": both(says(0, wrote=()), tried_before(HELD), shows_nothing),
     "what nobody wrote down": says(3, wrote=None, answer=None),
 }
 
