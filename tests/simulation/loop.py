@@ -89,6 +89,8 @@ class Step:
 class SimulatedFuture(asyncio.Future[Any]):
     """Its place in a set does not depend on its address."""
 
+    owner: Actor | None = None
+    """Whose code made it."""
     _serial = 0
 
     def __hash__(self) -> int:
@@ -128,7 +130,9 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         return self._now
 
     def create_future(self) -> Any:
-        return SimulatedFuture(loop=self)
+        future = SimulatedFuture(loop=self)
+        future.owner = _actor.get(None)
+        return future
 
     def call_soon(  # type: ignore[override]
         self, callback: Callable[[Unpack[Ts]], object], *args: *Ts, context: Context | None = None
@@ -252,7 +256,9 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         owner.ready.append(step)
 
     def _take(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-        self.untaken.append(context)
+        owner = getattr(context.get("future"), "owner", None)
+        if owner is None or not owner.dead:  # the dead had no time to take it
+            self.untaken.append(context)
 
 
 class SimulatedClock(Clock):

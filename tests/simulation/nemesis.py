@@ -23,6 +23,8 @@ KINDS: Final = (
     *("kill", "kill", "kill", "stall", "stall", "restart", "outage", "partition", *FATES),
     *("cut", "silence", "slow_reader", "hints_lost", "hints_doubled", "clock_jump", "slow_store", "elsewhere"),
 )
+LAPSING: Final = ("outage", "partition")
+"""May last longer than a lease."""
 COSTLY: Final = frozenset({"kill", "stall", "restart", "outage", "partition", "slow_store", *FATES})
 """An attempt may be lost by them."""
 WORKED: Final = ("accept", "commit", "commit", "commit", "claim", "cancel", "view", "load", "read", "schedule")
@@ -132,7 +134,7 @@ class Nemesis:
         self.struck[kind, self._world.turns.state(thread_id)] += 1
         now = self._world.loop.time()
         self.faults.append(Fault(kind, now, until, replica, "", costs_attempts=kind in COSTLY))
-        if kind == "partition":  # one attempt may be lost for what it keeps from the store, and one for its lease
+        if kind in LAPSING:  # one attempt may be lost for what it keeps from the store, and one for a lease
             self.faults.append(self.faults[-1])
 
     def burnt(self, process: Actor) -> bool:
