@@ -107,7 +107,8 @@ class _Line:
 
     async def _serve(self) -> None:
         order = self._orders.pop(0) if self._orders else {"replica": self._successor}
-        self.serving = await self._zygote.serve(**self._common, **order)
+        self.serving = self._zygote.order(**self._common, **order)  # known before it runs: `end` may come in between
+        await self._zygote.started(self.serving)
 
     async def _succeed(self) -> None:
         while True:

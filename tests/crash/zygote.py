@@ -93,16 +93,19 @@ class Zygote:
         if self._file is not None:
             self._file.close()
 
-    async def serve(self, **order: Any) -> int:
-        """Fork a server; returns its number once its port can be connected to. `order`: what `Order` has, but for
-        its number."""
+    def order(self, **order: Any) -> int:
+        """Have a server forked; returns its number, by which it can be killed from now on. `order`: what `Order` has,
+        but for its number."""
         number = next(self._numbers)
         loop = asyncio.get_running_loop()
         self._deaths[number], self._starts[number] = loop.create_future(), loop.create_future()
         self._stalls[number] = loop.create_future()
         self._say(msgspec.to_builtins(msgspec.convert({"serve": number, **order}, Order)))
-        await self._starts[number]
         return number
+
+    async def started(self, number: int) -> None:
+        """Waits until its port can be connected to."""
+        await asyncio.shield(self._starts[number])  # who waits may be cancelled, and it starts all the same
 
     def kill(self, number: int) -> None:
         """`kill -9`, unless it is dead already."""
@@ -145,15 +148,19 @@ class Zygote:
         self._process.stdin.write(json.dumps(told).encode() + b"\n")
 
     async def _listen(self) -> None:
-        while line := await self._out.readline():
-            told = json.loads(line)
-            if "started" in told:
-                self._starts.pop(told["started"]).set_result(None)
-            elif "stalled" in told:
-                self._stalls[told["stalled"]].set_result(told["at"])
-            elif "ended" in told:
-                self._deaths[told["ended"]].set_result(Death(told["code"], told["at"]))
-        waiting: list[asyncio.Future[Any]] = [*self._starts.values(), *self._deaths.values()]
-        for future in waiting:
-            if not future.done():
-                future.set_exception(RuntimeError("the process that forks the servers has ended"))
+        try:
+            while line := await self._out.readline():
+                self._hear(json.loads(line))
+        finally:
+            waiting: list[asyncio.Future[Any]] = [*self._starts.values(), *self._deaths.values()]
+            for future in waiting:
+                if not future.done():
+                    future.set_exception(RuntimeError("the process that forks the servers is not heard any more"))
+
+    def _hear(self, told: Mapping[str, Any]) -> None:
+        if "started" in told:
+            self._starts[told["started"]].set_result(None)
+        elif "stalled" in told:
+            self._stalls[told["stalled"]].set_result(told["at"])
+        elif "ended" in told:
+            self._deaths[told["ended"]].set_result(Death(told["code"], told["at"]))
