@@ -115,4 +115,5 @@ def _scraped() -> MetricReader:
 
 
 def _content_is_wanted() -> bool:
-    return os.environ.get(CONTENT, "").strip().lower() not in ("", "false", "no_content")
+    """Spans are all that we export: whoever asks for events alone, or for something unheard of, gets no words."""
+    return os.environ.get(CONTENT, "").strip().lower() in ("span_only", "span_and_event")

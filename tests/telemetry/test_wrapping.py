@@ -12,11 +12,13 @@ import pytest
 from tests.application.scripted_agent import ScriptedAgent
 from tests.end_to_end.server import environment
 from tests.telemetry.observed import Told, container_of, new_store
+from unbroken.adapters.telemetry import providers
 from unbroken.adapters.telemetry.accepting import ObservedAccept
 from unbroken.adapters.telemetry.acknowledging import ObservedOutbox
 from unbroken.adapters.telemetry.agents import ObservedAgents
 from unbroken.adapters.telemetry.attempts import ObservedProcessor, ObservedUnitOfWork
 from unbroken.adapters.telemetry.delivering import ObservedSubscribe
+from unbroken.adapters.telemetry.discretion import DiscreetExporter
 from unbroken.application.accept_event import AcceptEvent
 from unbroken.application.session_processor import SessionProcessor
 from unbroken.application.subscribe import Subscribe
@@ -149,3 +151,23 @@ def test_the_standard_variables_turn_it_on(variables: dict[str, str], traces: st
 def test_what_it_cannot_do_is_said_by_name(variables: dict[str, str]) -> None:
     with pytest.raises(InvalidValue, match="OTEL_"):
         observing.wanted(variables)
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ("", False),
+        ("no_content", False),
+        ("event_only", False),
+        ("span_only", True),
+        (" SPAN_AND_EVENT ", True),
+        ("0", False),
+        ("none", False),
+        ("true", False),
+    ],
+)
+def test_only_a_word_that_means_so_lets_words_out(monkeypatch: pytest.MonkeyPatch, asked: str, expected: bool) -> None:
+    """LangChain's instrumentation takes whatever it does not know for no; so do we."""
+    monkeypatch.setenv(providers.CONTENT, asked)
+    exporter = providers._span_exporter("console")
+    assert isinstance(exporter, DiscreetExporter) != expected
