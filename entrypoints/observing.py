@@ -69,6 +69,7 @@ def observe(container: Container, telemetry: Telemetry) -> None:
     container.event_store.override(accepting.ObservedEventStore(container.event_store()))
     container.unit_of_work.override(attempts.ObservedUnitOfWork(container.unit_of_work(), telemetry))
     container.outbox.override(acknowledging.ObservedOutbox(container.outbox(), telemetry, written))
+    container.effect_runner.set_provides(acknowledging.ObservedEffectRunner)
     container.accept.set_provides(partial(accepting.ObservedAccept, telemetry))
     container.processor.set_provides(partial(attempts.ObservedProcessor, telemetry))
     container.subscribe.set_provides(partial(delivering.ObservedSubscribe, telemetry, written))

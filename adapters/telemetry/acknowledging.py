@@ -8,11 +8,13 @@ from datetime import datetime
 from typing import Final
 
 from opentelemetry.context import Context
-from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, set_span_in_context
+from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, get_current_span, set_span_in_context
 
 from unbroken.adapters.telemetry import names
 from unbroken.adapters.telemetry.identity import context_of, link, span_named
+from unbroken.adapters.telemetry.logs import naming
 from unbroken.adapters.telemetry.telemetry import NS, Telemetry, failed, now_ns
+from unbroken.application.effect_runner import EffectRunner
 from unbroken.domain.effects import EffectClaim, LogEntry
 from unbroken.domain.ports.outbox import Outbox, Reached
 
@@ -120,6 +122,14 @@ class ObservedOutbox(Outbox):
             failed(span, outcome)
         span.end()
         self._telemetry.instruments.effects.add(1, {names.KIND: kind, names.OUTCOME: outcome})
+
+
+class ObservedEffectRunner(EffectRunner):
+    """What is logged while an effect is executed names the commit that owed it."""
+
+    async def _execute(self, claim: EffectClaim) -> None:
+        with naming(get_current_span(context_of(claim.trace_context))):
+            await super()._execute(claim)
 
 
 def _place(claim: EffectClaim) -> tuple[str, str, int]:

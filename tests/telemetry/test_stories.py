@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.trace import get_current_span
+from opentelemetry.trace import INVALID_SPAN, format_trace_id, get_current_span
 
 from tests.application.scripted_agent import echo
 from tests.telemetry.observed import KEY, Replica, Told, new_store, read_to_the_end, replica
 from unbroken.adapters.in_process.clock import SystemClock
 from unbroken.adapters.memory.sessions import MemorySessions
+from unbroken.adapters.memory.timers import MemoryTimers
+from unbroken.adapters.telemetry.logs import naming
 from unbroken.application.log_context import worked_for
 from unbroken.application.subscribe import Shown
 from unbroken.domain.effects import ScheduleTimer
@@ -208,3 +211,28 @@ async def test_a_session_s_task_outlives_the_accept_that_began_it_and_is_no_part
         await ended(at, 1)
     assert found
     assert set(found) == {(False, None)}
+
+
+async def test_what_is_logged_while_an_effect_is_executed_names_the_story_that_owed_it() -> None:
+    told, found = Told(), list[object]()
+
+    class Failing(MemoryTimers):
+        async def schedule(self, *arguments: Any, **named: Any) -> None:
+            found.append(worked_for().get("trace_id"))
+            raise ValueError("no such place")
+
+    store = new_store()
+    store.timers = Failing(store.database, SystemClock())
+    async with replica(told, store) as at:
+        at.agent.effects = (NodeEffect(ScheduleTimer(60.0, timer_id="t"), "agent", 1, 0),)
+        await at.service.accept(KEY, "r", UserMessage("hello"))
+        (executed, *_) = await told_of(told, "execute schedule_timer")
+    accepted = told.span("accept events").context
+    assert accepted is not None
+    assert set(found) == {format_trace_id(accepted.trace_id)}
+    assert about(executed, "unbroken.outcome") == "retried"
+
+
+async def test_an_effect_that_nobody_traced_is_executed_without_a_story() -> None:
+    with naming(INVALID_SPAN):
+        assert worked_for() == {}
