@@ -55,7 +55,7 @@ class MemoryAudit(Audit):
         def step(transaction: Transaction) -> StoreFacts:
             sessions = [session for _, session in transaction.sessions.items() if not session.deleted]
             oldest = self._clock.now() - timedelta(seconds=older_s)
-            owed = [(session, session.effects[key]) for session in sessions for key in session.owed]
+            owed = [(session, session.effects[session.owed[0]]) for session in sessions if session.owed]
             dead = [(s, row) for s in sessions for row in s.effects.values() if row.status is EffectStatus.FAILED]
             overdue = [self._owed(s, row, self._wall(row.due) if row.due else row.created_at) for s, row in owed]
             given_up = [self._owed(session, row, row.updated_at) for session, row in dead]

@@ -39,8 +39,12 @@ SELECT s.user_id, s.agent_id, s.thread_id, f.id, f.type, coalesce(f.claimed_unti
 FROM effects f JOIN sessions s USING (thread_id)
 WHERE f.status IN ('pending', 'executing')
     AND coalesce(f.claimed_until, f.next_attempt_at) < now() - make_interval(secs => $1)
+    AND NOT EXISTS (
+        SELECT FROM effects o WHERE o.thread_id = f.thread_id AND o.status IN ('pending', 'executing')
+            AND (o.event_seq, o.ordinal) < (f.event_seq, f.ordinal))
 ORDER BY since LIMIT $2
 """
+"""Only a session's oldest may run: what is behind it waits for its turn."""
 
 DEAD: Final = """
 SELECT s.user_id, s.agent_id, s.thread_id, f.id, f.type, f.updated_at AS since, f.attempt_count, f.last_error

@@ -260,13 +260,38 @@ async def test_what_is_stuck_is_found_with_whoever_should_work_on_it(store: Subj
     assert event.lease_until > facts.now
     assert ordered(event.accepted_at, event.attempt_at, facts.now) or event.attempt_at is not None
     assert event.cancelled_at is not None
-    assert [(effect.type, effect.tries) for effect in facts.overdue] == [("schedule_timer", 0)] * 2
+    assert [(effect.type, effect.tries) for effect in facts.overdue] == [("schedule_timer", 0)]
     assert [timer.timer_id for timer in facts.timers] == ["t"]
     assert facts.replicas_alive >= 1
     await store.replicas.leave(talk.replica.id)
     (event,) = (await store.audit.trouble(older_s=0, limit=9)).unfinished
     assert (event.owner, event.lease_until) == (None, None)
-    assert len((await store.audit.trouble(older_s=0, limit=1)).overdue) == 1
+
+
+async def test_an_effect_that_waits_behind_another_is_not_overdue(store: Subject) -> None:
+    talk = await Conversation.begin(store)
+    await talk.finish(await talk.accepted(), ScheduleTimer(1.0), ScheduleTimer(2.0))
+    first, _ = (await only(talk)).effects
+    assert [late.effect_id for late in (await store.audit.trouble(older_s=0, limit=9)).overdue] == [first.id]
+    (claim,) = await store.outbox.claim(replica=talk.replica.id, limit=PLENTY, until_s=9)
+    await store.outbox.postpone(claim, retry_after_s=90.0, error="no")
+    assert (await store.audit.trouble(older_s=0, limit=9)).overdue == (), "the next try is not due yet"
+    await store.outbox.postpone(claim, retry_after_s=None)
+    assert not await store.outbox.revive(talk.thread_id, first.id)
+
+
+async def test_no_more_is_found_than_was_asked_for(store: Subject) -> None:
+    for _ in range(2):
+        talk = await Conversation.begin(store)
+        await talk.finish(await talk.accepted(), ScheduleTimer(1.0), ScheduleTimer(2.0))
+        await talk.accepted()
+        await store.timers.schedule(talk.thread_id, "t", after_event=PLENTY, created_by="e", after_s=-5.0, payload=None)
+    for claim in await store.outbox.claim(replica=talk.replica.id, limit=PLENTY, until_s=9):
+        await store.outbox.postpone(claim, retry_after_s=None, error="no")
+    for limit in (1, 2, 3):
+        facts = await store.audit.trouble(older_s=0, limit=limit)
+        found = (facts.unfinished, facts.overdue, facts.dead_letters, facts.timers)
+        assert [len(part) for part in found] == [min(limit, 2)] * 4
 
 
 async def test_what_was_not_stored_stays_unknown(store: Subject) -> None:
