@@ -321,12 +321,20 @@ def _effect(effect: EffectFact) -> Iterator[Entry]:
         body=effect.body,
         checkpoint_id=effect.checkpoint_id,
     )
+    sent_at = _sent_at(effect)
     if logged and effect.status is not EffectStatus.PENDING:
-        sent_ms = _ms(effect.created_at, effect.sent_at)
-        yield Entry(kind="delivered", at=effect.sent_at, ms=sent_ms, cursor=effect.log_index)
+        sent_ms = _ms(effect.created_at, sent_at)
+        yield Entry(kind="delivered", at=sent_at, ms=sent_ms, cursor=effect.log_index)
     if logged and effect.status is EffectStatus.COMPLETED:
-        acked_ms = _ms(effect.sent_at, effect.acked_at)
+        acked_ms = _ms(sent_at, effect.acked_at)
         yield Entry(kind="acknowledged", at=effect.acked_at, ms=acked_ms, cursor=effect.log_index)
+
+
+def _sent_at(effect: EffectFact) -> datetime | None:
+    """Nobody acknowledges what was not delivered: the mark of the delivery was lost with its process, and the one that
+    covers it now is that of a later entry."""
+    later = effect.sent_at is not None and effect.acked_at is not None and effect.sent_at > effect.acked_at
+    return None if later else effect.sent_at
 
 
 def _ms(start: datetime | None, end: datetime | None) -> int | None:

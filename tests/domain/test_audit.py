@@ -109,6 +109,15 @@ def test_what_was_not_stored_is_shown_as_unknown() -> None:
     ]
 
 
+def test_a_delivery_that_was_marked_after_its_acknowledgement_has_no_known_moment() -> None:
+    """The mark of it was lost with its process; that of a later entry covers it."""
+    turn = story(event(effects=(effect(sent_at=at(9000), acked_at=at(2950)),)))
+    assert [(entry.kind, entry.at, entry.ms) for entry in turn.entries[-2:]] == [
+        ("delivered", None, None),
+        ("acknowledged", at(2950), None),
+    ]
+
+
 def test_what_has_not_happened_is_not_told() -> None:
     waiting = event(effects=(effect(status=EffectStatus.PENDING, sent_at=None, acked_at=None),))
     assert [kind for kind, _ in lines(waiting)] == ["received", "accepted", "committed", "effect"]
