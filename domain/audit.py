@@ -196,6 +196,8 @@ class Turn(Struct, frozen=True, kw_only=True, rename="camel"):
     attempts: int | None
     """How many were counted; None: not known."""
     trace_id: str | None
+    sampled: bool
+    """Whether the trace was to be exported: if not, only log lines have its id."""
     entries: tuple[Entry, ...]
 
 
@@ -215,6 +217,7 @@ def story(event: EventFacts, *, running: bool = False) -> Turn:
         state=state,
         attempts=_counted(event),
         trace_id=trace_id(event.trace_context),
+        sampled=sampled(event.trace_context),
         entries=tuple(_entries(event)),
     )
 
@@ -225,6 +228,13 @@ def trace_id(trace_context: dict[str, str]) -> str | None:
     if len(parts) < 4 or len(parts[1]) != 32 or set(parts[1]) - set("0123456789abcdef") or not parts[1].strip("0"):
         return None
     return parts[1]
+
+
+def sampled(trace_context: dict[str, str]) -> bool:
+    if trace_id(trace_context) is None:
+        return False
+    flags = trace_context["traceparent"].split("-")[3]
+    return len(flags) == 2 and flags[1] in "13579bdf"
 
 
 def _counted(event: EventFacts) -> int | None:

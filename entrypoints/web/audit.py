@@ -15,6 +15,7 @@ from unbroken.domain.errors import InvalidValue
 from unbroken.domain.session import SessionKey
 from unbroken.entrypoints.service import Service
 from unbroken.entrypoints.web.callers import user_of
+from unbroken.entrypoints.web.codec import MAX_CURSOR
 from unbroken.entrypoints.web.rest import Call, Problem, not_found
 
 MAX_PAGE: Final = 50
@@ -32,6 +33,8 @@ async def timeline(
 ) -> dict[str, Any]:
     if not 1 <= limit <= MAX_PAGE:
         raise InvalidValue("limit", f"must be from 1 to {MAX_PAGE}")
+    if before is not None and not 1 <= before <= MAX_CURSOR:
+        raise InvalidValue("before", f"must be from 1 to {MAX_CURSOR}")
     wanted = _kinds(kinds)
     service: Service = request.app.state.service
     session = _own(request, key)
@@ -108,5 +111,6 @@ def _kinds(given: str) -> frozenset[str]:
 def _with_link(turn: Turn, template: str | None, wanted: frozenset[str]) -> dict[str, Any]:
     found: dict[str, Any] = msgspec.to_builtins(turn)
     found["entries"] = [entry for entry in found["entries"] if entry["kind"] in wanted]
-    found["traceUrl"] = template.replace("{trace_id}", turn.trace_id) if template and turn.trace_id else None
+    linked = template and turn.trace_id and turn.sampled
+    found["traceUrl"] = template.replace("{trace_id}", turn.trace_id) if linked else None
     return found

@@ -8,7 +8,16 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from unbroken.domain.audit import AttemptNote, CheckpointFact, EffectFact, EventFacts, story, trace_id, with_checkpoints
+from unbroken.domain.audit import (
+    AttemptNote,
+    CheckpointFact,
+    EffectFact,
+    EventFacts,
+    sampled,
+    story,
+    trace_id,
+    with_checkpoints,
+)
 from unbroken.domain.effects import EffectStatus
 
 START = datetime(2026, 11, 29, 12, 0, tzinfo=UTC)
@@ -149,3 +158,12 @@ def test_attempts_that_nobody_noted_are_counted() -> None:
 def test_only_a_w3c_traceparent_names_a_trace(header: str, expected: str | None) -> None:
     assert trace_id({"traceparent": header}) == expected
     assert trace_id({}) is None
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"), [("01", True), ("00", False), ("03", True), ("fe", False), ("", False), ("1", False)]
+)
+def test_a_trace_that_was_not_sampled_is_nowhere_to_be_looked_at(flags: str, expected: bool) -> None:
+    context = {"traceparent": f"00-{'a1' * 16}-{'b' * 16}-{flags}"}
+    assert sampled(context) == story(event(trace_context=context)).sampled == expected
+    assert not sampled({"traceparent": f"00-{'0' * 32}-{'b' * 16}-01"})

@@ -74,7 +74,8 @@ async def test_events_are_told_in_pages_and_filtered(told: Told) -> None:
     assert ([turn["requestId"] for turn in older["turns"]], older["before"]) == (requests[:1], None)
     (one,) = told.ask(requestId=requests[1], kind="attempt,effect").json["turns"]
     assert kinds(one) == ["attempt", "effect"]
-    for query in ({"limit": 51}, {"limit": 0}, {"kind": "attempt,gossip"}, {"before": "x"}):
+    wrong = ({"limit": 51}, {"limit": 0}, {"limit": -1}, {"kind": "attempt,gossip"}, {"before": "x"})
+    for query in (*wrong, {"before": 0}, {"before": -1}, {"before": 2**53}, {"before": 2**64}):
         assert told.ask(**query).error == (400, "bad_request"), query
 
 
