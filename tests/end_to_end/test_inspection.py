@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import psycopg
@@ -16,6 +17,8 @@ from tests.end_to_end.server import Server
 from tests.end_to_end.test_user_data import Installation
 from tests.web.rest import Rest
 from unbroken.adapters.postgres.embedded import EmbeddedPostgres
+from unbroken.domain.diagnosis import Finding
+from unbroken.entrypoints.inspection import finding_lines
 from unbroken.entrypoints.settings import SettingsError, read_settings
 
 TRACE = "c" * 32
@@ -52,11 +55,14 @@ async def test_a_session_is_told_line_by_line_and_as_json(here: Installation) ->
     assert done.returncode == 0, done.stderr
     head, owner, _, turn, *lines = done.stdout.splitlines()
     assert head == "session ann:reminding:told"
-    assert re.fullmatch(r"owner \S+ \(alive\), epoch 1; log 1, delivered \d, acknowledged \d", owner)
+    marks = r"epoch 1; log 1, delivered \d, acknowledged \d"
+    found = re.fullmatch(rf"owner replica (\d+) at \S+ \(alive\), {marks}", owner)
+    assert found
     assert turn == f"event 1, request {request}: user_message, answered, 1 attempt"
     assert all(re.match(r"  (20\d\d-\d\d-\d\d \d\d:\d\d:\d\d\.\d{3}|not known) ", line) for line in lines)
     words = [line[37:].split(",")[0].split(" (")[0] for line in lines]
-    assert words[:3] == ["received", "accepted", f"attempt 1 at replica {words[2].split()[-1]}"]
+    assert words[:3] == ["received", "accepted", f"attempt 1 at replica {found[1]}"]
+    assert lines[2].endswith(", because the session was idle")
     assert any(word.startswith("checkpoint ") for word in words)
     assert any(re.match(r"effect \S+ schedule_timer: \w+", word) for word in words)
     by_thread = here.run("inspect", "told", "--request", request, "--json")
@@ -66,8 +72,9 @@ async def test_a_session_is_told_line_by_line_and_as_json(here: Installation) ->
 
 
 def test_a_session_that_is_not_there_is_said_in_one_line(here: Installation) -> None:
-    for name in ("nothing", "ann:reminding:nothing", "bob:reminding:told", "a:b"):
-        done = here.run("inspect", name)
+    names = (["nothing"], ["ann:reminding:nothing"], ["bob:reminding:told"], ["a:b"], ["told", "--request", "none"])
+    for name in names:
+        done = here.run("inspect", *name)
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (1, "", 1), done.stderr
 
 
@@ -101,7 +108,18 @@ async def test_a_turn_with_a_trace_has_a_link_to_it(here: Installation) -> None:
     execute(here, "UPDATE events SET trace_context = %s WHERE thread_id = 'traced'", context)
     (turn,) = Rest(here.server, "ann").ask("GET", "/api/sessions/ann:reminding:traced/timeline").json["turns"]
     assert (turn["traceId"], turn["traceUrl"]) == (TRACE, f"https://traces.example/{TRACE}?from=unbroken")
-    assert f"trace {TRACE}" in here.run("inspect", "traced").stdout
+    assert here.run("inspect", "traced").stdout.splitlines()[3].endswith(f", trace {TRACE}")
+    execute(here, "UPDATE events SET trace_context = %s WHERE thread_id = 'traced'", context.replace("-01", "-00"))
+    (turn,) = Rest(here.server, "ann").ask("GET", "/api/sessions/ann:reminding:traced/timeline").json["turns"]
+    assert (turn["traceId"], turn["traceUrl"]) == (TRACE, None), "nobody has exported it"
+    assert f"trace {TRACE} (not sampled)" in here.run("inspect", "traced").stdout
+
+
+def test_words_of_strangers_steer_no_terminal() -> None:
+    now = datetime(2026, 11, 29, tzinfo=UTC)
+    finding = Finding("what", "a:b:c", now, 3, "ValueError: no\x1b[2J\n  → all is well\u202e 🧭", "advice")
+    _, details, _ = finding_lines([finding])
+    assert details == "  ValueError: no\\x1b[2J\\n  → all is well\\u202e 🧭"
 
 
 def test_a_trace_url_that_names_no_trace_is_refused(tmp_path: Path) -> None:
