@@ -102,6 +102,9 @@ def test_a_turn_that_was_killed_shows_both_attempts_and_why(page: Page, folder: 
         tab.say(SLOW)
         inspector = Inspector(tab).open()
         expect(inspector.state).to_have_text("Running · 1 attempt")
+        expect(inspector.panel.get_by_role("img")).to_have_attribute(
+            "aria-label", re.compile(r"Accepting .*Waiting .*Attempt 1 \d.* so far$")
+        )
         tab.begun()
         server.kill()
         expect(tab.connection).to_contain_text("Reconnecting")
@@ -113,7 +116,7 @@ def test_a_turn_that_was_killed_shows_both_attempts_and_why(page: Page, folder: 
     expect(inspector.entry("Attempt 1")).to_contain_text("lost; a reset took back what it had not committed")
     expect(inspector.entry("Attempt 2")).to_contain_text("the server’s process before was gone")
     expect(inspector.panel.get_by_role("img")).to_have_attribute(
-        "aria-label", re.compile("Attempt 1 .*lost, Attempt 2")
+        "aria-label", re.compile(r"Attempt 1, lost within \d.*, Attempt 2 \d")
     )
 
 
@@ -190,6 +193,22 @@ def test_escape_stops_the_answer_while_one_writes_beside_the_panel(tab: Tab) -> 
     tab.page.keyboard.press("Escape")
     tab.ended(1, "cancelled")
     expect(inspector.panel).to_be_visible()
+
+
+@pytest.mark.parametrize("width", [1280, 1160])
+def test_on_a_laptop_it_stands_beside_the_conversation(tab: Tab, width: int) -> None:
+    tab.page.set_viewport_size({"width": width, "height": 800})
+    tab.say("hello")
+    tab.ended()
+    inspector = Inspector(tab).open().settled()
+    panel = inspector.panel.bounding_box()
+    assert panel is not None
+    assert panel["x"] + panel["width"] == width
+    for shown in (tab.connection, tab.box, tab.answer(), tab.said()):
+        box = shown.bounding_box()
+        assert box is not None
+        assert box["x"] + box["width"] <= panel["x"]
+    assert overflow(tab.page) == 0
 
 
 def test_on_a_phone_it_covers_the_conversation(tab: Tab) -> None:

@@ -17,6 +17,7 @@ export class Inspector {
     this.#changed = changed;
     this.requestId = null; // of the turn that is looked at; null: closed
     this.turn = null; // as the server tells it
+    this.now = null; // by its clock, when it told of it
     this.trouble = "";
     this.contents = new Map(); // checkpoint id → {values, pending}, or {trouble}; null: on its way
     this.retried = new Map(); // effect id → "", or what went wrong
@@ -52,9 +53,10 @@ export class Inspector {
     const { key, requestId } = this;
     const same = () => key === this.key && requestId === this.requestId;
     try {
-      const { turns } = await this.#api.timeline(key, { requestId, limit: 1 });
+      const { turns, now: told } = await this.#api.timeline(key, { requestId, limit: 1 });
       if (!same()) return;
       this.turn = turns[0] ?? null;
+      this.now = told;
       this.trouble = this.turn ? "" : NOTHING;
     } catch (error) {
       if (!same()) return;

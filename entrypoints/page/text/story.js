@@ -59,7 +59,7 @@ export function entryWords(entry) {
     case "received":
       return ["Received", ""];
     case "accepted":
-      return ["Accepted", "stored; from here on it is answered"];
+      return ["Accepted", "stored; from here on nothing loses it"];
     case "attempt":
       return [`Attempt ${entry.attempt}`, attemptWords(entry)];
     case "checkpoint":
@@ -67,7 +67,7 @@ export function entryWords(entry) {
     case "cancel":
       return ["Stop asked for", ""];
     case "committed":
-      return ["Committed", "answer and state, in one transaction"];
+      return ["Committed", "its end and its state, in one transaction"];
     case "effect":
       return [EFFECTS[entry.type] ?? entry.type, effectWords(entry)];
     case "delivered":
@@ -94,21 +94,30 @@ function effectWords({ cursor, status, tries, code, error }) {
   return [code, state, counted, error].filter(Boolean).join(", ");
 }
 
-// The drawn line: [{name, kind, ms, lost}], where `ms` is known. An attempt lasts until the next one, or the commit.
-export function segments(entries) {
+// The drawn line: [{name, kind, ms, lost, open}], where `ms` is known. An attempt lasts until the commit, a lost one at
+// most until the next one; what is `open` has lasted so long by `now`, the server's.
+export function segments(entries, now) {
   const stages = entries.filter(({ kind }) => ["received", "accepted", "attempt", "committed"].includes(kind));
   const drawn = [];
   stages.forEach((entry, index) => {
     const next = stages[index + 1];
-    const ms = next && entry.at && next.at ? Math.max(0, new Date(next.at) - new Date(entry.at)) : null;
-    if (entry.kind === "received") drawn.push({ kind: "accept", name: "Accepting", ms });
-    if (entry.kind === "accepted") drawn.push({ kind: "wait", name: "Waiting", ms });
-    if (entry.kind === "attempt") drawn.push({ kind: "run", name: `Attempt ${entry.attempt}`, ms, lost: entry.lost });
+    const open = !next;
+    const until = open ? now : next.at;
+    const ms = entry.at && until ? Math.max(0, new Date(until) - new Date(entry.at)) : null;
+    if (entry.kind === "received") drawn.push({ kind: "accept", name: "Accepting", ms, open });
+    if (entry.kind === "accepted") drawn.push({ kind: "wait", name: "Waiting", ms, open });
+    if (entry.kind === "attempt")
+      drawn.push({ kind: "run", name: `Attempt ${entry.attempt}`, ms, lost: entry.lost, open });
   });
   const first = (kind) => entries.find((entry) => entry.kind === kind);
   drawn.push({ kind: "deliver", name: "Delivering", ms: first("delivered")?.ms ?? null });
   drawn.push({ kind: "acknowledge", name: "Acknowledging", ms: first("acknowledged")?.ms ?? null });
   return drawn.filter(({ ms }) => ms !== null);
+}
+
+export function segmentWords({ name, ms, lost, open }) {
+  if (lost) return `${name}, lost within ${lengthWords(ms)}`;
+  return `${name} ${lengthWords(ms)}${open ? " so far" : ""}`;
 }
 
 // The stages of every turn, and the moment of each: undefined: not reached, null: reached, not known when.

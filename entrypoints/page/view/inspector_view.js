@@ -2,7 +2,7 @@
 
 import { again, chevron, cross } from "./icons.js";
 import { Button, html, useEffect, useRef } from "./ui.js";
-import { clockWords, entryWords, lengthWords, segments, stages, stateWords } from "../text/story.js";
+import { clockWords, entryWords, lengthWords, segments, segmentWords, stages, stateWords } from "../text/story.js";
 import { textOf } from "../turn.js";
 
 const LONGEST_TITLE = 80;
@@ -36,7 +36,7 @@ function Story({ inspector, turn }) {
       ${turn.traceUrl && html`<a href=${turn.traceUrl} target="_blank" rel="noopener noreferrer">Open its trace</a>`}
     </p>
     <${Stages} turn=${turn} />
-    <${Line} entries=${turn.entries} />
+    <${Line} entries=${turn.entries} now=${inspector.now} />
     <ol class="entries" aria-label="In order">
       ${turn.entries.map((entry, index) => html`<${Entry} key=${index} entry=${entry} inspector=${inspector} />`)}
     </ol>
@@ -56,17 +56,16 @@ function Stages({ turn }) {
 }
 
 // Lengths to scale, but for the shortest and the longest, which are all to be seen.
-function Line({ entries }) {
-  const drawn = segments(entries);
+function Line({ entries, now }) {
+  const drawn = segments(entries, now);
   if (!drawn.length) return null;
-  const words = drawn.map(({ name, ms, lost }) => `${name} ${lengthWords(ms)}${lost ? ", lost" : ""}`).join(", ");
-  return html`<div class="line" role="img" aria-label=${words}>
+  return html`<div class="line" role="img" aria-label=${drawn.map(segmentWords).join(", ")}>
     ${drawn.map(
-      ({ kind, name, ms, lost }) => html`<span
-        data-kind=${kind}
-        data-lost=${lost}
-        title=${`${name}: ${lengthWords(ms)}`}
-        style=${{ flexGrow: Math.sqrt(ms + 1) }}
+      (part) => html`<span
+        data-kind=${part.kind}
+        data-lost=${part.lost}
+        title=${segmentWords(part)}
+        style=${{ flexGrow: Math.sqrt(part.ms + 1) }}
       ></span>`,
     )}
   </div>`;
