@@ -13,6 +13,7 @@ import {
   entryWords,
   lengthWords,
   segments,
+  segmentWords,
   stages,
   stateWords,
 } from "../../entrypoints/page/text/story.js";
@@ -294,6 +295,19 @@ test("a turn's line has a piece for each length that is known, and for no other"
     segments(unknown).map(({ name }) => name),
     ["Accepting", "Attempt 8", "Delivering"],
   );
+});
+
+test("what is under way has lasted until now, and a lost attempt at most until the next one", () => {
+  const words = (entries, now) => segments(entries, now).map(segmentWords);
+  const underWay = TWO_ATTEMPTS.filter(({ kind }) => ["received", "accepted", "attempt"].includes(kind));
+  assert.deepEqual(words(underWay, AT(5_004)), [
+    "Accepting 4 ms",
+    "Waiting 0 ms",
+    "Attempt 7, lost within 2.00 s",
+    "Attempt 8 3.00 s so far",
+  ]);
+  assert.deepEqual(words(underWay.slice(0, 2), AT(1_004)), ["Accepting 4 ms", "Waiting 1.00 s so far"]);
+  assert.deepEqual(words(underWay.slice(0, 2), undefined), ["Accepting 4 ms"]);
 });
 
 test("a stage is reached at a moment, at one that nobody knows, or not", () => {

@@ -146,6 +146,20 @@ async def test_each_entry_keeps_the_moment_at_which_it_was_first_delivered(store
     assert (facts.sent, facts.acked) == (2, 2)
 
 
+async def test_a_socket_that_lags_changes_no_mark_and_no_moment(store: Subject) -> None:
+    talk = await Conversation.begin(store)
+    for _ in range(3):
+        await talk.finish(await talk.accepted())
+    await store.outbox.mark({talk.thread_id: Reached(3, 90.0)}, {})
+    await store.outbox.mark({talk.thread_id: Reached(1)}, {talk.thread_id: Reached(1)})
+    facts = await told(talk)
+    assert (facts.sent, facts.acked) == (3, 1)
+    for event in facts.events:
+        (effect,) = event.effects
+        assert effect.sent_at is not None
+        assert facts.now - effect.sent_at > timedelta(seconds=80)
+
+
 async def test_racing_marks_keep_a_moment_for_every_entry(store: Subject) -> None:
     talk = await Conversation.begin(store)
     for _ in range(4):
@@ -185,6 +199,17 @@ async def test_a_dead_letter_is_revived_once_and_keeps_its_place(store: Subject)
     done = (await only(talk)).effects[0]
     assert (done.status, done.last_error) == (EffectStatus.COMPLETED, None)
     assert (await store.audit.trouble(older_s=0, limit=9)).dead_letters == ()
+
+
+async def test_what_clients_see_is_never_tried_again(store: Subject) -> None:
+    """Delivering it is the log's matter, whatever has become of it."""
+    talk = await Conversation.begin(store)
+    await talk.finish(await talk.accepted(), said("yes"))
+    (shown,) = (await only(talk)).effects
+    for mark in (Reached(0), Reached(1)):
+        await store.outbox.mark({talk.thread_id: mark}, {talk.thread_id: mark})
+        assert not await store.outbox.revive(talk.thread_id, shown.id)
+    assert list(await store.outbox.claim(replica=talk.replica.id, limit=PLENTY, until_s=9)) == []
 
 
 async def test_events_are_told_in_pages_and_by_request(store: Subject) -> None:
@@ -258,13 +283,17 @@ async def test_what_is_stuck_is_found_with_whoever_should_work_on_it(store: Subj
     assert (event.tries, event.run, event.why, event.owner) == (1, claim.run, "accepted", talk.replica.name)
     assert event.lease_until is not None
     assert event.lease_until > facts.now
-    assert ordered(event.accepted_at, event.attempt_at, facts.now) or event.attempt_at is not None
+    assert ordered(event.accepted_at, event.attempt_at, facts.now)
     assert event.cancelled_at is not None
     assert [(effect.type, effect.tries) for effect in facts.overdue] == [("schedule_timer", 0)]
     assert [timer.timer_id for timer in facts.timers] == ["t"]
-    assert facts.replicas_alive >= 1
+    assert facts.replicas_alive == 1
+    await replica_of(store)
+    await replica_of(store, lease_ttl_s=0.0)
     await store.replicas.leave(talk.replica.id)
-    (event,) = (await store.audit.trouble(older_s=0, limit=9)).unfinished
+    facts = await store.audit.trouble(older_s=0, limit=9)
+    assert facts.replicas_alive == 1, "one has left, another one is silent"
+    (event,) = facts.unfinished
     assert (event.owner, event.lease_until) == (None, None)
 
 
@@ -336,3 +365,16 @@ async def test_an_attempt_of_an_older_version_counts_although_nothing_is_known_o
     (unknown, known) = (await only(talk)).attempts
     assert unknown == AttemptNote(1)
     assert (known.run, known.why) == (2, "again")
+
+
+async def test_notes_of_an_event_before_are_not_those_of_the_one_that_runs(store: Subject) -> None:
+    """A process of an older version ended the event before: it left the notes in the session's row."""
+    talk = await Conversation.begin(store)
+    await talk.finish(await talk.accepted())
+    claim = await talk.accepted()
+    if not isinstance(store, PostgresSubject):
+        return
+    stale = """UPDATE sessions SET attempts = '[{"run": 1, "why": "accepted"}]' WHERE thread_id = $1"""
+    await store.pool.write(stale, talk.thread_id)
+    running = (await told(talk)).events[1]
+    assert (whys(running), running.run, running.tries) == ([], claim.run, 1)
