@@ -33,7 +33,7 @@ from unbroken.adapters.telemetry.logs import naming
 from unbroken.adapters.telemetry.telemetry import Telemetry, age_s, failed, nanoseconds, now_ns, within, word
 from unbroken.application.session_processor import Again, SessionProcessor
 from unbroken.domain.effects import CancelTurn, ReportFailure, SendMessage, SkipEvent
-from unbroken.domain.errors import Fenced
+from unbroken.domain.errors import Fenced, Poisoned
 from unbroken.domain.ports.unit_of_work import UnitOfWork
 from unbroken.domain.session import Claim
 from unbroken.domain.turn import Committed, TurnChange
@@ -216,6 +216,8 @@ class ObservedUnitOfWork(UnitOfWork):
             attempted.outcome = outcome
         agent = {names.AGENT: claim.key.agent_id}
         instruments.turn.record(age_s(claim.event.created_at), agent | {names.OUTCOME: outcome})
+        if outcome == Poisoned.code:
+            instruments.poisoned.add(1)
         for kind in ("input", "output"):
             if spent := usage.get(f"{kind}_tokens"):
                 instruments.tokens.add(spent, agent | {names.USAGE: kind})

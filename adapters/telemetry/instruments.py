@@ -28,6 +28,7 @@ class Instruments:
         self.fencings = meter.create_counter(
             "unbroken.fencing.rejections", "{rejection}", "Commits refused because the session had moved on"
         )
+        self.poisoned = meter.create_counter("unbroken.poisoned", "{message}", "Messages given up for good")
         self.effects = meter.create_counter("unbroken.effects", "{effect}", "Tries at executing an effect, by outcome")
         self.deliveries = meter.create_counter(
             "unbroken.deliveries", "{delivery}", "Entries of the log written to a socket"
@@ -43,6 +44,7 @@ class Instruments:
 
     def _at_nought(self) -> None:
         self.fencings.add(0)
+        self.poisoned.add(0)
         self.acknowledgements.add(0)
         self.deliveries.add(0, {names.KIND: "send_message"})
         self.sockets.add(0)

@@ -19,7 +19,7 @@ from unbroken.application.log_context import worked_for
 from unbroken.application.subscribe import Shown
 from unbroken.domain.effects import ScheduleTimer
 from unbroken.domain.errors import AgentRaised
-from unbroken.domain.events import UserMessage
+from unbroken.domain.events import NewEvent, UserMessage
 from unbroken.domain.ports.agent import Attempt
 from unbroken.domain.session import Claim
 from unbroken.domain.turn import NodeEffect
@@ -236,3 +236,19 @@ async def test_what_is_logged_while_an_effect_is_executed_names_the_story_that_o
 async def test_an_effect_that_nobody_traced_is_executed_without_a_story() -> None:
     with naming(INVALID_SPAN):
         assert worked_for() == {}
+
+
+async def test_messages_given_up_for_good_are_counted_from_nought() -> None:
+    """What wakes people sees a rise only: of a count that begins at one it would see none."""
+    told, store = Told(), new_store()
+    assert told.points("unbroken.poisoned") == {(): 0}
+    former = await store.replicas.join("former", lease_ttl_s=60.0)
+    await store.event_store.accept(KEY, NewEvent("e", "r", UserMessage("hello")), replica=former.id, queue_limit=9)
+    for _ in range(9):
+        assert await store.sessions.claim(KEY.thread_id, replica=former.id)
+    await store.replicas.leave(former.id)
+    async with replica(told, store) as at:
+        await ended(at, 1)
+        await at.service.accept(KEY, "r2", UserMessage("hello"))
+        await ended(at, 2)
+    assert told.points("unbroken.poisoned") == {(): 1}
