@@ -14,6 +14,7 @@ import {
   lengthWords,
   segments,
   segmentWords,
+  shortened,
   stages,
   stateWords,
 } from "../../entrypoints/page/text/story.js";
@@ -308,6 +309,12 @@ test("what is under way has lasted until now, and a lost attempt at most until t
   ]);
   assert.deepEqual(words(underWay.slice(0, 2), AT(1_004)), ["Accepting 4 ms", "Waiting 1.00 s so far"]);
   assert.deepEqual(words(underWay.slice(0, 2), undefined), ["Accepting 4 ms"]);
+});
+
+test("a text that is cut short says so, and keeps its characters whole", () => {
+  assert.equal(shortened("just so", 7), "just so");
+  assert.equal(shortened("one two", 4), "one…");
+  assert.equal(shortened("ab🧭cd", 3), "ab…");
 });
 
 test("a stage is reached at a moment, at one that nobody knows, or not", () => {

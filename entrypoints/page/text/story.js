@@ -44,6 +44,11 @@ export function clockWords(at) {
   return `${time}.${String(moment.getMilliseconds()).padStart(3, "0")}`;
 }
 
+// No half of a character, and no end that looks like the text's own.
+export function shortened(text, limit) {
+  return text.length <= limit ? text : `${text.slice(0, limit).replace(/[\ud800-\udbff]$/, "").trimEnd()}…`;
+}
+
 // "" where nobody knows.
 export function lengthWords(ms) {
   if (ms === undefined || ms === null) return "";

@@ -2,7 +2,16 @@
 
 import { again, chevron, cross } from "./icons.js";
 import { Button, html, useEffect, useRef } from "./ui.js";
-import { clockWords, entryWords, lengthWords, segments, segmentWords, stages, stateWords } from "../text/story.js";
+import {
+  clockWords,
+  entryWords,
+  lengthWords,
+  segments,
+  segmentWords,
+  shortened,
+  stages,
+  stateWords,
+} from "../text/story.js";
 import { textOf } from "../turn.js";
 
 const LONGEST_TITLE = 80;
@@ -15,7 +24,7 @@ export function InspectorView({ page }) {
   const mark = shown && `${shown.phase} ${shown.attempt}`;
   useEffect(() => inspector.again(), [mark]);
   useEffect(() => heading.current.focus(), [inspector.requestId]);
-  const said = shown?.said.content === undefined ? "" : textOf(shown.said.content).slice(0, LONGEST_TITLE);
+  const said = shown?.said.content === undefined ? "" : shortened(textOf(shown.said.content), LONGEST_TITLE);
   return html`<aside class="inspector" aria-labelledby="inspector-title">
     <div class="top">
       <h2 id="inspector-title" tabindex="-1" ref=${heading}>What happened</h2>
