@@ -34,7 +34,8 @@ class MemoryOutbox(Outbox):
     async def mark(self, sent: Mapping[str, Reached], acked: Mapping[str, Reached]) -> None:
         def step(transaction: Transaction) -> None:
             for thread_id in {*sent, *acked}:
-                if transaction.sessions.get(thread_id) is not None:
+                session = transaction.sessions.get(thread_id)
+                if session is not None and not session.deleted:
                     old = transaction.marks.get(thread_id) or Marks()
                     raised = [
                         *self._raised("sent", old.sent, sent.get(thread_id)),

@@ -24,7 +24,8 @@ WITH given AS (
     SELECT m.*, coalesce(d.sent, 0) AS former_sent, coalesce(d.acked, 0) AS former_acked
     FROM unnest($1::text[], $2::bigint[], $3::float8[], $4::bigint[], $5::float8[])
         m (thread_id, sent, sent_ago, acked, acked_ago)
-    JOIN sessions s USING (thread_id) LEFT JOIN deliveries d USING (thread_id)
+    JOIN sessions s ON s.thread_id = m.thread_id AND s.deleted_at IS NULL
+    LEFT JOIN deliveries d ON d.thread_id = m.thread_id
 ), raised AS (
     INSERT INTO deliveries AS d (thread_id, sent, acked)
     SELECT g.thread_id, g.sent, g.acked FROM given g

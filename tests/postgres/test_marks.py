@@ -44,10 +44,13 @@ async def test_each_raise_is_a_row_and_what_raises_nothing_writes_nothing(
 
 
 async def test_a_thread_that_is_not_there_is_not_marked(store: PostgresSubject, sql: asyncpg.Connection) -> None:
-    """It was erased while a socket still followed it: nothing of it may come back."""
-    await store.outbox.mark({"erased": Reached(3)}, {"erased": Reached(3)})
+    """It was erased, or deleted, while a socket still followed it: nothing of it may come back."""
+    talk = await delivered(store, 1)
+    await store.threads.delete(talk.key.user_id, talk.thread_id)
+    for gone in ("erased", talk.thread_id):
+        await store.outbox.mark({gone: Reached(1)}, {gone: Reached(1)})
     for table in ("deliveries", "delivery_marks"):
-        assert await sql.fetchval(f"SELECT count(*) FROM {table} WHERE thread_id = 'erased'") == 0
+        assert await sql.fetchval(f"SELECT count(*) FROM {table}") == 0
 
 
 async def test_racers_that_raise_a_mark_to_the_same_place_keep_the_first_moment(
