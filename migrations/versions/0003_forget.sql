@@ -1,9 +1,11 @@
--- Everything that a thread holds, but for its session and its inbox: part of a deletion, which has locked both.
+-- Everything that a thread holds, but for its inbox and what a tombstone needs of its session: part of a deletion,
+-- which has locked both.
 --
 -- In the place of the former one, under its name: what was deleted is gone, also where a process of an older version
 -- deletes it.
 CREATE OR REPLACE FUNCTION unbroken_forget_v1(p_thread text) RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
+    UPDATE sessions t SET attempts = NULL WHERE t.thread_id = p_thread AND t.attempts IS NOT NULL;
     DELETE FROM heads t WHERE t.thread_id = p_thread;
     DELETE FROM checkpoint_writes t WHERE t.thread_id = p_thread;
     DELETE FROM checkpoint_blobs t WHERE t.thread_id = p_thread;

@@ -95,3 +95,15 @@ async def test_a_mark_that_came_after_its_session_was_gone_goes_with_the_next_er
     await sql.execute("INSERT INTO deliveries (thread_id, sent, acked) VALUES ('late', 1, 1)")
     await erase(talk)
     assert await sql.fetchval("SELECT count(*) FROM deliveries") == 0
+
+
+async def test_a_tombstone_keeps_neither_notes_of_attempts_nor_moments_of_delivery(
+    store: PostgresSubject, sql: asyncpg.Connection
+) -> None:
+    talk = await Conversation.begin(store)
+    await talk.finish(await talk.accepted())
+    await store.outbox.mark({talk.thread_id: Reached(1)}, {talk.thread_id: Reached(1)})
+    await talk.accepted()
+    await delete(talk)
+    assert await sql.fetchval("SELECT attempts FROM sessions WHERE thread_id = $1", talk.thread_id) is None
+    assert await sql.fetchval("SELECT count(*) FROM delivery_marks") == 0
