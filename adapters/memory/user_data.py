@@ -88,6 +88,7 @@ def _told(session: Session, files: Mapping[str, File]) -> Iterator[Mapping[str, 
             "seq": seq,
             "id": event.id,
             "requestId": event.request_id,
+            "receivedAt": session.received[seq - 1],
             "createdAt": event.created_at,
             "body": event.body,
         }
@@ -100,6 +101,9 @@ def _told(session: Session, files: Mapping[str, File]) -> Iterator[Mapping[str, 
             "id": effect.id,
             "cursor": effect.log_index,
             "createdAt": effect.created_at,
+            "cancelledAt": effect.cancelled_at,
+            "attempts": effect.attempts,
+            "error": effect.last_error,
             "body": decode_json(effect.body),
         }
     for timer in session.timers.values():

@@ -3,6 +3,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final
 
+from unbroken.adapters.postgres.audit import decode_notes
 from unbroken.adapters.postgres.pool import Pool
 from unbroken.adapters.postgres.rows import decode_json
 from unbroken.domain.ports.user_data import Expired, UserData
@@ -15,12 +16,13 @@ FROM sessions WHERE user_id = $1 AND thread_id COLLATE "C" > $2 ORDER BY thread_
 """
 
 EVENTS: Final = """
-SELECT seq, id, request_id AS "requestId", created_at AS "createdAt", payload AS body
+SELECT seq, id, request_id AS "requestId", received_at AS "receivedAt", created_at AS "createdAt", payload AS body
 FROM events WHERE thread_id = $1 AND seq > $2 ORDER BY seq LIMIT 200
 """
 
 EFFECTS: Final = """
-SELECT event_seq AS seq, ordinal, id, log_index AS cursor, created_at AS "createdAt", payload AS body
+SELECT event_seq AS seq, ordinal, id, log_index AS cursor, created_at AS "createdAt", cancelled_at AS "cancelledAt",
+    attempts, last_error AS error, payload AS body
 FROM effects WHERE thread_id = $1 AND (event_seq, ordinal) > ($2, $3) ORDER BY event_seq, ordinal LIMIT 200
 """
 
@@ -97,7 +99,8 @@ class PostgresUserData(UserData):
         while effects := await self._pool.read(EFFECTS, thread_id, *place):
             place = (effects[-1]["seq"], effects[-1]["ordinal"])
             for row in effects:
-                yield {"record": "effect", **about, **row, "body": decode_json(row["body"])}
+                notes = decode_notes(row["attempts"]) if row["attempts"] is not None else ()
+                yield {"record": "effect", **about, **row, "attempts": notes, "body": decode_json(row["body"])}
         for row in await self._pool.read(TIMERS, thread_id):
             yield {"record": "timer", **about, **row, "payload": decode_json(row["payload"])}
         file_id = ""

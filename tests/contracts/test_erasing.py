@@ -12,7 +12,7 @@ import pytest
 from tests.contracts.conversation import PLENTY, Conversation, owed, said, state_at, unique
 from tests.contracts.subjects import MemorySubject, PostgresSubject, Subject
 from unbroken.domain.checkpoints import BlobRow, StateChange, WriteRow
-from unbroken.domain.effects import RequestInput, ScheduleTimer
+from unbroken.domain.effects import CancelTurn, RequestInput, ScheduleTimer
 from unbroken.domain.errors import Fenced, ThreadDeleted
 from unbroken.domain.events import InputResponse, NewEvent, UserMessage
 from unbroken.domain.ports.outbox import Reached
@@ -208,7 +208,25 @@ async def test_an_export_holds_everything_about_a_user_and_nothing_about_others(
     kinds = {effect["body"]["type"] for effect in by_kind["effect"]}
     assert kinds == {"send_message", "request_input", "schedule_timer"}
     assert by_kind["file"][0]["data"] == SECRET.encode()
+    assert "receivedAt" in first
+    ended = by_kind["effect"][0]
+    assert [note.run for note in ended["attempts"]] == [1]
+    assert (ended["cancelledAt"], ended["error"]) == (None, None)
     msgspec.json.encode(records)
+
+
+async def test_an_export_holds_why_an_effect_failed_and_when_a_turn_was_stopped(store: Subject) -> None:
+    """An error's words may repeat the user's."""
+    talk = await Conversation.begin(store)
+    claim = await talk.accepted()
+    await talk.cancel(claim.event.request_id)
+    await talk.finish(claim, CancelTurn("so far", claim.run), ScheduleTimer(1.0), cancels=True)
+    (owed,) = await store.outbox.claim(replica=talk.replica.id, limit=PLENTY, until_s=9)
+    await store.outbox.postpone(owed, retry_after_s=None, error=f"ValueError: {SECRET}")
+    records = [record async for record in store.user_data.export(talk.key.user_id)]
+    stopped, timer = [record for record in records if record["record"] == "effect"]
+    assert stopped["cancelledAt"] is not None
+    assert timer["error"] == f"ValueError: {SECRET}"
 
 
 async def test_nobody_is_exported_as_nothing(store: Subject) -> None:
