@@ -111,6 +111,6 @@ def _kinds(given: str) -> frozenset[str]:
 def _with_link(turn: Turn, template: str | None, wanted: frozenset[str]) -> dict[str, Any]:
     found: dict[str, Any] = msgspec.to_builtins(turn)
     found["entries"] = [entry for entry in found["entries"] if entry["kind"] in wanted]
-    linked = template and turn.trace_id and turn.sampled
-    found["traceUrl"] = template.replace("{trace_id}", turn.trace_id) if linked else None
+    named = turn.trace_id if turn.sampled else None
+    found["traceUrl"] = template.replace("{trace_id}", named) if template and named else None
     return found

@@ -320,7 +320,8 @@ async def test_no_more_is_found_than_was_asked_for(store: Subject) -> None:
         await talk.finish(await talk.accepted(), ScheduleTimer(1.0), ScheduleTimer(2.0))
         await talk.accepted()
         await store.timers.schedule(talk.thread_id, "t", after_event=PLENTY, created_by="e", after_s=-5.0, payload=None)
-    for claim in await store.outbox.claim(replica=talk.replica.id, limit=PLENTY, until_s=9):
+    replica = await replica_of(store)
+    for claim in await store.outbox.claim(replica=replica.id, limit=PLENTY, until_s=9):
         await store.outbox.postpone(claim, retry_after_s=None, error="no")
     for limit in (1, 2, 3):
         facts = await store.audit.trouble(older_s=0, limit=limit)

@@ -72,6 +72,9 @@ async def test_a_second_try_links_to_the_first_and_says_what_ended_it() -> None:
         first, second = await told_of(told, "process events", 2)
     assert (about(first, "unbroken.outcome"), about(first, "error.type")) == ("model_failed", "model_failed")
     assert linked(second) == [id_of(first)]
+    commit = told.span("commit end")
+    assert commit.parent is not None
+    assert (commit.parent.span_id, linked(commit)) == (id_of(second), []), "what is right below it needs no link"
     assert dict(second.links[0].attributes or {})["unbroken.attempt.reason"] == "model_failed"
     assert "unbroken.attempt.reconstructed" not in (first.attributes or {})
     assert len(told.spans("process events")) == 2, "nobody tells of an attempt in another's place that told of itself"
