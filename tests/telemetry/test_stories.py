@@ -6,14 +6,17 @@ import asyncio
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.trace import INVALID_SPAN, format_trace_id, get_current_span
 
-from tests.application.scripted_agent import echo
-from tests.telemetry.observed import KEY, Replica, Told, new_store, read_to_the_end, replica
+from tests.application.scripted_agent import ScriptedAgent, echo
+from tests.telemetry.observed import KEY, Replica, Told, container_of, new_store, read_to_the_end, replica
 from unbroken.adapters.in_process.clock import SystemClock
 from unbroken.adapters.memory.sessions import MemorySessions
 from unbroken.adapters.memory.timers import MemoryTimers
+from unbroken.adapters.telemetry import acknowledging, attempts
+from unbroken.adapters.telemetry.attempts import ObservedProcessor
 from unbroken.adapters.telemetry.logs import naming
 from unbroken.application.log_context import worked_for
 from unbroken.application.subscribe import Shown
@@ -21,8 +24,9 @@ from unbroken.domain.effects import ScheduleTimer
 from unbroken.domain.errors import AgentRaised
 from unbroken.domain.events import NewEvent, UserMessage
 from unbroken.domain.ports.agent import Attempt
-from unbroken.domain.session import Claim
+from unbroken.domain.session import Claim, SessionKey
 from unbroken.domain.turn import NodeEffect
+from unbroken.entrypoints import observing
 
 pytestmark = pytest.mark.asyncio
 
@@ -191,6 +195,7 @@ async def test_no_label_holds_an_id() -> None:
     }
     assert labels
     assert not labels & ids
+    assert not [span for span in told.spans() if KEY.user_id in (span.attributes or {}).values()], "nor a span a user's"
 
 
 async def test_a_session_s_task_outlives_the_accept_that_began_it_and_is_no_part_of_it() -> None:
@@ -255,3 +260,39 @@ async def test_messages_given_up_for_good_are_counted_from_nought() -> None:
         await at.service.accept(KEY, "r2", UserMessage("hello"))
         await ended(at, 2)
     assert told.points("unbroken.poisoned") == {(): 1}
+
+
+async def test_a_reason_is_known_of_the_attempt_right_before_alone_and_not_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told, store = Told(), new_store()
+    container = container_of(
+        store, ScriptedAgent(store.checkpoints), (await store.replicas.join("a", lease_ttl_s=9)).id
+    )
+    observing.observe(container, told.telemetry)
+    processor = container.processor()
+    assert isinstance(processor, ObservedProcessor)
+    new = NewEvent("e", "r", UserMessage("hello"))
+    first = (await store.event_store.accept(KEY, new, replica=1, queue_limit=9)).claim
+    assert first is not None
+    second, third = (replace(first, run=run, tries=run, taken_over=run == 3) for run in (2, 3))
+    processor._remember(first, "model_failed")
+    assert processor._reason(second) == "model_failed"
+    processor._remember(first, "model_failed")
+    assert processor._reason(third) == "takeover", "another replica's attempt came between"
+    monkeypatch.setattr(attempts, "REMEMBERED", 1)
+    processor._remember(first, "model_failed")
+    processor._remember(replace(first, key=SessionKey("ann", "demo", "t2")), "timed_out")
+    assert processor._reason(second) == "lost_sight"
+
+
+async def test_deliveries_that_nobody_acknowledges_are_not_awaited_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(acknowledging, "SESSIONS", 2)
+    written = acknowledging.Written()
+    span = INVALID_SPAN.get_span_context()
+    for thread in ("a", "b", "c"):
+        for log_index in range(1, acknowledging.ENTRIES + 2):
+            written.add(thread, log_index, span)
+    found = {thread: [index for index, _ in written.take(thread, 99)] for thread in ("a", "b", "c")}
+    last = list(range(2, acknowledging.ENTRIES + 2))
+    assert found == {"a": [], "b": last, "c": last}
