@@ -18,6 +18,7 @@ from unbroken.adapters.postgres.migrate import migrate
 from unbroken.domain.errors import InvalidValue
 from unbroken.entrypoints import observing
 from unbroken.entrypoints.allocator import give_back_what_is_large
+from unbroken.entrypoints.collector import leave_alone_what_is_there, look_for_cycles_less_often
 from unbroken.entrypoints.service import running
 from unbroken.entrypoints.settings import Settings
 from unbroken.entrypoints.stopping import Stopping
@@ -41,6 +42,7 @@ def run(settings: Settings) -> None:
     if settings.auth == "none" and settings.host not in LOOPBACK_NAMES:
         raise InvalidValue("host", f"{settings.host} is not a loopback address; UNBROKEN_AUTH=none serves no other")
     give_back_what_is_large()
+    look_for_cycles_less_often()
     observing.wanted()  # says now what cannot be
     guard = guard_of(settings)
     with Stopping(settings.stop_limit_s) as stopping:
@@ -99,6 +101,8 @@ class _Server(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
+        if self.started:
+            leave_alone_what_is_there()
         if self.started and sockets:
             host, port = sockets[0].getsockname()[:2]
             shown = f"[{host}]" if ":" in host else host
