@@ -70,8 +70,9 @@ class LiveSession:
         self._tail_sizes: deque[int] = deque()
         self.pending: dict[int, Event] = {}
         self.attempt: LiveAttempt | None = None
-        self.readers: dict[Callable[[], None], None] = {}
-        """In the order in which they came: whoever came first is told first."""
+        self.readers: dict[Callable[[], None], Callable[[], None]] = {}
+        """What wakes each, and what tells it that the answer goes on. In the order in which they came: whoever came
+        first is told first."""
         self.looks = 0
         """Snapshots on their way from the store: what ends meanwhile must be remembered until they are here."""
         self.gone = False
@@ -98,6 +99,11 @@ class LiveSession:
     def notify(self) -> None:
         for wake in self.readers:
             wake()
+
+    def goes_on(self) -> None:
+        """There is more of the running answer's text, and no other news."""
+        for tell in self.readers.values():
+            tell()
 
     def merge(self, view: SessionView) -> None:
         """Take over whatever a snapshot knows and this process does not."""
@@ -258,6 +264,10 @@ class LiveSessions:
     def notify(self, key: SessionKey) -> None:
         if live := self._live.get(key):
             live.notify()
+
+    def goes_on(self, key: SessionKey) -> None:
+        if live := self._live.get(key):
+            live.goes_on()
 
     def release(self, live: LiveSession) -> None:
         """Forget a session that nobody watches and nothing runs in (I12)."""

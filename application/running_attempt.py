@@ -74,7 +74,7 @@ class RunningAttempt(Attempt):
                 self._live.stream.append(message_id, chunk)
             except AnswerTooLong as failure:
                 self.fail(failure)
-            self._sessions.notify(self.claim.key)
+            self._sessions.goes_on(self.claim.key)
 
     def text_ends(self, message_id: str) -> None:
         if self.gate.open:

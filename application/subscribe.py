@@ -75,7 +75,6 @@ class Subscription:
         self._live = live
         self._outbox = outbox
         self._changed = asyncio.Event()
-        self._wake = self._changed.set
         self._gap = _gap(live, cursor)
         self.cursor = live.log_index if cursor == TAIL_CURSOR else self._gap.cursor if self._gap else cursor
         """The last log index handed to the reader."""
@@ -89,8 +88,10 @@ class Subscription:
         self._least = shown.attempt if shown else 0
         """Who shows an attempt has seen another replica take over from an earlier one that still runs here."""
         self._position = 0
+        self._resting: asyncio.TimerHandle | None = None
+        """What ends the rest that this reader was given."""
         self._replay: deque[Part] = deque()
-        live.readers[self._wake] = None
+        live.readers[self._wake] = self._goes_on
 
     @property
     def stored(self) -> bool:
@@ -104,12 +105,18 @@ class Subscription:
 
     def close(self) -> None:
         self._live.readers.pop(self._wake, None)
+        self._rested()
         self._hub.release(self._live)
 
     def interrupt(self) -> None:
         """Let a waiting `next` return, with or without news."""
         self._interrupted = True
         self._changed.set()
+
+    def rest(self, seconds: float) -> None:
+        """Let the running answer's text gather for so long; any other news, its end as well, is told at once."""
+        if self._resting is None:
+            self._resting = asyncio.get_running_loop().call_later(seconds, self._wake)
 
     async def next(self) -> list[Delivery]:
         """Wait for news and return it, in order; empty only after `interrupt`.
@@ -131,11 +138,25 @@ class Subscription:
             if self.cursor == self._live.log_index:
                 for event in self._live.pending.values():
                     self._user(found, event)
-                self._attempt(found)
+                if self._resting is None:
+                    self._attempt(found)
             if found or self._interrupted:
                 self._interrupted = False
                 return found
             await self._changed.wait()
+
+    def _wake(self) -> None:
+        self._rested()
+        self._changed.set()
+
+    def _goes_on(self) -> None:
+        if self._resting is None:
+            self._changed.set()
+
+    def _rested(self) -> None:
+        if self._resting is not None:
+            self._resting.cancel()
+            self._resting = None
 
     async def _stored(self) -> Sequence[LogEntry]:
         """The log that memory does not hold; a gap, where it was removed while this reader was on its way to it. What

@@ -15,6 +15,7 @@ from unbroken.domain.session import SessionKey
 from unbroken.entrypoints.service import Service
 from unbroken.entrypoints.web.connection import Closed, Connection, stalled
 from unbroken.entrypoints.web.frames import CloseCode
+from unbroken.entrypoints.web.pace import Pace
 from unbroken.entrypoints.web.query import BadQuery, Hello, parse_query
 from unbroken.entrypoints.web.user_limits import Allowance, TooManySockets, UserLimits
 
@@ -28,6 +29,7 @@ class ChatSockets:
     def __init__(self, service: Service, limits: UserLimits) -> None:
         self._service = service
         self._limits = limits
+        self._pace = Pace()
         self._connections: dict[Connection, None] = {}
         """In the order in which they came."""
 
@@ -77,6 +79,7 @@ class ChatSockets:
             limits=service.settings.frame_limits,
             frames_per_s=service.settings.frames_per_s,
             allowance=Allowance(self._limits, service.threads, key),
+            pace=self._pace,
             legacy=hello.legacy,
         )
         left_s = min(max(0.0, user.until - time.time()), LONGEST_S)

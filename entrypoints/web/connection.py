@@ -18,7 +18,7 @@ from litestar import WebSocket
 from unbroken.application.accept_event import AcceptEvent
 from unbroken.application.acknowledge import Acknowledge
 from unbroken.application.cancel import Cancel
-from unbroken.application.deliveries import Delivery, ShowLogged, ShowUser
+from unbroken.application.deliveries import Delivery, ShowLogged, ShowText, ShowUser
 from unbroken.application.log_context import working_for
 from unbroken.application.subscribe import Subscription
 from unbroken.domain.errors import AckAhead, BodyConflict, CommitUnknown, NotYourThread, ThreadDeleted, UnbrokenError
@@ -39,6 +39,7 @@ from unbroken.entrypoints.web.frames import (
     ServerFrame,
 )
 from unbroken.entrypoints.web.legacy import LegacyView
+from unbroken.entrypoints.web.pace import Pace
 from unbroken.entrypoints.web.rate import Rate
 from unbroken.entrypoints.web.refusals import refusal, too_fast
 from unbroken.entrypoints.web.rendering import frame_of
@@ -71,6 +72,7 @@ class Connection:
         limits: Limits,
         frames_per_s: float,
         allowance: Allowance,
+        pace: Pace,
         legacy: bool,
     ) -> None:
         self._socket = socket
@@ -83,6 +85,7 @@ class Connection:
         self._abuse = AbuseCounter()
         self._rate = Rate(per_s=frames_per_s)
         self._allowance = allowance
+        self._pace = pace
         self._legacy = LegacyView() if legacy else None
         self._receipts: deque[ServerFrame] = deque()
         self._on_their_way: set[str] = set()
@@ -220,9 +223,16 @@ class Connection:
                 await self._send_receipts()
                 for delivery in deliveries:
                     await self._deliver(delivery)
+                if deliveries and isinstance(deliveries[-1], ShowText):
+                    self._rest()
         except ThreadDeleted as error:
             await self._send(BadFrame(ErrorCode.THREAD_DELETED, str(error)).as_frame())
             raise Closed(CloseCode.NOT_YOUR_THREAD, str(error)) from error
+
+    def _rest(self) -> None:
+        seconds = self._pace.rest_s(asyncio.get_running_loop().time())
+        if seconds:
+            self._subscription.rest(seconds)
 
     async def _deliver(self, delivery: Delivery) -> None:
         if isinstance(delivery, ShowUser):

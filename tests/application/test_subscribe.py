@@ -38,6 +38,53 @@ async def test_a_reader_that_keeps_up_gets_each_token_as_it_comes() -> None:
 
 
 @virtual
+async def test_a_reader_at_rest_lets_text_gather_and_is_told_any_other_news_at_once() -> None:
+    world = World()
+    node = await world.replica()
+    puppet = Puppet(node)
+    reader = Reader(await node.subscribe(KEY, cursor=0))
+    async with reader.following():
+        await node.say("hello")
+        await puppet.say("one ")
+        reader.subscription.rest(60)
+        await puppet.say("two ")
+        await puppet.say("three ")
+        reader.subscription.interrupt()
+        await asyncio.sleep(SETTLE_S)
+        assert reader.text == "one "
+        await puppet.tool("call")
+        assert reader.text == puppet.text
+        reader.subscription.rest(60)
+        await puppet.say("four")
+        assert reader.text == "one two three "
+        await puppet.finish()
+    kinds = [type(item) for item in reader.seen]
+    assert kinds == [ShowUser, ShowReset, ShowText, ShowText, ShowTool, ShowText, ShowLogged]
+    reader.close()
+
+
+@virtual
+async def test_a_rest_ends_by_itself_and_another_reader_does_not_share_it() -> None:
+    world = World()
+    node = await world.replica()
+    puppet = Puppet(node)
+    resting, other = Reader(await node.subscribe(KEY, cursor=0)), Reader(await node.subscribe(KEY, cursor=0))
+    async with resting.following(), other.following():
+        await node.say("hello")
+        await puppet.say("one ")
+        resting.subscription.rest(3 * SETTLE_S)
+        await puppet.say("two ")
+        assert (resting.text, other.text) == ("one ", "one two ")
+        await asyncio.sleep(3 * SETTLE_S)
+        assert resting.text == "one two "
+        await puppet.say("three")
+        assert resting.text == puppet.text
+        await puppet.finish()
+    resting.close()
+    other.close()
+
+
+@virtual
 async def test_a_slow_reader_gets_one_larger_piece() -> None:
     world = World()
     node = await world.replica()

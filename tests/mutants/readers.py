@@ -72,7 +72,7 @@ READERS: Final = (
         edits=(
             Edit(
                 "application/subscribe.py",
-                "        self._replay: deque[Part] = deque()\n        live.readers[self._wake] = None\n",
+                "        self._replay: deque[Part] = deque()\n        live.readers[self._wake] = self._goes_on\n",
                 "        self._replay: deque[Part] = deque()\n",
             ),
             Edit(
@@ -80,7 +80,7 @@ READERS: Final = (
                 "            await self._changed.wait()\n",
                 "            if self._wake not in self._live.readers:\n"
                 "                await asyncio.sleep(0)\n"
-                "                self._live.readers[self._wake] = None\n"
+                "                self._live.readers[self._wake] = self._goes_on\n"
                 "            await self._changed.wait()\n",
             ),
         ),
