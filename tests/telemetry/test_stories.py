@@ -8,22 +8,23 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 from opentelemetry.sdk.trace import ReadableSpan
-from opentelemetry.trace import INVALID_SPAN, format_trace_id, get_current_span
+from opentelemetry.trace import INVALID_SPAN, SpanContext, format_trace_id, get_current_span
 
 from tests.application.scripted_agent import ScriptedAgent, echo
 from tests.telemetry.observed import KEY, Replica, Told, container_of, new_store, read_to_the_end, replica
 from unbroken.adapters.in_process.clock import SystemClock
 from unbroken.adapters.memory.sessions import MemorySessions
 from unbroken.adapters.memory.timers import MemoryTimers
-from unbroken.adapters.telemetry import acknowledging, attempts
+from unbroken.adapters.telemetry import acknowledging, attempts, gauges
 from unbroken.adapters.telemetry.attempts import ObservedProcessor
 from unbroken.adapters.telemetry.logs import naming
 from unbroken.application.log_context import worked_for
 from unbroken.application.subscribe import Shown
 from unbroken.domain.effects import ScheduleTimer
-from unbroken.domain.errors import AgentRaised
+from unbroken.domain.errors import AgentRaised, StoreUnavailable
 from unbroken.domain.events import NewEvent, UserMessage
 from unbroken.domain.ports.agent import Attempt
+from unbroken.domain.ports.backlog import Backlog, Backlogs
 from unbroken.domain.session import Claim, SessionKey
 from unbroken.domain.turn import NodeEffect
 from unbroken.entrypoints import observing
@@ -296,3 +297,36 @@ async def test_deliveries_that_nobody_acknowledges_are_not_awaited_for_ever(monk
     found = {thread: [index for index, _ in written.take(thread, 99)] for thread in ("a", "b", "c")}
     last = list(range(2, acknowledging.ENTRIES + 2))
     assert found == {"a": [], "b": last, "c": last}
+
+
+async def test_an_acknowledgement_is_told_below_the_first_delivery() -> None:
+    written = acknowledging.Written()
+    first, second = (SpanContext(1, span_id, is_remote=False) for span_id in (1, 2))
+    written.add("t", 1, first)
+    written.add("t", 1, second)
+    assert written.take("t", 1) == [(1, first)]
+    assert written.take("t", 1) == []
+
+
+async def test_while_the_store_does_not_answer_nothing_is_said_of_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gauges, "LOOK_S", 0.0)
+    told, answers = Told(), asyncio.Event()
+    answers.set()
+
+    class Flaky(Backlogs):
+        async def measure(self, *, replica: int) -> Backlog:
+            if not answers.is_set():
+                raise StoreUnavailable("no")
+            return Backlog(3, 9.0, 0, 0, 0, 5.0)
+
+    watch = gauges.Gauges(told.telemetry.meter, Flaky(), replica=1, lease_ttl_s=10.0, pool=None, abandoned=lambda: 0)
+    looking = asyncio.create_task(watch.forever())
+    async with asyncio.timeout(30):
+        while not told.points("unbroken.queue.depth"):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+        assert told.points("unbroken.queue.depth") == {(): 3}
+        answers.clear()
+        while told.points("unbroken.queue.depth"):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    looking.cancel()
+    await asyncio.gather(looking, return_exceptions=True)
