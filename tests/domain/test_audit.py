@@ -150,6 +150,7 @@ def test_attempts_that_nobody_noted_are_counted() -> None:
     [
         ("00-" + "a1" * 16 + "-" + "b" * 16 + "-01", "a1" * 16),
         ("00-" + "0" * 32 + "-" + "b" * 16 + "-01", None),
+        ("00-" + "a" * 31 + "-" + "b" * 16 + "-01", None),
         ("00-" + "G" * 32 + "-" + "b" * 16 + "-01", None),
         ("javascript:alert(1)", None),
         ("", None),
@@ -167,3 +168,11 @@ def test_a_trace_that_was_not_sampled_is_nowhere_to_be_looked_at(flags: str, exp
     context = {"traceparent": f"00-{'a1' * 16}-{'b' * 16}-{flags}"}
     assert sampled(context) == story(event(trace_context=context)).sampled == expected
     assert not sampled({"traceparent": f"00-{'0' * 32}-{'b' * 16}-01"})
+
+
+def test_lengths_are_never_negative_and_checkpoints_that_go_round_end() -> None:
+    """Clocks are set back, and rows of others may say anything."""
+    facts = event(received_at=at(9), accepted_at=at(5), base_id="", head_id="c2")
+    assert lines(facts)[1] == ("accepted", 0)
+    rows = [CheckpointFact("", one, other, at(1), 1, "loop") for one, other in (("c1", "c2"), ("c2", "c1"))]
+    assert [row.checkpoint_id for row in with_checkpoints(facts, rows).checkpoints] == ["c1", "c2"]
