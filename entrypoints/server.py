@@ -18,7 +18,7 @@ from unbroken.adapters.postgres.migrate import migrate
 from unbroken.domain.errors import InvalidValue
 from unbroken.entrypoints import observing
 from unbroken.entrypoints.allocator import give_back_what_is_large
-from unbroken.entrypoints.collector import leave_alone_what_is_there, look_for_cycles_less_often
+from unbroken.entrypoints.collector import leave_alone_what_is_there
 from unbroken.entrypoints.service import running
 from unbroken.entrypoints.settings import Settings
 from unbroken.entrypoints.stopping import Stopping
@@ -42,7 +42,6 @@ def run(settings: Settings) -> None:
     if settings.auth == "none" and settings.host not in LOOPBACK_NAMES:
         raise InvalidValue("host", f"{settings.host} is not a loopback address; UNBROKEN_AUTH=none serves no other")
     give_back_what_is_large()
-    look_for_cycles_less_often()
     observing.wanted()  # says now what cannot be
     guard = guard_of(settings)
     with Stopping(settings.stop_limit_s) as stopping:
