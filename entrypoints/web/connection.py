@@ -10,10 +10,11 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Final
 
 from litestar import WebSocket
+from litestar.exceptions import WebSocketDisconnect
 
 from unbroken.application.accept_event import AcceptEvent
 from unbroken.application.acknowledge import Acknowledge
@@ -107,7 +108,8 @@ class Connection:
         try:
             done, _ = await asyncio.wait({sender, reader, self._stopped}, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
-                task.result()
+                with suppress(WebSocketDisconnect):  # the client left while something was being sent
+                    task.result()
         finally:
             sender.cancel()
             while self._on_their_way:

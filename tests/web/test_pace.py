@@ -6,6 +6,7 @@ import asyncio
 from typing import Any, cast
 
 import pytest
+from litestar.exceptions import WebSocketDisconnect
 
 from unbroken.application.deliveries import Delivery, ShowReset, ShowText
 from unbroken.domain.live_stream import TextPart
@@ -95,8 +96,30 @@ async def test_a_connection_rests_after_text_if_its_process_is_busy(
     pace: Pace, said: list[list[Delivery]], rests: list[float]
 ) -> None:
     following, socket = Following(*said), Socket()
+    await over(socket, following, pace).run()
+    assert following.rests == rests
+    assert len(socket.sent) == sum(map(len, said))
+
+
+class Left(Socket):
+    """The client has gone, and only who sends has noticed."""
+
+    async def send(self, message: dict[str, Any]) -> None:
+        raise WebSocketDisconnect(detail="gone")
+
+    async def receive(self) -> dict[str, Any]:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+
+@pytest.mark.asyncio
+async def test_a_client_that_left_while_something_was_sent_to_it_has_left_and_nothing_more() -> None:
+    await over(Left(), Following([RESET, TEXT]), Pace()).run()
+
+
+def over(socket: Socket, following: Following, pace: Pace) -> Connection:
     nobody = cast("Any", None)
-    connection = Connection(
+    return Connection(
         cast("Any", socket),
         SessionKey("user", "agent", "thread"),
         cast("Any", following),
@@ -109,6 +132,3 @@ async def test_a_connection_rests_after_text_if_its_process_is_busy(
         pace=pace,
         legacy=False,
     )
-    await connection.run()
-    assert following.rests == rests
-    assert len(socket.sent) == sum(map(len, said))
