@@ -25,7 +25,7 @@ KINDS: Final = (
 )
 LAPSING: Final = ("outage", "partition")
 """May last longer than a lease."""
-COSTLY: Final = frozenset({"kill", "stall", "restart", "outage", "partition", "slow_store", *FATES})
+COSTLY: Final = frozenset({"kill", "stall", "restart", *LAPSING, "slow_store", *FATES})
 """An attempt may be lost by them."""
 WORKED: Final = ("accept", "commit", "commit", "commit", "claim", "cancel", "view", "load", "read", "schedule")
 """Operations of the store that mishaps are aimed at."""
