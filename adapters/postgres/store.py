@@ -13,6 +13,7 @@ from unbroken.adapters.postgres.checkpoints import LOAD_HEAD, PUT, PostgresCheck
 from unbroken.adapters.postgres.controls import PostgresControls
 from unbroken.adapters.postgres.event_store import ACCEPT, PostgresEventStore
 from unbroken.adapters.postgres.files import PostgresFiles
+from unbroken.adapters.postgres.group_commit import COMMIT
 from unbroken.adapters.postgres.health import PostgresHealth
 from unbroken.adapters.postgres.outbox import PostgresOutbox
 from unbroken.adapters.postgres.pool import Pool, open_pool
@@ -20,7 +21,7 @@ from unbroken.adapters.postgres.replicas import PostgresReplicas
 from unbroken.adapters.postgres.sessions import CLAIM, VIEW, PostgresSessions
 from unbroken.adapters.postgres.threads import PostgresThreads
 from unbroken.adapters.postgres.timers import PostgresTimers
-from unbroken.adapters.postgres.unit_of_work import COMMIT, COMMIT_AND_PRUNE, PostgresUnitOfWork
+from unbroken.adapters.postgres.unit_of_work import COMMIT_AND_PRUNE, PostgresUnitOfWork
 from unbroken.adapters.postgres.user_data import PostgresUserData
 from unbroken.domain.ports.audit import Audit
 from unbroken.domain.ports.backlog import Backlogs

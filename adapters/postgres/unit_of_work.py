@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from unbroken.adapters.postgres.group_commit import ARGUMENTS, GroupCommit
 from unbroken.adapters.postgres.pool import Pool
 from unbroken.adapters.postgres.rows import (
-    STATE_COLUMNS,
     claim_of,
     decode_logged,
     encode_json,
@@ -17,11 +17,9 @@ from unbroken.domain.ports.unit_of_work import UnitOfWork
 from unbroken.domain.pruning import KEEP_BRANCHES, prunes
 from unbroken.domain.turn import Committed, TurnChange
 
-COMMIT: Final = f"SELECT * FROM unbroken_commit_v2({placeholders(1, 9 + STATE_COLUMNS + 9)})"
-
 COMMIT_AND_PRUNE: Final = f"""
-SELECT c.*, unbroken_prune_v1($1, ${9 + STATE_COLUMNS + 9 + 1})
-FROM unbroken_commit_v2({placeholders(1, 9 + STATE_COLUMNS + 9)}) c
+SELECT c.*, unbroken_prune_v1($1, ${ARGUMENTS + 1})
+FROM unbroken_commit_v2({placeholders(1, ARGUMENTS)}) c
 """
 """One statement, one transaction: the commit's fence guards both, and its row has been made before it is pruned."""
 
@@ -32,14 +30,14 @@ class PostgresUnitOfWork(UnitOfWork):
     def __init__(self, pool: Pool, *, keep_branches: int = KEEP_BRANCHES) -> None:
         """`keep_branches`: the latest events that can be gone back to, at least."""
         self._pool = pool
+        self._group = GroupCommit(pool)
         self._keep_branches = keep_branches
 
     async def commit(self, change: TurnChange) -> Committed:
         claim = change.claim
         bodies = [encode_json("effect", effect.body) for effect in change.effects]
         prune = change.finishes and prunes(claim.event.seq)
-        (row,) = await self._pool.write(
-            COMMIT_AND_PRUNE if prune else COMMIT,
+        arguments = [
             claim.key.thread_id,
             claim.owner,
             claim.epoch,
@@ -51,7 +49,11 @@ class PostgresUnitOfWork(UnitOfWork):
             None if change.open_questions is None else list(change.open_questions),
             *state_arguments(change.state),
             *(_owed(change, bodies) if bodies else NOTHING_OWED),
-            *([self._keep_branches] if prune else []),
+        ]
+        (row,) = await (
+            self._pool.write(COMMIT_AND_PRUNE, *arguments, self._keep_branches)
+            if prune
+            else self._group.commit(arguments, size=_bytes(change, bodies))
         )
         if not change.finishes:
             return Committed()
@@ -74,6 +76,17 @@ class PostgresUnitOfWork(UnitOfWork):
             cancel=row["cancel"],
         )
         return Committed(entries, following)
+
+
+def _bytes(change: TurnChange, bodies: list[bytes]) -> int:
+    """What grows with what was said; the rest is small."""
+    state = change.state
+    return (
+        sum(map(len, bodies))
+        + sum(len(row.checkpoint) + len(row.metadata) for row in state.checkpoints)
+        + sum(len(row.blob or b"") for row in state.blobs)
+        + sum(len(row.blob) for row in state.writes)
+    )
 
 
 def _owed(change: TurnChange, bodies: list[bytes]) -> list[Any]:

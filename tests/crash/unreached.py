@@ -65,6 +65,8 @@ BY_CHANCE: Final[Mapping[str, str]] = {
     "application.running_attempt:RunningAttempt.committed:1 await": "the server is cut off within a superstep's commit",
     f"{_END}_commit:2 await": "the server is cut off within a commit",
     f"{_POOL}close:1 await": "the server is told to stop within a statement",
+    "adapters.postgres.group_commit:GroupCommit.commit:1 await": "sessions finish while another one does",
+    "adapters.postgres.group_commit:GroupCommit._send:1 await": "sessions finish while another one does",
     "entrypoints.web.connection:Connection.run:2 await": "the socket ends while an accept is on its way",
     "entrypoints.web.connection:Connection._send_all:4 await": "a reader that does not keep up",
 }
