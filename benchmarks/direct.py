@@ -2,11 +2,14 @@
 
 A Litestar handler that calls the graph and sends each token as it comes. `memory`: InMemorySaver, no durability at
 all; `postgres`: the official AsyncPostgresSaver over a pool; `exit`: the same, one checkpoint a turn.
+
+Nothing of it is made slower than it need be: frames are encoded by msgspec through Litestar's own `send_json` (a ninth
+of what `json` takes), the event loop is uvloop, the protocol uvicorn's fastest, nothing is compressed or logged, the
+driver is compiled, its statements are prepared, and its pool has as many connections as ours.
 """
 
 from __future__ import annotations
 
-import json
 import os
 import sys
 from collections.abc import AsyncIterator
@@ -33,18 +36,14 @@ async def chat(socket: WebSocket[Any, Any, Any]) -> None:
     config = {"configurable": {"thread_id": socket.query_params["threadId"]}}
     try:
         while True:
-            message = json.loads(await socket.receive_text())
+            message = await socket.receive_json()
             text: list[str] = []
             asked = {"messages": [("user", message["content"])]}
             async for chunk, _ in graph.astream(asked, config, stream_mode="messages", **options):
                 if isinstance(chunk, AIMessageChunk) and chunk.content:
                     text.append(str(chunk.content))
-                    await socket.send_text(
-                        json.dumps({"type": "token", "requestId": message["requestId"], "value": chunk.content})
-                    )
-            await socket.send_text(
-                json.dumps({"type": "final", "requestId": message["requestId"], "message": "".join(text)})
-            )
+                    await socket.send_json({"type": "token", "requestId": message["requestId"], "value": chunk.content})
+            await socket.send_json({"type": "final", "requestId": message["requestId"], "message": "".join(text)})
     except WebSocketDisconnect:
         return
 

@@ -3,7 +3,7 @@
 `python -m benchmarks.load URL SESSIONS TURNS TOKENS direct|unbroken`, driven by lines on stdin:
 
     → "connected"            every socket is open
-    ← any line, → figures    the turns are run; one JSON object, times in seconds
+    ← any line, → figures    the turns are run; one JSON object, times in seconds, and the CPU this process took
     ← any line, exit         until then the sockets stay open, idle
 
 An answer that is not exactly what the model recites, a frame out of order or a turn that takes too long ends the
@@ -41,6 +41,8 @@ class Figures:
     turn_s: list[float] = field(default_factory=list)
     gaps_s: list[float] = field(default_factory=list)
     """Between tokens as they reach the client: tokens that share a frame are no time apart."""
+    timeline: list[tuple[int, float, float, float]] = field(default_factory=list)
+    """A turn: number of its session, and when it was sent, showed its first token and ended, by one clock."""
     frames: int = 0
     bytes: int = 0
     """Payload received, without the framing of WebSocket and TCP."""
@@ -96,8 +98,9 @@ class Answer:
 class Session:
     """One socket with a thread of its own. `accepts`: the server sends receipts and cursors, and wants them back."""
 
-    def __init__(self, url: str, turns: int, expected: str, figures: Figures, *, accepts: bool) -> None:
+    def __init__(self, url: str, number: int, turns: int, expected: str, figures: Figures, *, accepts: bool) -> None:
         self.thread = uuid.uuid4().hex
+        self._number = number
         self._url = f"{url}?threadId={self.thread}" + ("&cursor=0" if accepts else "")
         self._turns = turns
         self._expected = expected
@@ -107,20 +110,27 @@ class Session:
 
     async def run(self, connecting: asyncio.Semaphore, connected: asyncio.Semaphore, go: asyncio.Event) -> None:
         async with connecting:
-            socket = await connect(self._url, compression=None, max_size=None, ping_interval=None)
+            socket = await self.connect()
         async with socket:
             connected.release()
             await go.wait()
             for number in range(self._turns):
-                async with asyncio.timeout(TURN_LIMIT_S):
-                    await self._turn(socket, Answer(f"{self.thread}-{number}", self._expected, accepts=self._accepts))
+                await self.turn(socket, number)
             connected.release()
             await socket.wait_closed()
             raise WrongAnswer("the server closed an idle socket")
 
+    async def connect(self) -> ClientConnection:
+        return await connect(self._url, compression=None, max_size=None, ping_interval=None)
+
+    async def turn(self, socket: ClientConnection, number: int) -> None:
+        """Raises WrongAnswer, or TimeoutError."""
+        async with asyncio.timeout(TURN_LIMIT_S):
+            await self._turn(socket, Answer(f"{self.thread}-{number}", self._expected, accepts=self._accepts))
+
     async def _turn(self, socket: ClientConnection, answer: Answer) -> None:
         figures = self._figures
-        began = now = last = time.perf_counter()
+        began = now = last = first = time.perf_counter()
         await socket.send(json.dumps({"type": "message", "requestId": answer.request_id, "content": "Recite, please."}))
         while not answer.ended:
             data = await socket.recv(decode=False)
@@ -130,10 +140,15 @@ class Session:
             shown = bool(answer.text)
             tokens = answer.take(json.loads(data))
             if tokens:
-                (figures.gaps_s if shown else figures.first_token_s).append(now - last)
+                if shown:
+                    figures.gaps_s.append(now - last)
+                else:
+                    first = now
+                    figures.first_token_s.append(now - began)
                 figures.gaps_s += [0.0] * (tokens - 1)
                 last = now
         figures.turn_s.append(now - began)
+        figures.timeline.append((self._number, began, first, now))
         if answer.cursor is not None and now - self._acked_at > ACK_EVERY_S:
             self._acked_at = now
             await socket.send(json.dumps({"type": "ack", "cursor": answer.cursor}))
@@ -146,16 +161,19 @@ async def main(url: str, sessions: int, turns: int, tokens: int, *, accepts: boo
     orders = await _orders()
     async with asyncio.TaskGroup() as group:
         running = [
-            group.create_task(Session(url, turns, expected, figures, accepts=accepts).run(connecting, ready, go))
-            for _ in range(sessions)
+            group.create_task(
+                Session(url, number, turns, expected, figures, accepts=accepts).run(connecting, ready, go)
+            )
+            for number in range(sessions)
         ]
         await _all(ready, sessions)
         print("connected", flush=True)
         await orders.readline()
-        began = time.perf_counter()
+        began, cpu_before_s = time.perf_counter(), time.process_time()
         go.set()
         await _all(ready, sessions)
-        print(json.dumps({"took_s": time.perf_counter() - began, **asdict(figures)}), flush=True)
+        took = {"took_s": time.perf_counter() - began, "cpu_s": time.process_time() - cpu_before_s}
+        print(json.dumps({**took, **asdict(figures)}), flush=True)
         await orders.readline()
         for task in running:
             task.cancel()

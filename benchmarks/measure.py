@@ -1,10 +1,13 @@
-"""What a run costs the machine: CPU and memory of process trees, and PostgreSQL's own counters."""
+"""What a run costs the machine: CPU and memory of process trees, PostgreSQL's own counters, and its log."""
 
 from __future__ import annotations
 
 import asyncio
+import re
+import sys
 import time
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Final
 
 import asyncpg
@@ -23,6 +26,8 @@ SYNCS_IN_IO: Final = "(SELECT coalesce(sum(fsyncs), 0)::bigint FROM pg_stat_io W
 OTHER_BACKENDS: Final = """
 SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()
 """
+LOG_TOTAL: Final = re.compile(r"^Total\s+(\d+)\s+(\d+) \[[^]]*\]\s+(\d+) \[[^]]*\]\s+(\d+) ", re.MULTILINE)
+"""pg_waldump's last row: records, their bytes, bytes of whole pages, both."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,50 @@ async def counters(connection: asyncpg.Connection, database: str) -> Counters:
     return Counters(**row)
 
 
+@dataclass(frozen=True)
+class LogWritten:
+    """A stretch of PostgreSQL's write-ahead log."""
+
+    records: int
+    record_bytes: int
+    page_bytes: int
+    """Of pages written whole, because they changed for the first time since a checkpoint: how many depends on when
+    the last one was, and little on who writes."""
+
+    def __sub__(self, other: LogWritten) -> LogWritten:
+        return LogWritten(
+            self.records - other.records, self.record_bytes - other.record_bytes, self.page_bytes - other.page_bytes
+        )
+
+
+async def log_position(connection: asyncpg.Connection) -> str:
+    return str(await connection.fetchval("SELECT pg_current_wal_flush_lsn()::text"))
+
+
+async def log_written(connection: asyncpg.Connection, programs: Path, begin: str, end: str) -> LogWritten:
+    """Between two positions, by `pg_waldump`: exact at once, whatever backends have not reported yet.
+
+    Raises RuntimeError if the program cannot read it, e.g. because that part of the log is gone.
+    """
+    if begin == end:
+        return LogWritten(0, 0, 0)
+    folder = await connection.fetchval("SELECT current_setting('data_directory') || '/pg_wal'")
+    command = [str(programs / "pg_waldump"), "--stats", "--path", folder, "--start", begin, "--end", end]
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe)
+    shown, complaint = await process.communicate()
+    return log_total(shown.decode(), complaint.decode())
+
+
+def log_total(shown: str, complaint: str = "") -> LogWritten:
+    """From what `pg_waldump --stats` prints. Raises RuntimeError."""
+    found = LOG_TOTAL.search(shown)
+    if found is None:
+        raise RuntimeError(f"pg_waldump says nothing of a total: {complaint or shown}")
+    records, record_bytes, page_bytes, _ = map(int, found.groups())
+    return LogWritten(records, record_bytes, page_bytes)
+
+
 def cpu_s(pid: int) -> float:
     """Of the process, its living descendants and those of them that have ended, in seconds."""
     try:
@@ -70,10 +119,22 @@ def cpu_s(pid: int) -> float:
 def _spent_s(process: psutil.Process) -> float:
     try:
         times = process.cpu_times()
-    except psutil.NoSuchProcess:  # its parent has it now, if it ended between two looks
+        own_s = _clock_s(process.pid) if sys.platform == "linux" else float(times.user + times.system)
+    except (psutil.NoSuchProcess, OSError):  # its parent has it now, if it ended between two looks
         return 0.0
-    return float(times.user + times.system + times.children_user + times.children_system)
+    return own_s + float(times.children_user + times.children_system)
 
 
-def resident_bytes(pid: int) -> int:
-    return int(psutil.Process(pid).memory_info().rss)
+def _clock_s(pid: int) -> float:
+    """The process's CPU clock, all its threads together, to the nanosecond; its ticks of /proc are a hundredth of a
+    second each. The number is what clock_getcpuclockid(3) gives."""
+    return time.clock_gettime((~pid << 3) | 2)
+
+
+def own_bytes(pid: int) -> int:
+    """Memory that is the process's own; what is mapped from files comes and goes as the system likes."""
+    if sys.platform != "linux":
+        return int(psutil.Process(pid).memory_info().rss)
+    found = re.search(r"^RssAnon:\s+(\d+) kB$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    assert found is not None
+    return int(found[1]) * 1024

@@ -14,6 +14,7 @@ PLOTS: dict[str, tuple[str, Callable[[Measurement], float]]] = {
     "first-token-p95": ("first token, p95, ms", lambda one: one.first_token_p95),
     "turn-p95": ("whole turn, p95, ms", lambda one: one.turn_p95),
     "server-cpu": ("the server's CPU a turn, ms", lambda one: one.server_cpu),
+    "turn-p99": ("whole turn, p99, ms", lambda one: one.turn_p99),
     "postgres-cpu": ("PostgreSQL's CPU a turn, ms", lambda one: one.postgres_cpu),
 }
 COLOURS = {"direct-memory": "#8d99ae", "direct-postgres": "#c1666b", "direct-exit": "#d4a24c", "unbroken": "#2a7f62"}
@@ -24,17 +25,21 @@ NAME, BAR, VALUE, ROW, TITLE = 130, 460, 150, 18, 30
 
 def plot(title: str, measurements: Sequence[Measurement], figure: Callable[[Measurement], float]) -> str:
     """A bar for each server, grouped by setting, each group on its own scale; the line is least to greatest."""
-    parts: list[str] = [_text(0, 18, title, bold=True)]
+    parts: list[str] = [text(0, 18, title, bold=True)]
     y = TITLE
     for setting, found in by_setting(measurements):
         y += ROW
-        parts.append(_text(0, y, setting))
+        parts.append(text(0, y, setting))
         greatest = max(figure(one) for one in found) or 1.0
         for kind in dict.fromkeys(one.kind for one in found):
             y += ROW
             parts.append(_bar(y, kind, [figure(one) for one in found if one.kind == kind], BAR / greatest))
         y += ROW // 2
-    width, height = NAME + BAR + VALUE, y + ROW
+    return drawing(NAME + BAR + VALUE, y + ROW, parts)
+
+
+def drawing(width: int, height: int, parts: Sequence[str]) -> str:
+    """A whole file."""
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}" height="{height}" viewBox="0 0 {width} {height}" '
         f'font-family="sans-serif" font-size="12"><rect width="{width}" height="{height}" fill="white"/>\n'
@@ -47,13 +52,13 @@ def _bar(y: int, kind: str, values: Sequence[float], scale: float) -> str:
     middle = median(values)
     least, greatest = (NAME + max(0.0, value) * scale for value in (min(values), max(values)))
     return (
-        _text(10, y, kind)
+        text(10, y, kind)
         + f'<rect x="{NAME}" y="{y - 11}" width="{max(0.0, middle) * scale:.1f}" height="13" fill="{COLOURS[kind]}"/>'
         + f'<path d="M{least:.1f} {y - 4.5}H{greatest:.1f}" stroke="black"/>'
-        + _text(NAME + BAR + 8, y, f"{middle:.1f} ({min(values):.1f}–{max(values):.1f})")
+        + text(NAME + BAR + 8, y, f"{middle:.1f} ({min(values):.1f}–{max(values):.1f})")
     )
 
 
-def _text(x: int, y: int, text: str, *, bold: bool = False) -> str:
+def text(x: int, y: int, words: str, *, bold: bool = False, colour: str = "black") -> str:
     weight = ' font-weight="bold"' if bold else ""
-    return f'<text x="{x}" y="{y}"{weight}>{escape(text)}</text>'
+    return f'<text x="{x}" y="{y}" fill="{colour}"{weight}>{escape(words)}</text>'

@@ -15,9 +15,11 @@ from urllib.parse import urlsplit
 
 import asyncpg
 
-from benchmarks.measure import Counters, counters, cpu_s, resident_bytes
+from benchmarks.measure import Counters, LogWritten, counters, cpu_s, log_position, log_written
 from benchmarks.servers import Server, server
 
+CONNECTED_S = 0.5
+"""What a server gets to be done with connections it has taken."""
 SETTLE_S = 1.2
 """Delivery marks are written once a second: the last ones belong to the run."""
 LOAD_LIMIT_S = 600.0
@@ -50,6 +52,10 @@ class Place:
     database_urls: Mapping[str, str]
     """A database for each kind of server, so that none meets another's rows or tables."""
     postgres_pid: int
+    programs: Path
+    """PostgreSQL's."""
+    folder: Path
+    """For data that need not last."""
     logs: Path
     server_cores: frozenset[int]
     """Empty: wherever the system likes."""
@@ -60,18 +66,17 @@ class Run:
     figures: dict[str, Any]
     """What the load recorded; without turns, of an idle run."""
     counted: Counters
-    """From before the server's start to after its end."""
+    """From before the server's start to after its end, like the next."""
+    log: LogWritten
     server_cpu_s: float
     postgres_cpu_s: float
-    ready_s: float
-    socket_bytes: float
-    """Memory that one idle connection added to the server."""
 
 
 class Load:
     """The load's process, connected and waiting."""
 
     def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self.pid = process.pid
         assert process.stdin is not None
         assert process.stdout is not None
         self._process = process
@@ -129,24 +134,25 @@ async def run(kind: str, setting: Setting, place: Place, *, idle_s: float | None
     database = urlsplit(url).path.removeprefix("/")
     reader = await asyncpg.connect(place.reader_url)
     try:
-        before = await counters(reader, database)
-        async with server(kind, url, setting.environment, log, place.server_cores) as target:
-            lonely_bytes = resident_bytes(target.pid)
-            async with connected(target, setting) as load:
-                await asyncio.sleep(SETTLE_S)
-                socket_bytes = (resident_bytes(target.pid) - lonely_bytes) / setting.sessions
-                server_cpu_s, postgres_cpu_s = cpu_s(target.pid), cpu_s(place.postgres_pid)
-                if idle_s is None:
-                    figures = await load.run()
-                else:
-                    await asyncio.sleep(idle_s)
-                    figures = {}
-                await asyncio.sleep(SETTLE_S)
-                server_cpu_s = cpu_s(target.pid) - server_cpu_s
-                postgres_cpu_s = cpu_s(place.postgres_pid) - postgres_cpu_s
+        before, begin = await counters(reader, database), await log_position(reader)
+        async with (
+            server(kind, url, setting.environment, log, place.server_cores) as target,
+            connected(target, setting) as load,
+        ):
+            await asyncio.sleep(CONNECTED_S)
+            server_cpu_s, postgres_cpu_s = cpu_s(target.pid), cpu_s(place.postgres_pid)
+            if idle_s is None:
+                figures = await load.run()
+            else:
+                await asyncio.sleep(idle_s)
+                figures = {}
+            await asyncio.sleep(SETTLE_S)
+            server_cpu_s = cpu_s(target.pid) - server_cpu_s
+            postgres_cpu_s = cpu_s(place.postgres_pid) - postgres_cpu_s
         counted = (await counters(reader, database)).since(before)
+        log_of_run = await log_written(reader, place.programs, begin, await log_position(reader))
     except RuntimeError as error:
         raise RuntimeError(f"{kind}, {setting}: {error}; the server's log is {log}") from None
     finally:
         await reader.close()
-    return Run(figures, counted, server_cpu_s, postgres_cpu_s, target.ready_s, socket_bytes)
+    return Run(figures, counted, log_of_run, server_cpu_s, postgres_cpu_s)

@@ -14,9 +14,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from benchmarks.machine import pin
+from benchmarks.measure import cpu_s
+
 KINDS = ("direct-memory", "direct-postgres", "direct-exit", "unbroken")
 READY_S = 60.0
+READY_POLL_S = 0.01
 STOPPED_S = 15.0
+SETTINGS = {"UNBROKEN_LOG_LEVEL": "warning", "UNBROKEN_FRAMES_PER_S": "10000"}
+"""Nobody types as fast as the load does when it is alone."""
 
 
 @dataclass(frozen=True)
@@ -25,17 +31,13 @@ class Server:
     pid: int
     url: str
     ready_s: float
-    """From its start to its first answer over HTTP."""
+    """From its start to its first answer over HTTP; Unbroken's says that it would take new work."""
+    ready_cpu_s: float
+    """CPU it took until then."""
 
     @property
     def protocol(self) -> str:
         return "unbroken" if self.kind == "unbroken" else "direct"
-
-
-def pin(cores: set[int]) -> None:
-    """Keep this process, and what it starts, to `cores`; where the system cannot, or they are none, do nothing."""
-    if cores and hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, cores)
 
 
 @asynccontextmanager
@@ -48,7 +50,8 @@ async def server(
     checkout: Path | None = None,
 ) -> AsyncIterator[Server]:
     """Start one of KINDS on a free port of loopback and on `cores`; at the end stop it, the hard way if need be.
-    `checkout`: of another version, with an environment of its own in `.venv`; None: this one.
+    `database_url`: empty: none, or Unbroken's own in its data directory. `checkout`: of another version, with an
+    environment of its own in `.venv`; None: this one.
 
     Raises RuntimeError with its log's path.
     """
@@ -58,30 +61,36 @@ async def server(
         command += ["unbroken.entrypoints.cli", "serve", "--agent", "bench=benchmarks.graph:graph", "--port", str(port)]
     else:
         command += ["benchmarks.direct", kind.removeprefix("direct-"), str(port)]
-    given = os.environ | environment | {"DATABASE_URL": database_url, "UNBROKEN_LOG_LEVEL": "warning"}
+    given = {**os.environ, **SETTINGS, **environment, "DATABASE_URL": database_url}
     began = time.perf_counter()
     with log.open("ab") as output:
         process = await asyncio.create_subprocess_exec(
             *command, env=given, stdout=output, stderr=output, cwd=checkout, preexec_fn=lambda: pin(set(cores))
         )
     try:
-        await _ready(process, port, log)
-        path = "/api/chat/ws" if kind == "unbroken" else "/ws"
-        yield Server(kind, process.pid, f"ws://127.0.0.1:{port}{path}", time.perf_counter() - began)
+        ready_path, path = ("/health/ready", "/api/chat/ws") if kind == "unbroken" else ("/", "/ws")
+        await _ready(process, f"http://127.0.0.1:{port}{ready_path}", log)
+        ready_s, ready_cpu_s = time.perf_counter() - began, cpu_s(process.pid)
+        yield Server(kind, process.pid, f"ws://127.0.0.1:{port}{path}", ready_s, ready_cpu_s)
     finally:
         await _stop(process)
 
 
-async def _ready(process: asyncio.subprocess.Process, port: int, log: Path) -> None:
+async def _ready(process: asyncio.subprocess.Process, url: str, log: Path) -> None:
     loop = asyncio.get_running_loop()
     deadline = loop.time() + READY_S
     while loop.time() < deadline and process.returncode is None:
         try:
-            await asyncio.to_thread(urllib.request.urlopen, f"http://127.0.0.1:{port}/", timeout=2)
+            await asyncio.to_thread(_ask, url)
             return
         except OSError:
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(READY_POLL_S)
     raise RuntimeError(f"a server did not start; its log is {log}")
+
+
+def _ask(url: str) -> None:
+    with urllib.request.urlopen(url, timeout=READY_S) as answer:
+        answer.read()
 
 
 async def _stop(process: asyncio.subprocess.Process) -> None:

@@ -14,7 +14,6 @@ import json
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -24,11 +23,11 @@ from statistics import median
 
 import rotel  # type: ignore[import-untyped]
 
-from benchmarks.__main__ import cores, databases
+from benchmarks.machine import cores, databases, open_folder, pin
 from benchmarks.measure import cpu_s
 from benchmarks.report import quantile_ms
 from benchmarks.runs import Setting, connected
-from benchmarks.servers import pin, server
+from benchmarks.servers import server
 from unbroken.adapters.postgres.embedded import EmbeddedPostgres
 
 COLLECTOR = Path(rotel.__file__).with_name("rotel-agent")
@@ -148,10 +147,10 @@ def _against(rounds: Mapping[int, Figures], off: Mapping[int, Figures], name: st
 
 
 async def main(options: argparse.Namespace, measured: list[Figures]) -> None:
-    others, server_cores = cores(options)
+    others, server_cores = cores(pinned=not options.no_pin)
     pin(others)
     (options.out / "logs").mkdir(parents=True, exist_ok=True)
-    with _open_folder() as folder, EmbeddedPostgres(folder / "data") as postgres, collecting(folder) as endpoint:
+    with open_folder() as folder, EmbeddedPostgres(folder / "data") as postgres, collecting(folder) as endpoint:
         found = ways(endpoint, without=options.without is not None)
         urls = await databases(postgres.url, found)
         for number in range(options.rounds + 1):
@@ -172,15 +171,6 @@ async def main(options: argparse.Namespace, measured: list[Figures]) -> None:
                 if number:
                     measured.append(one)
                     print(f"round {number}/{options.rounds}  {one}", file=sys.stderr, flush=True)
-
-
-@contextmanager
-def _open_folder() -> Iterator[Path]:
-    """One that PostgreSQL's account may enter, too."""
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        folder.chmod(0o755)
-        yield folder
 
 
 def _free_port() -> int:
