@@ -9,6 +9,7 @@ from __future__ import annotations
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -120,6 +121,15 @@ def _table(found: Sequence[T], name: Callable[[T], str], columns: Columns[T]) ->
     yield ""
 
 
+def pictures(folder: Path) -> Iterator[str]:
+    found = measured(folder)
+    titles = {name: title for name, (title, _) in PLOTS.items()} if found.turns else {}
+    for tokens in dict.fromkeys(one.tokens for one in found.long):
+        titles |= {f"{name}-{tokens}": f"{title}, {tokens} tokens" for name, (title, _) in CURVES.items()}
+    for name, title in titles.items():
+        yield f"![{title}](pictures/performance-{name}.svg)\n"
+
+
 def drawings(folder: Path) -> dict[str, str]:
     """Name → SVG."""
     found = measured(folder)
@@ -135,7 +145,7 @@ def drawings(folder: Path) -> dict[str, str]:
 
 def document(text: str, folder: Path) -> str:
     """The document with the tables of today's figures between its marks."""
-    for name, lines in (("targets", targets(folder)), ("figures", figures(folder))):
+    for name, lines in _blocks(folder):
         begin, end = f"<!-- {name}: written by `python -m benchmarks.document` -->", f"<!-- end of {name} -->"
         before, _, rest = text.partition(begin)
         _, found, after = rest.partition(end)
@@ -143,6 +153,11 @@ def document(text: str, folder: Path) -> str:
             raise ValueError(f"the document has no marks of {name}")
         text = "\n".join([before + begin, *lines, end]) + after
     return text
+
+
+def _blocks(folder: Path) -> Iterator[tuple[str, Iterator[str]]]:
+    yield "targets", targets(folder)
+    yield "figures", chain(figures(folder), pictures(folder))
 
 
 def take(folder: Path) -> None:

@@ -18,9 +18,9 @@ from benchmarks.turns import turned
 KINDS: Final = ("direct-memory", "unbroken")
 WARM = Setting("no delay", tokens=64, sessions=1, turns=50)
 ACTIVE = Setting("no delay", tokens=64, sessions=1, turns=200)
-QUIET_S: Final = 3.0
+QUIET_S: Final = 2.0
 """What a server gets to be done with connections it has taken."""
-WATCHED_S: Final = 6.0
+WATCHED_S: Final = 4.0
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,8 @@
     ← any line, exit         until then the sockets stay open, idle
 
 An answer that is not exactly what the model recites, a frame out of order or a turn that takes too long ends the
-process with an error: figures of a server that loses or doubles something are worth nothing.
+process with an error: figures of a server that loses or doubles something are worth nothing. A message that was refused
+for the moment is sent again, as the protocol asks; that is counted, and its time goes on.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from benchmarks.graph import words
 
 CONNECTING_AT_ONCE = 50
 ACK_EVERY_S = 1.0
+AGAIN_AFTER_S = 0.25
 TURN_LIMIT_S = 120.0
 
 
@@ -43,6 +45,8 @@ class Figures:
     """Between tokens as they reach the client: tokens that share a frame are no time apart."""
     timeline: list[tuple[int, float, float, float]] = field(default_factory=list)
     """A turn: number of its session, and when it was sent, showed its first token and ended, by one clock."""
+    refused: int = 0
+    """Messages that the server could not accept at that moment."""
     frames: int = 0
     bytes: int = 0
     """Payload received, without the framing of WebSocket and TCP."""
@@ -57,6 +61,8 @@ class Answer:
         self._accepts = accepts
         self._accepted = not accepts
         self.text = ""
+        self.refused = False
+        """The message was not accepted, and may be sent again."""
         self.ended = False
         self.cursor: int | None = None
 
@@ -65,6 +71,9 @@ class Answer:
         kind = frame["type"]
         if frame.get("requestId", self.request_id) != self.request_id:
             raise WrongAnswer(f"a {kind} of another request: {frame}")
+        if not self._accepted and kind == "error" and frame["retryable"]:
+            self.refused = True
+            return 0
         if not self._accepted and kind != "accepted":
             raise WrongAnswer(f"a {kind} before the receipt: {frame}")
         match kind:
@@ -130,25 +139,30 @@ class Session:
 
     async def _turn(self, socket: ClientConnection, answer: Answer) -> None:
         figures = self._figures
-        began = now = last = first = time.perf_counter()
-        await socket.send(json.dumps({"type": "message", "requestId": answer.request_id, "content": "Recite, please."}))
+        message = json.dumps({"type": "message", "requestId": answer.request_id, "content": "Recite, please."})
+        began = now = last = time.perf_counter()
+        first: float | None = None
+        await socket.send(message)
         while not answer.ended:
             data = await socket.recv(decode=False)
             now = time.perf_counter()
             figures.frames += 1
             figures.bytes += len(data)
-            shown = bool(answer.text)
             tokens = answer.take(json.loads(data))
+            if tokens and first is None:
+                first = now
+                figures.first_token_s.append(now - began)
+            elif tokens:
+                figures.gaps_s.append(now - last)
             if tokens:
-                if shown:
-                    figures.gaps_s.append(now - last)
-                else:
-                    first = now
-                    figures.first_token_s.append(now - began)
                 figures.gaps_s += [0.0] * (tokens - 1)
                 last = now
+            elif answer.refused:
+                answer.refused, figures.refused = False, figures.refused + 1
+                await asyncio.sleep(AGAIN_AFTER_S)
+                await socket.send(message)
         figures.turn_s.append(now - began)
-        figures.timeline.append((self._number, began, first, now))
+        figures.timeline.append((self._number, began, now if first is None else first, now))
         if answer.cursor is not None and now - self._acked_at > ACK_EVERY_S:
             self._acked_at = now
             await socket.send(json.dumps({"type": "ack", "cursor": answer.cursor}))

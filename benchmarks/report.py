@@ -35,6 +35,8 @@ class Measurement:
     gap_p50: float
     gap_p95: float
     gap_p99: float
+    refused: int
+    """Messages in all that the server could not accept at that moment, and that were sent again."""
     overtaken: int
     """The most turns of one other session that were asked for and answered between a turn's being asked for and its
     first token."""
@@ -83,6 +85,7 @@ class Measurement:
             gap_p50=quantile_ms(gaps, 0.5),
             gap_p95=quantile_ms(gaps, 0.95),
             gap_p99=quantile_ms(gaps, 0.99),
+            refused=figures["refused"],
             overtaken=overtaken(figures["timeline"]),
             server_cpu=(run.server_cpu_s - idle.server_cpu_s) / count * 1000,
             postgres_cpu=(run.postgres_cpu_s - idle.postgres_cpu_s) / count * 1000,
@@ -115,6 +118,7 @@ class Measurement:
             f"{self.turns_per_s:7.1f} turns/s, first token {self.first_token_p50:7.2f} ms, "
             f"turn {self.turn_p50:7.2f} ms, {self.server_cpu:5.2f} + {self.postgres_cpu:4.2f} ms of CPU, "
             f"{self.transactions:5.2f} transactions, load {self.load_busy:4.0%} of a core"
+            + (f", {self.refused} messages refused" if self.refused else "")
         )
 
 
@@ -165,6 +169,8 @@ COLUMNS: list[tuple[str, Callable[[Measurement], float], int, bool]] = [
     ("server CPU ms", lambda one: one.server_cpu, 2, True),
     ("Postgres CPU ms", lambda one: one.postgres_cpu, 2, True),
     ("load's core %", lambda one: one.load_busy * 100, 0, False),
+    ("refused", lambda one: one.refused, 0, False),
+    ("overtaken", lambda one: one.overtaken, 0, False),
     ("transactions", lambda one: one.transactions, 2, False),
     ("WAL syncs", lambda one: one.wal_syncs, 2, False),
     ("WAL records", lambda one: one.wal_records, 1, False),

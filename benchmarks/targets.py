@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from statistics import median
 from typing import Final
@@ -144,11 +144,11 @@ def _grown(long: Sequence[Window]) -> Iterator[Target]:
         direct = [one for one in long if (one.kind, one.tokens) == ("direct-postgres", tokens)]
         where = f"turn 500 ÷ turn 5, {tokens} tokens"
         yield Target(f"server's CPU, {where}", 2.0, _growth(ours, lambda one: one.server_cpu))
-        yield Target(f"direct-postgres's, {where}", None, _growth(direct, lambda one: one.server_cpu))
+        yield Target(f"direct-postgres's CPU, {where}", None, _growth(direct, lambda one: one.server_cpu))
         both = _growth(ours, lambda one: one.server_cpu + one.postgres_cpu)
         yield Target(f"server's and PostgreSQL's CPU, {where}", None, both)
         yield Target(f"first token, {where}", 1.1, _growth(ours, lambda one: one.first_token))
-        yield Target(f"direct-postgres's, {where}", None, _growth(direct, lambda one: one.first_token))
+        yield Target(f"direct-postgres's first token, {where}", None, _growth(direct, lambda one: one.first_token))
         yield Target(f"WAL bytes without whole pages, {where}", None, _growth(ours, lambda one: one.wal_record_bytes))
         yield Target(f"WAL records, {where}", None, _growth(ours, lambda one: one.wal_records))
         rows = _growth(ours, lambda one: one.checkpoint_rows, since=100)
@@ -183,13 +183,11 @@ def _idle(idle: Sequence[Idle]) -> Iterator[Target]:
 def _crowd(turns: Sequence[Measurement]) -> Iterator[Target]:
     for shape in ("streaming", "no delay"):
         ours = [one for one in _cell(turns, shape, 64, 1000) if one.kind == OURS]
-        yield Target(f"turns of one other session that overtake a turn, {shape}", 1, _floats(ours), decimals=0)
+        yield Target(f"messages refused and sent again, {shape}", 0, [float(one.refused) for one in ours], decimals=0)
+        overtaken = [float(one.overtaken) for one in ours]
+        yield Target(f"turns of one other session that overtake a turn, {shape}", 1, overtaken, decimals=0)
         yield Target(f"turn p99 ÷ p50, {shape}", None, [one.turn_p99 / one.turn_p50 for one in ours])
         yield Target(f"turns/s, {shape}", None, [one.turns_per_s for one in ours], decimals=0)
-
-
-def _floats(ours: Iterable[Measurement]) -> list[float]:
-    return [float(one.overtaken) for one in ours]
 
 
 def _started(start: Sequence[Start]) -> Iterator[Target]:

@@ -41,6 +41,12 @@ def test_tokens_that_share_a_frame_are_all_counted() -> None:
     assert (answer.ended, answer.cursor, tokens) == (True, 4, [0, 0, 1, 2, 0])
 
 
+def test_a_message_that_may_be_sent_again_is_no_answer() -> None:
+    error = {"type": "error", "requestId": "r", "code": "unavailable", "retryable": True}
+    answer, tokens = taken([error], accepts=True)
+    assert (answer.refused, answer.ended, tokens) == (True, False, [0])
+
+
 @pytest.mark.parametrize(
     "frames",
     [
@@ -61,6 +67,8 @@ def test_a_wrong_answer_is_refused(frames: list[dict[str, Any]]) -> None:
     "frames",
     [
         pytest.param([RESET, ACCEPTED], id="a frame before the receipt"),
+        pytest.param([{"type": "error", "requestId": "r", "retryable": False}], id="a refusal for good"),
+        pytest.param([ACCEPTED, {"type": "error", "requestId": "r", "retryable": True}], id="an answer that failed"),
         pytest.param([ACCEPTED, RESET, token("word0 ", 0), token("word1 ", 7)], id="a hole before a token"),
         pytest.param([ACCEPTED, RESET, token("word0 ", 0), token("word0 ", 0)], id="a token twice"),
     ],

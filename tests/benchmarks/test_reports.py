@@ -6,9 +6,9 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from benchmarks.measure import Counters
+from benchmarks.measure import Counters, LogWritten, log_total
 from benchmarks.plots import PLOTS, plot
-from benchmarks.report import Measurement, quantile_ms, ratios, spread, table
+from benchmarks.report import Measurement, overtaken, quantile_ms, ratios, spread, table
 from benchmarks.runs import Run, Setting
 
 SETTING = Setting("no delay", tokens=3, sessions=2, turns=2)
@@ -16,11 +16,22 @@ SETTING = Setting("no delay", tokens=3, sessions=2, turns=2)
 
 def figures(took_s: float, **changed: Any) -> dict[str, Any]:
     times = {"first_token_s": [0.001, 0.002, 0.003, 0.004], "turn_s": [0.01, 0.02, 0.03, 0.04], "gaps_s": [0.0] * 8}
-    return {"took_s": took_s, "bytes": 400, "frames": 16, **times, **changed}
+    timeline = [[0, 0.0, 1.0, 1.1], [1, 0.2, 0.3, 0.4], [1, 0.5, 0.6, 0.7], [0, 1.2, 1.3, 1.4]]
+    return {
+        "took_s": took_s,
+        "cpu_s": 0.5,
+        "refused": 3,
+        "bytes": 400,
+        "frames": 16,
+        "timeline": timeline,
+        **times,
+        **changed,
+    }
 
 
 def ran(counted: Counters, cpu_s: float, **changed: Any) -> Run:
-    return Run(figures(2.0, **changed), counted, cpu_s, cpu_s / 2, ready_s=1.0, socket_bytes=2048)
+    log = LogWritten(counted.wal_records, counted.wal_bytes // 2, counted.wal_bytes // 2)
+    return Run(figures(2.0, **changed), counted, log, cpu_s, cpu_s / 2)
 
 
 RUN, IDLE = ran(Counters(30, 100, 9, 5000, 11), 0.5), ran(Counters(22, 60, 1, 1000, 3), 0.1)
@@ -33,17 +44,49 @@ def measurement(kind: str = "unbroken", number: int = 1, turns_per_s: float = 2.
 def test_costs_are_per_turn_and_without_those_of_an_idle_run() -> None:
     found = measurement()
     assert (found.transactions, found.wal_records, found.wal_full_pages) == (2.0, 10.0, 2.0)
-    assert (found.wal_bytes, found.wal_syncs) == (1000.0, 2.0)
+    assert (found.wal_bytes, found.wal_record_bytes, found.wal_syncs) == (1000.0, 500.0, 2.0)
     assert found.server_cpu == pytest.approx(100.0)
     assert found.postgres_cpu == pytest.approx(50.0)
     assert (found.wire_bytes, found.frames, found.idle_transactions) == (100.0, 4.0, 22)
     assert found.turns_per_s == 2.0
+    assert (found.load_cpu, found.load_busy, found.overtaken, found.refused) == (125.0, 0.25, 2, 3)
 
 
 @pytest.mark.parametrize("missing", ["turn_s", "first_token_s"])
 def test_a_run_with_a_turn_missing_is_refused(missing: str) -> None:
     with pytest.raises(RuntimeError, match="4 turns"):
         Measurement.of("unbroken", 1, SETTING, ran(IDLE.counted, 1.0, **{missing: [0.1] * 3}), IDLE)
+
+
+@pytest.mark.parametrize(
+    ("timeline", "most"),
+    [
+        pytest.param([], 0, id="nobody"),
+        pytest.param([(0, 0, 1, 2), (1, 0, 1, 2)], 0, id="side by side"),
+        pytest.param([(0, 0, 9, 10), (1, 1, 2, 3)], 1, id="one went first"),
+        pytest.param([(0, 0, 9, 10), (1, 1, 2, 3), (2, 4, 5, 6)], 1, id="two others went first, once each"),
+        pytest.param([(0, 0, 9, 10), (1, 1, 2, 3), (1, 4, 5, 6)], 2, id="one went first twice"),
+        pytest.param([(0, 2, 9, 10), (1, 1, 2, 3), (1, 4, 5, 6)], 1, id="one of its turns was asked for before"),
+        pytest.param([(0, 0, 5, 10), (1, 1, 2, 3), (1, 4, 5, 6)], 1, id="one of its turns ended after the first token"),
+        pytest.param([(0, 0, 1, 2), (0, 3, 4, 5), (0, 6, 7, 8)], 0, id="nobody waits for oneself"),
+    ],
+)
+def test_a_turn_is_overtaken_by_what_was_asked_for_and_answered_while_it_waited(
+    timeline: list[tuple[int, float, float, float]], most: int
+) -> None:
+    assert overtaken(timeline) == overtaken(timeline[::-1]) == most
+
+
+def test_a_stretch_of_the_log_is_told_with_and_without_whole_pages() -> None:
+    shown = (
+        "WAL statistics between 0/1 and 0/2:\nType  N  (%)  Record size  (%)  FPI size  (%)  Combined size  (%)\n"
+        "Heap      57 ( 93.44)  5190 ( 96.74)  1040 (100.00)  6230 ( 97.27)\n"
+        "       --------   --------\n"
+        "Total     61           5365 [83.76%]  1040 [16.24%]  6405 [100%]\n"
+    )
+    assert log_total(shown) == LogWritten(records=61, record_bytes=5365, page_bytes=1040)
+    with pytest.raises(RuntimeError, match="no such file"):
+        log_total("", "no such file")
 
 
 def test_a_quantile_is_a_time_that_was_measured() -> None:

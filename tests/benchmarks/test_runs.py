@@ -12,9 +12,11 @@ import pytest
 
 from benchmarks.measure import counters, cpu_s
 from benchmarks.report import Measurement
+from benchmarks.rows_written import bytes_of_rows
 from benchmarks.runs import Place, Run, Setting, run
 from tests.conftest import on_database
 from unbroken.adapters.postgres.embedded import EmbeddedPostgres
+from unbroken.adapters.postgres.embedded_binaries import bundled_bin_dir
 
 pytestmark = pytest.mark.slow
 
@@ -26,7 +28,15 @@ FRAMES_OF_UNBROKEN = 5
 
 def place(postgres: EmbeddedPostgres, folder: Path, kind: str) -> Place:
     assert postgres.pid is not None
-    return Place(on_database(postgres.url, "postgres"), {kind: postgres.url}, postgres.pid, folder, frozenset())
+    return Place(
+        on_database(postgres.url, "postgres"),
+        {kind: postgres.url},
+        postgres.pid,
+        bundled_bin_dir(),
+        folder,
+        folder,
+        frozenset(),
+    )
 
 
 async def measured(kind: str, where: Place) -> tuple[Run, Measurement]:
@@ -53,7 +63,8 @@ async def test_ours_is_a_fourth_server_and_its_turns_commit(own_server: Embedded
     assert len(found.figures["gaps_s"]) == TURNS * (SETTING.tokens - 1)
     assert TURNS * FRAMES_OF_UNBROKEN <= found.figures["frames"] <= TURNS * (SETTING.tokens + 4)
     assert measurement.transactions >= 1.5  # two a turn; an idle run of half a second may take off one too many
-    assert measurement.wal_bytes > 0
+    assert 0 < measurement.wal_record_bytes <= measurement.wal_bytes
+    assert 0 < await bytes_of_rows(own_server.url, bundled_bin_dir()) < measurement.wal_record_bytes
 
 
 @pytest.mark.asyncio

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import document as performance
 from tests import figures
 from tests.figures import DOCUMENT, document, rows
 
@@ -15,6 +16,11 @@ def test_the_tables_of_figures_are_what_was_recorded() -> None:
     text = DOCUMENT.read_text("utf-8")
     assert rows()
     assert text == document(text)
+
+
+def test_the_tables_of_performance_are_what_was_measured() -> None:
+    text = performance.DOCUMENT.read_text("utf-8")
+    assert text == performance.document(text, performance.KEPT)
 
 
 def test_several_runs_have_a_sum_of_what_adds_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
