@@ -30,8 +30,9 @@ PARTS: Final[dict[str, tuple[Measure, type[Any]]]] = {
 }
 
 
-async def main(options: argparse.Namespace, measured: dict[str, list[Any]]) -> None:
-    """Fills `measured` row by row, so that whoever interrupts keeps what was measured until then."""
+async def main(options: argparse.Namespace, measured: dict[str, list[Any]]) -> list[str]:
+    """Fills `measured` row by row, so that whoever interrupts keeps what was measured until then. Returns what could
+    not be measured."""
     if (most := open_as_many_sockets_as_allowed()) < max(*options.idle, *options.sessions) + SPARE_SOCKETS:
         print(f"this account may open {most} sockets in a process: ulimit -n", file=sys.stderr)
     others, server_cores = cores(pinned=not options.no_pin)
@@ -45,7 +46,9 @@ async def main(options: argparse.Namespace, measured: dict[str, list[Any]]) -> N
         place = Place(postgres.url, urls, postgres.pid, programs, folder, logs, server_cores)
         for part in options.parts:
             measure, _ = PARTS[part]
-            await measure(options, place, measured.setdefault(part, []))
+            with place.going_on():
+                await measure(options, place, measured.setdefault(part, []))
+    return place.failures
 
 
 def keep(out: Path, measured: dict[str, list[Any]]) -> None:
@@ -63,7 +66,7 @@ def keep(out: Path, measured: dict[str, list[Any]]) -> None:
 if __name__ == "__main__":
     chosen, done = arguments(), dict[str, list[Any]]()
     try:
-        asyncio.run(main(chosen, done))
+        failures = asyncio.run(main(chosen, done))
     except KeyboardInterrupt:
         sys.exit(130)
     except (RuntimeError, EmbeddedError) as error:
@@ -71,3 +74,5 @@ if __name__ == "__main__":
     finally:
         if any(done.values()):
             keep(chosen.out, done)
+    if failures:
+        sys.exit("benchmarks: " + "\nbenchmarks: ".join(failures))

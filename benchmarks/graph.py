@@ -17,10 +17,7 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage
 from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, ChatResult
 from langgraph.graph import START, MessagesState, StateGraph
 
-
-def words(tokens: int) -> list[str]:
-    """What a turn of `tokens` tokens recites; each ends in the answer's only kind of space."""
-    return [f"word{number} " for number in range(tokens)]
+from benchmarks.recital import words
 
 
 class RecitingModel(BaseChatModel):

@@ -54,13 +54,13 @@ class Idle:
 
 
 async def measure(options: argparse.Namespace, place: Place, into: list[Idle]) -> None:
-    """Raises RuntimeError, e.g. if a socket is closed."""
     for number in range(1, options.rounds + 1):
         for kind in turned(KINDS, number):
             log = place.logs / f"idle-{kind}.log"
             environment = ACTIVE.environment
-            async with server(kind, place.database_urls[kind], environment, log, place.server_cores) as target:
-                await _crowds(options, target, number, place, into)
+            with place.going_on():
+                async with server(kind, place.database_urls[kind], environment, log, place.server_cores) as target:
+                    await _crowds(options, target, number, place, into)
 
 
 async def _crowds(options: argparse.Namespace, target: Server, number: int, place: Place, into: list[Idle]) -> None:

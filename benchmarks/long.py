@@ -17,11 +17,12 @@ from typing import Final
 
 import asyncpg
 from websockets.asyncio.client import ClientConnection
+from websockets.exceptions import WebSocketException
 
-from benchmarks.graph import words
 from benchmarks.load import Figures, Session, WrongAnswer
 from benchmarks.machine import databases
 from benchmarks.measure import LogWritten, cpu_s, log_position, log_written
+from benchmarks.recital import words
 from benchmarks.runs import Place, Setting
 from benchmarks.servers import Server, server
 from benchmarks.turns import turned
@@ -95,14 +96,15 @@ class Stored:
 
 
 async def measure(options: argparse.Namespace, place: Place, into: list[Window]) -> None:
-    """Raises RuntimeError if a turn was not answered as it must be."""
+    """A conversation with a turn that is not answered as it must be has no figures from there on."""
     for tokens in options.long_tokens:
         for number in range(1, options.rounds + 1):
             for kind in turned(options.servers, number):
-                try:
-                    await _conversation(kind, number, tokens, options, place, into)
-                except (WrongAnswer, TimeoutError) as error:
-                    raise RuntimeError(f"{kind}, a long conversation of {tokens} tokens a turn: {error}") from None
+                with place.going_on():
+                    try:
+                        await _conversation(kind, number, tokens, options, place, into)
+                    except (WrongAnswer, TimeoutError, WebSocketException) as error:
+                        raise RuntimeError(f"{kind}, a long conversation, {tokens} tokens a turn: {error!r}") from None
 
 
 async def _conversation(

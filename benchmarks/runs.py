@@ -6,9 +6,9 @@ import asyncio
 import json
 import signal
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -59,6 +59,17 @@ class Place:
     logs: Path
     server_cores: frozenset[int]
     """Empty: wherever the system likes."""
+    failures: list[str] = field(default_factory=list)
+    """What could not be measured, and why; whatever else there is to measure goes on."""
+
+    @contextmanager
+    def going_on(self) -> Iterator[None]:
+        """One measurement that may fail without ending the others."""
+        try:
+            yield
+        except RuntimeError as error:
+            self.failures.append(str(error))
+            print(f"FAILED: {error}", file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True)

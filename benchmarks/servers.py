@@ -18,7 +18,7 @@ from benchmarks.machine import pin
 from benchmarks.measure import cpu_s
 
 KINDS = ("direct-memory", "direct-postgres", "direct-exit", "unbroken")
-READY_S = 60.0
+READY_S = 120.0
 READY_POLL_S = 0.01
 STOPPED_S = 15.0
 SETTINGS = {"UNBROKEN_LOG_LEVEL": "warning", "UNBROKEN_FRAMES_PER_S": "10000"}

@@ -67,10 +67,11 @@ async def measure(options: argparse.Namespace, place: Place, into: list[Start]) 
     modules = {kind: await _modules(kind, place) for kind in KINDS}
     for number in range(1, options.rounds + 1):
         for kind in turned(KINDS, number):
-            imports_s, imports_cpu_s = await _imports(modules[kind], place.server_cores)
-            found = await _started(kind, place, {})
-            into.append(Start(kind, number, found.ready_s, found.ready_cpu_s, imports_s, imports_cpu_s))
-            print(f"start, round {number}/{options.rounds}  {into[-1].line()}", file=sys.stderr, flush=True)
+            with place.going_on():
+                imports_s, imports_cpu_s = await _imports(modules[kind], place.server_cores)
+                found = await _started(kind, place, {})
+                into.append(Start(kind, number, found.ready_s, found.ready_cpu_s, imports_s, imports_cpu_s))
+                print(f"start, round {number}/{options.rounds}  {into[-1].line()}", file=sys.stderr, flush=True)
 
 
 async def _started(kind: str, place: Place, environment: dict[str, str], log: Path | None = None) -> Server:

@@ -20,7 +20,8 @@ from langchain_core.messages import AIMessage
 from langgraph.config import get_stream_writer
 from langgraph.graph import START, MessagesState, StateGraph
 
-from benchmarks.graph import RecitingModel, graph_of, words
+from benchmarks.graph import RecitingModel, graph_of
+from benchmarks.recital import words
 from benchmarks.report import spread
 
 T = TypeVar("T")

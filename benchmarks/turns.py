@@ -29,7 +29,7 @@ def settings(options: argparse.Namespace) -> Iterable[Setting]:
 
 
 async def measure(options: argparse.Namespace, place: Place, into: list[Measurement]) -> None:
-    """Raises RuntimeError if a turn of any server was not answered as it must be."""
+    """Raises RuntimeError if a server cannot be run at all."""
     for kind in options.servers:  # makes its tables, and compiles what Python has not compiled yet
         await run(kind, Setting("no delay", 8, 1, 1), place)
     for setting in settings(options):
@@ -41,13 +41,14 @@ async def _rounds(options: argparse.Namespace, setting: Setting, place: Place, i
     idle: dict[str, Run] = {}
     for number in range(1, options.rounds + 1):
         for kind in turned(options.servers, number):
-            found = await run(kind, setting, place)
-            if kind not in idle:
-                idle_s = min(IDLE_LIMIT_S, float(found.figures["took_s"]))
-                idle[kind] = await run(kind, setting, place, idle_s=idle_s)
-            rows = await bytes_of_rows(place.database_urls[kind], place.programs) if kind == "unbroken" else 0.0
-            into.append(Measurement.of(kind, number, setting, found, idle[kind], rows_bytes=rows))
-            print(f"turns, round {number}/{options.rounds}  {into[-1].line()}", file=sys.stderr, flush=True)
+            with place.going_on():
+                found = await run(kind, setting, place)
+                if kind not in idle:
+                    idle_s = min(IDLE_LIMIT_S, float(found.figures["took_s"]))
+                    idle[kind] = await run(kind, setting, place, idle_s=idle_s)
+                rows = await bytes_of_rows(place.database_urls[kind], place.programs) if kind == "unbroken" else 0.0
+                into.append(Measurement.of(kind, number, setting, found, idle[kind], rows_bytes=rows))
+                print(f"turns, round {number}/{options.rounds}  {into[-1].line()}", file=sys.stderr, flush=True)
 
 
 def turned(order: Sequence[T], number: int) -> list[T]:

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.graph import words
 from benchmarks.load import Answer, WrongAnswer
+from benchmarks.recital import words
 
 TEXT = "".join(words(3))
 
