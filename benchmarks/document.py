@@ -20,7 +20,8 @@ from benchmarks.long import Window
 from benchmarks.plots import PLOTS, plot
 from benchmarks.report import Measurement, row, spread
 from benchmarks.report import table as table_of_turns
-from benchmarks.start import Start
+from benchmarks.servers import KINDS
+from benchmarks.start import EMBEDDED, Start
 from benchmarks.targets import Measured
 from benchmarks.targets import table as table_of_targets
 
@@ -28,7 +29,9 @@ DOCS: Final = kept.ROOT / "docs"
 KEPT: Final = DOCS / "performance"
 PICTURES: Final = DOCS / "pictures"
 DOCUMENT: Final = DOCS / "performance.md"
-PARTS: Final = ("turns", "long", "idle", "start")
+PARTS: Final[dict[str, type[kept.Row]]] = {"turns": Measurement, "long": Window, "idle": Idle, "start": Start}
+
+ORDER: Final = (*KINDS, EMBEDDED)
 
 T = TypeVar("T")
 Columns = list[tuple[str, Callable[[T], float], int]]
@@ -68,11 +71,14 @@ START: Columns[Start] = [
 
 
 def measured(folder: Path) -> Measured:
+    """In the order of reading, whatever order it was measured in."""
+    turns = kept.rows(folder / "turns.json", Measurement)
+    long = kept.rows(folder / "long.json", Window)
     return Measured(
-        kept.rows(folder / "turns.json", Measurement),
-        kept.rows(folder / "long.json", Window),
-        kept.rows(folder / "idle.json", Idle),
-        kept.rows(folder / "start.json", Start),
+        sorted(turns, key=lambda one: (one.shape, -one.tokens, one.sessions, ORDER.index(one.kind))),
+        sorted(long, key=lambda one: (-one.tokens, ORDER.index(one.kind), one.mark)),
+        sorted(kept.rows(folder / "idle.json", Idle), key=lambda one: (ORDER.index(one.kind), one.sockets)),
+        sorted(kept.rows(folder / "start.json", Start), key=lambda one: ORDER.index(one.kind)),
     )
 
 
@@ -85,7 +91,9 @@ def tables(folder: Path) -> Iterator[str]:
 def targets(folder: Path) -> Iterator[str]:
     yield ""
     yield from table_of_targets(measured(folder))
-    origins = dict.fromkeys(origin for part in PARTS for origin in kept.origins(folder / f"{part}.json"))
+    origins = dict.fromkeys(
+        origin for part, kind in PARTS.items() for origin in kept.origins(folder / f"{part}.json", kind)
+    )
     yield ""
     yield f"Measured at {'; '.join(origins)}." if origins else "Not measured yet."
     yield ""
@@ -115,7 +123,7 @@ def figures(folder: Path) -> Iterator[str]:
 def _table(found: Sequence[T], name: Callable[[T], str], columns: Columns[T]) -> Iterator[str]:
     yield row("", [title for title, _, _ in columns])
     yield "|---" * (len(columns) + 1) + "|"
-    for title in sorted(dict.fromkeys(map(name, found)), key=lambda title: title.partition(",")[0]):
+    for title in dict.fromkeys(map(name, found)):
         rounds = [one for one in found if name(one) == title]
         yield row(title, [spread([figure(one) for one in rounds], decimals) for _, figure, decimals in columns])
     yield ""

@@ -34,19 +34,19 @@ R = TypeVar("R", bound=Row)
 
 def rows(path: Path, kind: type[R]) -> list[R]:
     """In the order in which they were measured; none where nothing was kept."""
-    return [_row(kind, values) for _, values in _kept(path)]
+    return [_row(kind, values) for _, values in _kept(path, kind)]
 
 
-def origins(path: Path) -> list[str]:
+def origins(path: Path, kind: type[Row]) -> list[str]:
     """Commits that were measured, with their days."""
-    return list(dict.fromkeys(origin for origin, _ in _kept(path)))
+    return list(dict.fromkeys(origin for origin, _ in _kept(path, kind)))
 
 
 def add(path: Path, kind: type[R], found: Sequence[R]) -> None:
     """Keep these, in place of the rows of the same cells."""
     cells, origin = {one.cell for one in found}, f"{commit()}, {datetime.now(UTC):%Y-%m-%d}"
     names = [field.name for field in fields(kind)]
-    kept = [(old, values) for old, values in _kept(path) if _row(kind, values).cell not in cells]
+    kept = [(old, values) for old, values in _kept(path, kind) if _row(kind, values).cell not in cells]
     kept += [(origin, {name: _rounded(getattr(one, name)) for name in names}) for one in found]
     lines = ",\n".join(json.dumps([old, *values.values()], ensure_ascii=False) for old, values in kept)
     head = f'"machine": {json.dumps(told())},\n"columns": {json.dumps(["origin", *names])}'
@@ -59,11 +59,14 @@ def commit() -> str:
     return f"{head}+" if _git("status", "--porcelain", "--untracked-files=no", "--", ".", ":!docs") else head
 
 
-def _kept(path: Path) -> list[tuple[str, dict[str, Any]]]:
+def _kept(path: Path, kind: type[Row]) -> list[tuple[str, dict[str, Any]]]:
+    """What was measured before a figure was added or left out does not count as measured."""
     if not path.exists():
         return []
     kept = json.loads(path.read_text("utf-8"))
     _, *names = kept["columns"]
+    if names != [field.name for field in fields(kind)]:
+        return []
     return [(origin, dict(zip(names, values, strict=True))) for origin, *values in kept["rows"]]
 
 

@@ -138,11 +138,14 @@ class Row:
 def test_a_cell_measured_again_replaces_itself_alone(tmp_path: Path) -> None:
     path = tmp_path / "part.json"
     assert kept.rows(path, Row) == []
-    assert kept.origins(path) == []
+    assert kept.origins(path, Row) == []
     kept.add(path, Row, [Row("a", 1.0), Row("b", 2.0000001), Row("a", 3.0)])
     kept.add(path, Row, [Row("a", 4.0)])
     assert kept.rows(path, Row) == [Row("b", 2.0), Row("a", 4.0)]
-    assert all(origin.startswith(kept.commit()) for origin in kept.origins(path))
+    assert all(origin.startswith(kept.commit()) for origin in kept.origins(path, Row))
+    path.write_text(path.read_text("utf-8").replace('"figure"', '"other"'), "utf-8")
+    assert kept.rows(path, Row) == []
+    path.write_text(path.read_text("utf-8").replace('"other"', '"figure"'), "utf-8")
     assert sum('"b"' in line for line in path.read_text("utf-8").splitlines()) == 1
 
 
