@@ -33,7 +33,7 @@ def curve(title: str, windows: Sequence[Window], figure: Callable[[Window], floa
     def y(value: float) -> float:
         return TOP + HEIGHT * (1 - (log10(max(value, least)) - low) / (high - low))
 
-    parts = [text(0, 18, title, bold=True), *_axes(windows, least, greatest, x, y)]
+    parts = [text(0, 18, f"{title} (logarithmic)", bold=True), *_axes(windows, least, greatest, x, y)]
     for place, kind in enumerate(dict.fromkeys(one.kind for one in windows)):
         colour, found = COLOURS[kind], [one for one in windows if one.kind == kind]
         points = []
@@ -56,6 +56,6 @@ def _axes(
     return [
         *parts,
         *(text(round(x(mark)) - 8, TOP + HEIGHT + 18, str(mark)) for mark in marks),
-        text(LEFT + WIDTH + 10, TOP + HEIGHT + 18, "turn"),
+        text(LEFT + WIDTH + 24, TOP + HEIGHT + 18, "turn"),
         *(text(0, round(y(value)) + 4, f"{value:.3g}") for value in values),
     ]
