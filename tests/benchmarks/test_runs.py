@@ -63,8 +63,9 @@ async def test_ours_is_a_fourth_server_and_its_turns_commit(own_server: Embedded
     assert len(found.figures["gaps_s"]) == TURNS * (SETTING.tokens - 1)
     assert TURNS * FRAMES_OF_UNBROKEN <= found.figures["frames"] <= TURNS * (SETTING.tokens + 4)
     assert measurement.transactions >= 1.5  # two a turn; an idle run of half a second may take off one too many
-    assert 0 < measurement.wal_record_bytes <= measurement.wal_bytes
-    assert 0 < await bytes_of_rows(own_server.url, bundled_bin_dir()) < measurement.wal_record_bytes
+    assert found.log.records > TURNS
+    assert 0 < found.log.record_bytes < 2 * found.counted.wal_bytes
+    assert 0 < await bytes_of_rows(own_server.url, bundled_bin_dir()) < found.log.record_bytes / TURNS
 
 
 @pytest.mark.asyncio
