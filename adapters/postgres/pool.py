@@ -26,6 +26,10 @@ PATIENCE_S: Final = 3.0
 STATEMENT_TIMEOUT_S: Final = 10.0
 """After it the server gives up and rolls back, which is certain; so it must come before the driver's own."""
 COMMAND_TIMEOUT_S: Final = 15.0
+KEPT_S: Final = 60.0
+"""How often what is kept here goes back to the driver's pool, which closes connections that have worked for long."""
+IDLE_S: Final = 300.0
+"""After it the driver's pool closes what came back and nobody has asked for since, but for its least four."""
 
 SERVER_SETTINGS: Final = {
     "application_name": "unbroken",
@@ -84,21 +88,25 @@ def _address(url: str) -> str:
 
 
 class Pool:
-    """Runs single statements, each of them a transaction of its own."""
+    """Runs single statements, each of them a transaction of its own.
+
+    Between two statements a connection is kept here: taking it from the driver's pool and giving it back costs more
+    than the statement itself. What was raised on goes back there, where it is brought to rest or thrown away.
+    """
 
     def __init__(self, pool: asyncpg.Pool) -> None:
         self._pool = pool
+        self._places = asyncio.Semaphore(pool.get_max_size())
+        """First come, first served. Whoever has a place finds a connection here, or one in the driver's pool."""
+        self._kept: list[PoolConnectionProxy] = []
+        self._kept_until_s = 0.0
+        """Monotonic."""
+        self._closing = False
         self._unfinished: set[asyncio.Task[Any]] = set()
 
     async def read(self, query: str, *args: Any) -> Sequence[Row]:
         """Run a statement that can be repeated. Raises StoreUnavailable."""
-        connection = await self._acquire()
-        try:
-            return await connection.fetch(query, *args)
-        except DRIVER_ERRORS as error:
-            raise translated(error, writes=False) from error
-        finally:
-            await self._give_back(connection)
+        return await self._run(await self._acquire(), query, args, writes=False)
 
     async def write(self, query: str, *args: Any) -> Sequence[Row]:
         """Run a statement that must be known to have happened or not.
@@ -107,7 +115,7 @@ class Pool:
         given back, with or without its caller. Raises StoreUnavailable, CommitUnknown, or what the statement raised.
         """
         connection = await self._acquire()
-        task = asyncio.create_task(self._to_the_end(connection, query, args))
+        task = asyncio.create_task(self._run(connection, query, args, writes=True))
         self._unfinished.add(task)
         task.add_done_callback(self._ended)
         return await asyncio.shield(task)
@@ -122,11 +130,11 @@ class Pool:
         except DRIVER_ERRORS as error:
             raise translated(error, writes=True) from error
         finally:
-            await self._give_back(connection)
+            await self._give_back(connection, sound=False)
 
     def checked_out(self) -> int:
         """Connections that somebody holds."""
-        return self._pool.get_size() - self._pool.get_idle_size()
+        return self._pool.get_size() - self._pool.get_idle_size() - sum(map(_alive, self._kept))
 
     def connected(self) -> int:
         """Connections that are open, as far as this process knows."""
@@ -134,27 +142,82 @@ class Pool:
 
     async def close(self) -> None:
         """What was sent is waited for; what is held after that is cut off."""
+        self._closing = True
         if self._unfinished:
             await asyncio.wait(set(self._unfinished))
+        await self._let_go()
         try:
             await asyncio.wait_for(self._pool.close(), CONNECT_TIMEOUT_S)
         except TimeoutError:
             self._pool.terminate()
 
-    async def _to_the_end(self, connection: PoolConnectionProxy, query: str, args: tuple[Any, ...]) -> Sequence[Row]:
+    async def _run(
+        self, connection: PoolConnectionProxy, query: str, args: tuple[Any, ...], *, writes: bool
+    ) -> Sequence[Row]:
+        """To the end, and the connection is given back."""
+        sound = False
         try:
-            return await connection.fetch(query, *args)
+            rows = await connection.fetch(query, *args)
+            sound = True
+            return rows
         except DRIVER_ERRORS as error:
-            raise translated(error, writes=True) from error
+            raise translated(error, writes=writes) from error
         finally:
-            await self._give_back(connection)
+            await self._give_back(connection, sound=sound)
 
     def _ended(self, task: asyncio.Task[Any]) -> None:
         self._unfinished.discard(task)
         if not task.cancelled():
             task.exception()  # somebody may have given up waiting for it
 
-    async def _give_back(self, connection: PoolConnectionProxy) -> None:
+    async def _acquire(self) -> PoolConnectionProxy:
+        """Nothing was sent yet, so trying again is safe."""
+        loop = asyncio.get_running_loop()
+        deadline, pause_s = loop.time() + PATIENCE_S, 0.05
+        while True:
+            try:
+                return await self._take()
+            except DRIVER_ERRORS as error:
+                if not may_pass(error) or loop.time() + pause_s > deadline:
+                    raise unreachable(error) from error
+            await asyncio.sleep(pause_s)
+            pause_s = min(0.5, pause_s * 2)
+
+    async def _take(self) -> PoolConnectionProxy:
+        if self._places.locked():
+            async with asyncio.timeout(QUEUE_TIMEOUT_S):
+                await self._places.acquire()
+        else:
+            await self._places.acquire()
+        try:
+            while self._kept:
+                connection = self._kept.pop()
+                if _alive(connection):
+                    return connection
+                await self._release(connection)
+            return await self._pool.acquire(timeout=QUEUE_TIMEOUT_S)
+        except BaseException:
+            self._places.release()
+            raise
+
+    async def _give_back(self, connection: PoolConnectionProxy, *, sound: bool) -> None:
+        """`sound`: its statement has returned, so nothing of it is left."""
+        try:
+            if sound and not self._closing and _alive(connection):
+                self._kept.append(connection)
+                if asyncio.get_running_loop().time() > self._kept_until_s:
+                    await self._let_go()
+            else:
+                await self._release(connection)
+        finally:
+            self._places.release()
+
+    async def _let_go(self) -> None:
+        self._kept_until_s = asyncio.get_running_loop().time() + KEPT_S
+        while self._kept:
+            await self._release(self._kept.pop())
+
+    async def _release(self, connection: PoolConnectionProxy) -> None:
         """What the statement returned or raised is what counts, whatever becomes of its connection.
 
         After a statement that was given up, the driver waits for the server to notice; if that takes too long, it
@@ -165,18 +228,13 @@ class Pool:
         except DRIVER_ERRORS as error:
             log.warning("a connection was thrown away: %s", type(error).__name__)
 
-    async def _acquire(self) -> PoolConnectionProxy:
-        """Nothing was sent yet, so trying again is safe."""
-        loop = asyncio.get_running_loop()
-        deadline, pause_s = loop.time() + PATIENCE_S, 0.05
-        while True:
-            try:
-                return await self._pool.acquire(timeout=QUEUE_TIMEOUT_S)
-            except DRIVER_ERRORS as error:
-                if not may_pass(error) or loop.time() + pause_s > deadline:
-                    raise unreachable(error) from error
-            await asyncio.sleep(pause_s)
-            pause_s = min(0.5, pause_s * 2)
+
+def _alive(connection: PoolConnectionProxy) -> bool:
+    """Whether it is open, as far as this process knows; the driver takes one away that ended."""
+    try:
+        return not connection.is_closed()
+    except asyncpg.InterfaceError:
+        return False
 
 
 async def open_pool(url: str, *, size: int, statements: Sequence[str] = ()) -> Pool:
@@ -203,6 +261,7 @@ async def open_pool(url: str, *, size: int, statements: Sequence[str] = ()) -> P
             init=init,
             timeout=CONNECT_TIMEOUT_S,
             command_timeout=COMMAND_TIMEOUT_S,
+            max_inactive_connection_lifetime=IDLE_S,
             max_cached_statement_lifetime=0,
             server_settings=SERVER_SETTINGS,
         )

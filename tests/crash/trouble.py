@@ -48,7 +48,7 @@ def _out_of_reach() -> None:
     from unbroken.adapters.postgres import pool
 
     left, accepted = 3, False
-    acquired = asyncpg.Pool.acquire
+    taken = pool.Pool._take
 
     async def fetch(self: pool.Connection, query: str, *args: Any, **given: Any) -> Any:
         nonlocal accepted
@@ -56,12 +56,12 @@ def _out_of_reach() -> None:
         accepted = accepted or ACCEPT in query
         return rows
 
-    def acquire(self: asyncpg.Pool, **given: Any) -> Any:
+    async def take(self: pool.Pool) -> Any:
         nonlocal left
         if accepted and left:
             left -= 1
             raise ConnectionRefusedError("nobody listens there")
-        return acquired(self, **given)
+        return await taken(self)
 
     pool.Connection.fetch = fetch  # type: ignore[assignment, method-assign]
-    asyncpg.Pool.acquire = acquire  # type: ignore[assignment, method-assign]
+    pool.Pool._take = take  # type: ignore[method-assign]

@@ -67,6 +67,8 @@ BY_CHANCE: Final[Mapping[str, str]] = {
     f"{_POOL}close:1 await": "the server is told to stop within a statement",
     "adapters.postgres.group_commit:GroupCommit.commit:1 await": "sessions finish while another one does",
     "adapters.postgres.group_commit:GroupCommit._send:1 await": "sessions finish while another one does",
+    **{f"{_POOL}_take:{point}": "more calls at once than connections" for point in ("1 enter", "1 exit", "2 await")},
+    f"{_POOL}_take:4 await": "a connection ends while nobody uses it",
     "entrypoints.web.connection:Connection.run:2 await": "the socket ends while an accept is on its way",
     "entrypoints.web.connection:Connection._send_all:4 await": "a reader that does not keep up",
 }
