@@ -192,11 +192,10 @@ class SessionProcessor:
         if attempt.failure is not None:
             raise attempt.failure
         task = asyncio.ensure_future(agent.run(attempt))
-        failed = asyncio.Event()
-        attempt.on_failure(failed.set)
-        watch = asyncio.ensure_future(failed.wait())
+        failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        attempt.on_failure(lambda: failed.done() or failed.set_result(None))
         try:
-            await asyncio.wait({task, watch}, timeout=self._turn_limit_s, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({task, failed}, timeout=self._turn_limit_s, return_when=asyncio.FIRST_COMPLETED)
             if not task.done():
                 attempt.fail(TimedOut(f"the turn took longer than {self._turn_limit_s:g} s"))
                 await self._call_off(task)
@@ -206,7 +205,7 @@ class SessionProcessor:
             await attempt.committed()
             raise
         finally:
-            watch.cancel()
+            failed.cancel()
         if task.done() and not attempt.gate.open:
             self._ended(task)  # it ended in the very step in which it was stopped
         if attempt.failure is not None:
