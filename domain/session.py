@@ -13,6 +13,7 @@ nothing runs, else the number of tries at `applied_seq + 1`. `run` only grows: i
 
 from __future__ import annotations
 
+import re
 from urllib.parse import quote, unquote
 
 from msgspec import Struct
@@ -21,6 +22,7 @@ from unbroken.domain.errors import CancelKind, InvalidValue
 from unbroken.domain.events import Event
 
 MAX_ID_LENGTH = 128
+_PLAIN = re.compile(r"[A-Za-z0-9_.~-]+(?::[A-Za-z0-9_.~-]+){2}", re.ASCII)
 
 
 class SessionKey(Struct, frozen=True, order=True):
@@ -41,6 +43,9 @@ class SessionKey(Struct, frozen=True, order=True):
                 raise InvalidValue(field, "holds U+0000 or half a surrogate pair")
 
     def __str__(self) -> str:
+        plain = f"{self.user_id}:{self.agent_id}:{self.thread_id}"
+        if _PLAIN.fullmatch(plain):  # each log line names its session, and most names need no escape
+            return plain
         return ":".join(quote(part, safe="") for part in (self.user_id, self.agent_id, self.thread_id))
 
     @classmethod
