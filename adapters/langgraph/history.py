@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from copy import copy
 from typing import Any
 
 from langchain_core.messages import BaseMessage
 from langchain_core.runnables import RunnableConfig
+from langgraph.checkpoint.base import BaseCheckpointSaver
 from langgraph.constants import END, START
 from langgraph.graph.state import CompiledStateGraph
 from langgraph.pregel._read import PregelNode
@@ -24,6 +26,14 @@ CHECKPOINTER = "__pregel_checkpointer"
 """LangGraph's name for what a parent hands to its subgraphs."""
 
 MOST_CLEARINGS = 8
+
+
+def kept_by(graph: Graph, saver: BaseCheckpointSaver[str]) -> Graph:
+    """The same graph, with its state kept by `saver`. Shallow: LangGraph's own `copy` checks every node and channel
+    anew, for each turn."""
+    same = copy(graph)
+    same.checkpointer = saver
+    return same
 
 
 class History:

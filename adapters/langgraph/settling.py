@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from langchain_core.messages import AIMessage, BaseMessage
 
-from unbroken.adapters.langgraph.history import Graph, History
+from unbroken.adapters.langgraph.history import Graph, History, kept_by
 from unbroken.adapters.langgraph.inputs import message_of
 from unbroken.adapters.langgraph.messages import spoken
 from unbroken.adapters.langgraph.saver import StagingSaver
@@ -35,7 +35,7 @@ async def settled(graph: Graph, checkpoints: Checkpoints, settling: Settling) ->
         saver.start_from(settling.fork)
         base = saver.staging.heads[""]
     configurable = {"thread_id": claim.key.thread_id, "user_id": claim.key.user_id}
-    history = History(graph.copy(update={"checkpointer": saver}), {"configurable": configurable})
+    history = History(kept_by(graph, saver), {"configurable": configurable})
     before = frozenset(str(message.id) for message in await history.messages(base)) if base else frozenset()
     await history.close_calls(REASONS[settling.reason])
     messages = await history.messages()

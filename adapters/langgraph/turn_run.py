@@ -14,7 +14,7 @@ from langgraph.types import StateSnapshot
 from unbroken.adapters.langgraph.attachments import Attachments
 from unbroken.adapters.langgraph.effects import effect_channels, node_effects
 from unbroken.adapters.langgraph.habits import Habits
-from unbroken.adapters.langgraph.history import Graph, History
+from unbroken.adapters.langgraph.history import Graph, History, kept_by
 from unbroken.adapters.langgraph.messages import (
     as_dict,
     mend,
@@ -67,7 +67,7 @@ class TurnRun:
             self.saver.attach(attachments)
         if attempt.fork is not None and not claim.resumes:
             self.saver.start_from(attempt.fork)
-        self.graph: Graph = graph.copy(update={"checkpointer": self.saver})
+        self.graph: Graph = kept_by(graph, self.saver)
         self.tap = TokenTap(attempt, habits)
         self.effect_channels = effect_channels(graph.channels)
         # Only inherited: a streaming handler on the root's own list would make LangGraph run nodes by `astream`.
