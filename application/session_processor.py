@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Any
 
 from msgspec import Struct
 
@@ -192,10 +193,11 @@ class SessionProcessor:
         if attempt.failure is not None:
             raise attempt.failure
         task = asyncio.ensure_future(agent.run(attempt))
-        failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        attempt.on_failure(lambda: failed.done() or failed.set_result(None))
+        failed: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        attempt.on_failure(failed.cancel)
+        ends: set[asyncio.Future[Any]] = {task, failed}
         try:
-            await asyncio.wait({task, failed}, timeout=self._turn_limit_s, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait(ends, timeout=self._turn_limit_s, return_when=asyncio.FIRST_COMPLETED)
             if not task.done():
                 attempt.fail(TimedOut(f"the turn took longer than {self._turn_limit_s:g} s"))
                 await self._call_off(task)
