@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 
 MAX_PAUSE_S = 2.0
 """Between two looks at a store that does not answer."""
+ASKED_AT_ONCE = 500
+"""Sessions that are watched here, in one question whether others know more of them."""
 
 
 class EventQueue:
@@ -102,15 +104,20 @@ class EventQueue:
             self._pauses[thread_id].set()
 
     async def catch_up(self) -> None:
-        """Tell readers what was said and answered in their sessions at other replicas. Raises StoreUnavailable."""
+        """Tell readers what was said and answered in their sessions at other replicas. Raises StoreUnavailable.
+
+        Asked about in parts: thousands at once would make everyone else wait for longer than a turn takes."""
         watched: dict[str, list[SessionKey]] = {}
-        known: dict[str, Position] = {}
-        for key, position in self._live.positions().items():
+        for key in self._live.here():
             if not self.knows(key.thread_id):
                 watched.setdefault(key.thread_id, []).append(key)
-                # Of two users' watches on one thread one is a stranger's, and learns nothing.
-                known[key.thread_id] = max(position, known.get(key.thread_id, position))
-        if known:
+        threads = list(watched)
+        for first in range(0, len(threads), ASKED_AT_ONCE):
+            known: dict[str, Position] = {}
+            for thread_id in threads[first : first + ASKED_AT_ONCE]:
+                here = [live.position for key in watched[thread_id] if (live := self._live.get(key))]
+                if here:  # of two users' watches on one thread one is a stranger's, and learns nothing
+                    known[thread_id] = max(here)
             for thread_id in await self._sessions.behind(known):
                 for key in watched[thread_id]:
                     await self._refresh(key)

@@ -7,7 +7,6 @@ from the store and the news of this process may arrive in any order.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -66,8 +65,8 @@ class LiveSession:
         self.acked: int | None = None
         """None: never read from the store, so others may wait than those in `pending`."""
         self.applied_seq = 0
-        self.tail: deque[LogEntry] = deque()
-        self._tail_sizes: deque[int] = deque()
+        self.tail: list[LogEntry] = []
+        self._tail_sizes: list[int] = []
         self.pending: dict[int, Event] = {}
         self.attempt: LiveAttempt | None = None
         self.readers: dict[Callable[[], None], Callable[[], None]] = {}
@@ -159,8 +158,7 @@ class LiveSession:
         self.tail.append(entry)
         self._tail_sizes.append(len(msgspec.json.encode(entry)))
         while len(self.tail) > TAIL or (len(self.tail) > 1 and sum(self._tail_sizes) > TAIL_BYTES):
-            self.tail.popleft()
-            self._tail_sizes.popleft()
+            del self.tail[0], self._tail_sizes[0]
 
     def abandon(self, event: Event) -> None:
         """The attempt is over without an end of its event; what was shown stays until the next `reset`."""
@@ -195,9 +193,8 @@ class LiveSessions:
             live.attempt = None
             live.notify()
 
-    def positions(self) -> dict[SessionKey, Position]:
-        """How far every session here is known."""
-        return {key: live.position for key, live in self._live.items()}
+    def here(self) -> list[SessionKey]:
+        return list(self._live)
 
     async def open(self, key: SessionKey) -> LiveSession:
         """The live session, complete: read from the store unless somebody reads it already. The caller must

@@ -8,7 +8,6 @@ the end. Nothing is pushed twice and nothing is held back for anyone.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import Final
 
@@ -70,11 +69,33 @@ class Subscribe:
 class Subscription:
     """One reader's positions. Not to be shared between tasks."""
 
+    __slots__ = (
+        "_changed",
+        "_ended_seq",
+        "_gap",
+        "_hub",
+        "_interrupted",
+        "_joining",
+        "_least",
+        "_live",
+        "_outbox",
+        "_position",
+        "_replay",
+        "_resting",
+        "_run",
+        "_shown",
+        "_users",
+        "_waiting",
+        "cursor",
+    )
+
     def __init__(self, hub: LiveSessions, live: LiveSession, outbox: Outbox, cursor: int, shown: Shown | None) -> None:
         self._hub = hub
         self._live = live
         self._outbox = outbox
-        self._changed = asyncio.Event()
+        self._changed = False
+        self._waiting: asyncio.Future[None] | None = None
+        """Of a reader that waits for news."""
         self._gap = _gap(live, cursor)
         self.cursor = live.log_index if cursor == TAIL_CURSOR else self._gap.cursor if self._gap else cursor
         """The last log index handed to the reader."""
@@ -90,7 +111,7 @@ class Subscription:
         self._position = 0
         self._resting: asyncio.TimerHandle | None = None
         """What ends the rest that this reader was given."""
-        self._replay: deque[Part] = deque()
+        self._replay: list[Part] = []
         live.readers[self._wake] = self._goes_on
 
     @property
@@ -111,7 +132,7 @@ class Subscription:
     def interrupt(self) -> None:
         """Let a waiting `next` return, with or without news."""
         self._interrupted = True
-        self._changed.set()
+        self._tell()
 
     def rest(self, seconds: float) -> None:
         """Let the running answer's text gather for so long; any other news, its end as well, is told at once."""
@@ -124,7 +145,7 @@ class Subscription:
         Raises ThreadDeleted, StoreUnavailable.
         """
         while True:
-            self._changed.clear()
+            self._changed = False
             if self._live.gone:
                 raise ThreadDeleted(self._live.key.thread_id)
             found: list[Delivery] = []
@@ -143,15 +164,29 @@ class Subscription:
             if found or self._interrupted:
                 self._interrupted = False
                 return found
-            await self._changed.wait()
+            await self._news()
 
     def _wake(self) -> None:
         self._rested()
-        self._changed.set()
+        self._tell()
 
     def _goes_on(self) -> None:
         if self._resting is None:
-            self._changed.set()
+            self._tell()
+
+    def _tell(self) -> None:
+        self._changed = True
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(None)
+
+    async def _news(self) -> None:
+        """Until something may have changed since the look that found nothing began."""
+        while not self._changed:
+            self._waiting = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiting
+            finally:
+                self._waiting = None
 
     def _rested(self) -> None:
         if self._resting is not None:
@@ -196,7 +231,7 @@ class Subscription:
             self._enter(found, attempt, joining)
         parts = attempt.stream.parts
         while self._replay:
-            found.append(_show(attempt, self._replay.popleft()))
+            found.append(_show(attempt, self._replay.pop(0)))
             if len(found) >= PAGE:
                 return
         while self._position < len(parts):

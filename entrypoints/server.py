@@ -24,6 +24,7 @@ from unbroken.entrypoints.settings import Settings
 from unbroken.entrypoints.stopping import Stopping
 from unbroken.entrypoints.web.app import create_app, stop_serving
 from unbroken.entrypoints.web.doors import LOOPBACK_NAMES
+from unbroken.entrypoints.web.frugal import FrugalSocket
 from unbroken.entrypoints.web.guard import guard_of
 from unbroken.entrypoints.web.patience import PatientHttp
 
@@ -137,7 +138,7 @@ def _config(settings: Settings, app: Litestar) -> uvicorn.Config:
         app,
         http=PatientHttp,
         loop="uvloop",
-        ws="websockets-sansio",
+        ws=FrugalSocket,
         ws_max_size=settings.max_frame_bytes,
         ws_per_message_deflate=False,  # frames are small; deflate costs more than it saves, and memory a socket
         timeout_graceful_shutdown=LAST_REQUESTS_S,

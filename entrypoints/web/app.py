@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from litestar import Litestar, Response, Router, WebSocket, websocket
+from litestar.connection.base import empty_receive, empty_send
 from litestar.datastructures import CacheControlHeader, MutableScopeHeaders
 from litestar.exceptions import HTTPException, InternalServerException
 from litestar.static_files import create_static_files_router
@@ -106,8 +107,7 @@ async def _careful(message: Message, scope: Scope) -> None:
 
 @websocket("/api/chat/ws")
 async def chat(socket: WebSocket[Any, Any, Any]) -> None:
-    offered = socket.headers.get("sec-websocket-protocol", "").split(",")
-    await socket.accept(subprotocols=SUBPROTOCOL if SUBPROTOCOL in map(str.strip, offered) else None)
+    await socket.accept(subprotocols=SUBPROTOCOL if SUBPROTOCOL in socket.scope["subprotocols"] else None)
     with working_for(connection=new_id()):
         try:
             sockets: ChatSockets = socket.app.state.sockets
@@ -115,6 +115,8 @@ async def chat(socket: WebSocket[Any, Any, Any]) -> None:
         except Closed as end:
             log.info("connection closed with %d", end.code)
             await _close(socket, end.code, str(end))
+        finally:  # they refer to the socket as it does to them, and to everything underneath
+            socket.receive, socket.send = empty_receive, empty_send
 
 
 async def stop_serving(app: Litestar, grace_s: float) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from math import inf
 from typing import Any, Final
 
 from litestar import WebSocket
@@ -37,8 +38,11 @@ class ChatSockets:
         """Until the client leaves. Raises Closed: the server ends the connection, with this code."""
         self._refuse_if_stopping()
         try:
-            with self._limits.socket(user.id):
+            self._limits.opened(user.id)
+            try:
                 await self._follow(socket, user)
+            finally:
+                self._limits.closed(user.id)
         except TooManySockets as error:
             raise Closed(CloseCode.TOO_MANY, str(error)) from error
         except (NotYourThread, ThreadDeleted) as error:
@@ -83,7 +87,7 @@ class ChatSockets:
             legacy=hello.legacy,
         )
         left_s = min(max(0.0, user.until - time.time()), LONGEST_S)
-        expiry = asyncio.get_running_loop().call_later(left_s, _expire, connection)
+        expiry = asyncio.get_running_loop().call_later(left_s, _expire, connection) if user.until < inf else None
         self._connections[connection] = None
         try:
             self._refuse_if_stopping()
@@ -91,7 +95,8 @@ class ChatSockets:
                 connection.presented(hello.cursor)
             await connection.run()
         finally:
-            expiry.cancel()
+            if expiry is not None:
+                expiry.cancel()
             del self._connections[connection]
             subscription.close()
 

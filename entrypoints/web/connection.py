@@ -1,16 +1,18 @@
 """One socket: a reader that takes frames one after another, a sender that pulls what the session says.
 
-The two share nothing but the receipts' queue and the set of requests on their way. A frame of a request never
+The two share nothing but the receipts' queue and the request on its way. A frame of a request never
 overtakes its receipt: the sender waits at the request's `user` until the accept has come back (rule 7).
+
+Most connections are idle most of the time. So what one holds is made when it is needed; and what ended one, an
+exception whose traceback holds everything, is held by nothing.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from typing import Any, Final
 
 from litestar import WebSocket
@@ -61,6 +63,28 @@ class Closed(Exception):
 
 
 class Connection:
+    __slots__ = (
+        "_abuse",
+        "_accept",
+        "_acknowledge",
+        "_allowance",
+        "_cancel",
+        "_end",
+        "_in_doubt",
+        "_key",
+        "_legacy",
+        "_limits",
+        "_on_its_way",
+        "_over",
+        "_pace",
+        "_rate",
+        "_receipts",
+        "_settled",
+        "_socket",
+        "_subscription",
+        "sending_since",
+    )
+
     def __init__(
         self,
         socket: WebSocket[Any, Any, Any],
@@ -88,13 +112,16 @@ class Connection:
         self._allowance = allowance
         self._pace = pace
         self._legacy = LegacyView() if legacy else None
-        self._receipts: deque[ServerFrame] = deque()
-        self._on_their_way: set[str] = set()
-        """Requests whose receipt has not come back from the store."""
+        self._receipts: list[ServerFrame] = []
+        self._on_its_way: str | None = None
+        """The request whose receipt has not come back from the store."""
         self._in_doubt: dict[str, EventBody] = {}
         """Requests that may be stored, with what was said here."""
-        self._settled = asyncio.Event()
-        self._stopped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._settled: asyncio.Event | None = None
+        """Of those who wait for that receipt."""
+        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._end: BaseException | None = None
+        """What ended the connection; None: the client left."""
         self.sending_since: float | None = None
         """Monotonic time at which the write under way began; None: nothing waits for the reader's bytes."""
 
@@ -103,26 +130,39 @@ class Connection:
 
         The reader is cancelled between two frames only: an accept that has begun is also handed to the queue.
         """
+        await self._until_over()
+        end, self._end = self._end, None
+        if end is not None and not isinstance(end, WebSocketDisconnect):  # the client left while something was sent
+            try:
+                raise end
+            finally:
+                del end
+
+    async def _until_over(self) -> None:
         sender = asyncio.create_task(self._send_all())
         reader = asyncio.create_task(self._read_all())
+        sender.add_done_callback(self._ended)
+        reader.add_done_callback(self._ended)
         try:
-            done, _ = await asyncio.wait({sender, reader, self._stopped}, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                with suppress(WebSocketDisconnect):  # the client left while something was being sent
-                    task.result()
+            await self._over
         finally:
             sender.cancel()
-            while self._on_their_way:
-                self._settled.clear()
-                await self._settled.wait()
+            while self._on_its_way is not None:
+                await self._receipt()
             reader.cancel()
-            self._stopped.cancel()
             await asyncio.gather(sender, reader, return_exceptions=True)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self._finish(None if task.cancelled() else task.exception())
 
     def stop(self, reason: Closed) -> None:
         """End this connection from outside."""
-        if not self._stopped.done():
-            self._stopped.set_exception(reason)
+        self._finish(reason)
+
+    def _finish(self, end: BaseException | None) -> None:
+        if not self._over.done():
+            self._end = end
+            self._over.set_result(None)
 
     def presented(self, cursor: int) -> None:
         """The client has said where it stands; a cursor that was never handed out counts for nothing."""
@@ -194,7 +234,7 @@ class Connection:
     @contextmanager
     def _receipt_of(self, request_id: str) -> Iterator[None]:
         """Whatever else the session says of this request waits until its receipt, or its refusal, is known."""
-        self._on_their_way.add(request_id)
+        self._on_its_way = request_id
         try:
             with working_for(session=str(self._key), request=request_id):
                 yield
@@ -203,8 +243,15 @@ class Connection:
         except UnbrokenError as error:
             raise refusal(error, request_id) from error
         finally:
-            self._on_their_way.discard(request_id)
-            self._settled.set()
+            self._on_its_way = None
+            if self._settled is not None:
+                self._settled.set()
+                self._settled = None
+
+    async def _receipt(self) -> None:
+        """Until that of the request on its way has come back; the next one may be on its way by then."""
+        self._settled = self._settled or asyncio.Event()
+        await self._settled.wait()
 
     def _ack(self, cursor: int) -> None:
         if self._legacy:
@@ -247,9 +294,8 @@ class Connection:
             self._acknowledge.sent(self._key, delivery.entry.log_index)
 
     async def _receipt_first(self, event: Event) -> None:
-        while event.request_id in self._on_their_way:
-            self._settled.clear()
-            await self._settled.wait()
+        while event.request_id == self._on_its_way:
+            await self._receipt()
         said = self._in_doubt.pop(event.request_id, None)
         if said == event.body:
             # Whose sending it was that got through, this socket's or an earlier one's, nobody knows.
@@ -260,7 +306,7 @@ class Connection:
 
     async def _send_receipts(self) -> None:
         while self._receipts:
-            await self._send(self._receipts.popleft())
+            await self._send(self._receipts.pop(0))
 
     async def _send(self, frame: ServerFrame) -> None:
         if self._legacy and not self._legacy.admits(frame):

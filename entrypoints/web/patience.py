@@ -41,6 +41,7 @@ class PatientHttp(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._rest()
         super().connection_lost(exc)
+        self._unset_keepalive_if_required()  # the timer would hold all this for its 5 s
 
     def data_received(self, data: bytes) -> None:
         if self._limit is None and not self._answering:
@@ -81,6 +82,7 @@ class PatientHttp(HttpToolsProtocol):
     def handle_websocket_upgrade(self) -> None:
         self._rest()
         super().handle_websocket_upgrade()
+        self.parser = None  # type: ignore[assignment] # the two refer to each other, and nobody else to them any more
 
     def _give(self, seconds: float) -> None:
         self._rest()

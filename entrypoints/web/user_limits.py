@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
 
 from unbroken.domain.errors import NotYourThread, ThreadDeleted
@@ -31,18 +29,16 @@ class UserLimits:
         self._rates: dict[str, tuple[float, Rate]] = {}
         """When each user spoke last, oldest first; a minute later the bucket would be full again, and is forgotten."""
 
-    @contextmanager
-    def socket(self, user_id: str) -> Iterator[None]:
-        """Raises TooManySockets."""
+    def opened(self, user_id: str) -> None:
+        """One more socket; `closed` must follow. Raises TooManySockets."""
         if self._sockets is not None and self._open[user_id] >= self._sockets:
             raise TooManySockets(f"{self._sockets} sockets of one user are open already")
         self._open[user_id] += 1
-        try:
-            yield
-        finally:
-            self._open[user_id] -= 1
-            if not self._open[user_id]:
-                del self._open[user_id]
+
+    def closed(self, user_id: str) -> None:
+        self._open[user_id] -= 1
+        if not self._open[user_id]:
+            del self._open[user_id]
 
     def admits_message(self, user_id: str, now_s: float) -> bool:
         """`now_s`: monotonic."""
@@ -63,6 +59,8 @@ class UserLimits:
 
 class Allowance:
     """What the user of one session may still do."""
+
+    __slots__ = ("_key", "_limits", "_threads")
 
     def __init__(self, limits: UserLimits, threads: Threads, key: SessionKey) -> None:
         self._limits = limits

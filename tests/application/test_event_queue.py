@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from collections.abc import Mapping, Sequence
 
 import pytest
 
+from tests.application.reader import Reader
 from tests.application.scripted_agent import asked, echo
 from tests.application.virtual_time import virtual
 from tests.application.world import KEY, World, remembered, until
+from unbroken.application import event_queue
 from unbroken.domain.errors import AgentRaised, QueueFull
 from unbroken.domain.ports.agent import Attempt
-from unbroken.domain.session import SessionKey
+from unbroken.domain.session import Position, SessionKey
 
 
 def key(number: int) -> SessionKey:
@@ -232,3 +235,31 @@ def test_an_accept_in_the_tail_of_a_finishing_turn_is_never_stranded(seed: int) 
         await world.check(KEY)
 
     scenario()
+
+
+@virtual
+async def test_many_watched_sessions_are_asked_about_in_parts_and_each_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(event_queue, "ASKED_AT_ONCE", 4)
+    world = World()
+    node, other = await world.replica("a"), await world.replica("b")
+    keys = [key(number) for number in range(10)]
+    readers = [Reader(await node.subscribe(key, cursor=0)) for key in keys]
+    parts: list[int] = []
+    behind = world.store.sessions.behind
+
+    async def asked_about(known: Mapping[str, Position]) -> Sequence[str]:
+        parts.append(len(known))
+        if len(parts) == 1:
+            readers[9].close()  # it leaves before its turn to be asked about
+        return await behind(known)
+
+    world.store.sessions.behind = asked_about  # type: ignore[method-assign]
+    for number in (0, 3, 8):
+        await other.say("said elsewhere", key=keys[number])
+        await other.ended(keys[number])
+    await node.queue.catch_up()
+    assert parts == [4, 4, 1]
+    for number, reader in enumerate(readers[:9]):
+        await reader.drain()
+        assert len(reader.log) == (number in {0, 3, 8})
+        reader.close()

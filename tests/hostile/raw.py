@@ -63,11 +63,11 @@ class Raw:
         return cls(tcp, reader, writer)
 
     @classmethod
-    async def upgraded(cls, port: int, query: str, *, window: int | None = None) -> Self:
+    async def upgraded(cls, port: int, query: str, *, path: str = "/api/chat/ws", window: int | None = None) -> Self:
         """Raises ConnectionError if the server does not let it in."""
         raw = await cls.dial(port, window=window)
         try:
-            raw.writer.write(request(port, query))
+            raw.writer.write(request(port, query, path=path))
             async with asyncio.timeout(PATIENCE_S):
                 answer = await raw.reader.readuntil(b"\r\n\r\n")
             if b" 101 " not in answer:

@@ -371,8 +371,8 @@ EDGES: Final = (
         edits=(
             Edit(
                 "entrypoints/web/abuse.py",
-                "        return len(seen) == seen.maxlen and now_s - seen[0] < self._window_s\n",
-                "        return len(seen) == seen.maxlen\n",
+                "        return len(seen) == most and now_s - seen[0] < self._window_s\n",
+                "        return len(seen) == most\n",
             ),
         ),
     ),

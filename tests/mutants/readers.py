@@ -72,16 +72,16 @@ READERS: Final = (
         edits=(
             Edit(
                 "application/subscribe.py",
-                "        self._replay: deque[Part] = deque()\n        live.readers[self._wake] = self._goes_on\n",
-                "        self._replay: deque[Part] = deque()\n",
+                "        self._replay: list[Part] = []\n        live.readers[self._wake] = self._goes_on\n",
+                "        self._replay: list[Part] = []\n",
             ),
             Edit(
                 "application/subscribe.py",
-                "            await self._changed.wait()\n",
+                "            await self._news()\n",
                 "            if self._wake not in self._live.readers:\n"
                 "                await asyncio.sleep(0)\n"
                 "                self._live.readers[self._wake] = self._goes_on\n"
-                "            await self._changed.wait()\n",
+                "            await self._news()\n",
             ),
         ),
     ),
