@@ -18,7 +18,7 @@ from unbroken.adapters.postgres.migrate import migrate
 from unbroken.domain.errors import InvalidValue
 from unbroken.entrypoints import observing
 from unbroken.entrypoints.allocator import give_back_what_is_large
-from unbroken.entrypoints.collector import leave_alone_what_is_there
+from unbroken.entrypoints.collector import collect_when_grown, leave_alone_what_is_there
 from unbroken.entrypoints.service import running
 from unbroken.entrypoints.settings import Settings
 from unbroken.entrypoints.stopping import Stopping
@@ -88,6 +88,7 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, drain: Callable[[], Awaitable[None]]) -> None:
         super().__init__(config)
         self._drain = drain
+        self._collecting: asyncio.Task[None] | None = None
 
     def stop(self) -> None:
         self.should_exit = True
@@ -98,11 +99,14 @@ class _Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         await self._drain()
         await super().shutdown(sockets)
+        if self._collecting is not None:
+            self._collecting.cancel()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
             leave_alone_what_is_there()
+            self._collecting = asyncio.create_task(collect_when_grown())
         if self.started and sockets:
             host, port = sockets[0].getsockname()[:2]
             shown = f"[{host}]" if ":" in host else host

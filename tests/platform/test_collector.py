@@ -24,6 +24,30 @@ later = cycle()
 held = [[] for _ in range(2 * gc.get_threshold()[0])]
 print(later() is None)
 """
+GROWN = """
+import asyncio, gc, weakref
+from unbroken.entrypoints.collector import collect_when_grown, leave_alone_what_is_there
+
+class Node:
+    pass
+
+async def main():
+    looking = asyncio.create_task(collect_when_grown(grown_bytes=16 << 20, every_s=0.001))
+    await asyncio.sleep(0)
+    first = None
+    for number in range(200):
+        node = Node()
+        node.itself, node.data = node, b"x" * (1 << 20)
+        first = first or weakref.ref(node)
+        if first() is None:
+            print(number >= 16)
+            return
+        await asyncio.sleep(0.002)
+    print("never")
+
+leave_alone_what_is_there()
+asyncio.run(main())
+"""
 SERVING = """
 import gc, signal
 from unbroken.entrypoints import server
@@ -41,6 +65,10 @@ server.run(Settings(in_memory=True, port=0))
 
 def test_what_was_there_is_left_alone_and_a_later_cycle_is_found_by_itself() -> None:
     assert _said(LATER) == ["True True", "True"]
+
+
+def test_cycles_that_hold_much_are_found_before_there_are_many() -> None:
+    assert _said(GROWN) == ["True"]
 
 
 def test_a_server_leaves_alone_what_is_there_once_it_serves() -> None:
