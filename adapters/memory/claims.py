@@ -30,6 +30,7 @@ def count_attempt(
     note = AttemptNote(session.run + 1, now, replica, why or _why(transaction, session, replica))
     state = transaction.agent_states.get(session.key.thread_id) or AgentState()
     head = state.heads.get(ROOT)
+    none = "" if why == "accepted" and not state.checkpoints else None
     if session.tries:
         note = replace(note, because=because if same else None, head=head.checkpoint_id if head else "")
     counted = replace(
@@ -48,8 +49,8 @@ def count_attempt(
         event=event,
         run=counted.run,
         tries=counted.tries,
-        head=head.checkpoint_id if head else None,
-        base_head=head.base_id if head else None,
+        head=head.checkpoint_id if head else none,
+        base_head=head.base_id if head else none,
         head_event=session.head_event,
         log_index=session.log_index,
         superseded=session.last_user_seq > event.seq,

@@ -2,13 +2,21 @@ from __future__ import annotations
 
 from typing import Final
 
+from msgspec.structs import replace
+
 from unbroken.adapters.postgres.pool import Pool
 from unbroken.adapters.postgres.rows import claim_of, decode_body, decode_trace, encode_json, placeholders
 from unbroken.domain.events import Event, NewEvent, TimerFired, WhenBusy, body_hash
 from unbroken.domain.ports.event_store import EventStore, Receipt
 from unbroken.domain.session import SessionKey
 
-ACCEPT: Final = f"SELECT * FROM unbroken_accept_v2({placeholders(1, 16)})"
+ACCEPT: Final = f"""
+SELECT accepted.*,
+    accepted.claimed AND accepted.head IS NULL AND NOT EXISTS (SELECT FROM checkpoints WHERE thread_id = $1) AS empty
+FROM unbroken_accept_v2({placeholders(1, 16)}) accepted
+"""
+"""What was committed under no head of ours is another saver's, to be adopted. The turn need not look for it, though, if
+there was none when its event came."""
 
 
 class PostgresEventStore(EventStore):
@@ -58,4 +66,4 @@ class PostgresEventStore(EventStore):
         if not row["claimed"]:
             return Receipt(event, duplicate, None)
         claim = claim_of(row, key, event, owner=replica, epoch=row["epoch"], taken_over=row["taken_over"])
-        return Receipt(event, False, claim)
+        return Receipt(event, False, replace(claim, head="", base_head="") if row["empty"] else claim)

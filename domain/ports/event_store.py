@@ -35,7 +35,8 @@ class EventStore(ABC):
         In that transaction: the thread's user and agent are compared (a new thread is bound to `key` forever),
         `seq` is allocated, a user's event cancels the session's pending timers, and a session with nothing else
         waiting is claimed for `replica` with its attempt counted (the epoch grows unless it owned it already; who does
-        not own it must be alive: everybody who is would take it away at once, and the attempt were lost).
+        not own it must be alive: everybody who is would take it away at once, and the attempt were lost). Such a
+        claim's head is "", not None, where the thread has no checkpoint: its turn need not look for one to adopt.
         A session that is not claimed is left alone and marked, so that `Sessions.strays` will find it; the caller
         must hint its owner afterwards; INTERRUPT and ROLLBACK mark every unfinished earlier event as cancelled.
         A `TimerFired` marks its timer as fired, last.

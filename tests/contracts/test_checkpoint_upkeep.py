@@ -40,7 +40,7 @@ async def test_deleting_a_threads_state_leaves_its_conversation(store: Subject) 
     assert await stored(store, talk.thread_id) == []
     assert await talk.log() == [(1, "answer 1")]
     claim = await talk.accepted()
-    assert (claim.event.seq, claim.head, claim.base_head) == (2, None, None)
+    assert (claim.event.seq, claim.head, claim.base_head) == (2, "", "")
     await talk.finish(claim, state=state_at(2))
     assert await talk.head() == checkpoint_id(2)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from tests.contracts.conversation import Conversation, checkpoint_id, state_at
 from tests.contracts.subjects import Subject
@@ -29,9 +30,24 @@ async def reclaimed(talk: Conversation) -> Claim:
     return claim
 
 
-async def test_a_new_thread_has_no_head_and_nothing_to_resume(store: Subject) -> None:
+async def test_a_new_thread_has_nothing_to_adopt_and_nothing_to_resume(store: Subject) -> None:
     claim = await (await Conversation.begin(store)).accepted()
+    assert (claim.head, claim.base_head, claim.resumes) == ("", "", False)
+
+
+async def test_whoever_takes_an_attempt_up_again_looks_for_what_there_is_to_adopt(store: Subject) -> None:
+    talk = await Conversation.begin(store)
+    await talk.accepted()
+    claim = await reclaimed(talk)
     assert (claim.head, claim.base_head, claim.resumes) == (None, None, False)
+
+
+async def test_what_another_saver_left_beside_the_root_is_enough_to_look_for(store: Subject) -> None:
+    talk = await Conversation.begin(store)
+    (row,) = state_at(1).checkpoints
+    await store.checkpoints.put(talk.thread_id, StateChange(checkpoints=(replace(row, checkpoint_ns="inner"),)))
+    claim = await talk.accepted()
+    assert (claim.head, claim.base_head) == (None, None)
 
 
 async def test_a_superstep_moves_the_head_but_not_its_base(store: Subject) -> None:

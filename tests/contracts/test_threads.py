@@ -159,7 +159,7 @@ async def test_a_thread_made_before_its_first_message_takes_it_as_its_first(stor
     assert (made.title, made.cursor, made.status, made.created_at) == ("Plans", 0, "idle", made.updated_at)
     assert await store.threads.create(talk.key, title="Other plans") == made
     claim = await talk.accepted()
-    assert (claim.event.seq, claim.run, claim.tries, claim.taken_over, claim.head) == (1, 1, 1, False, None)
+    assert (claim.event.seq, claim.run, claim.tries, claim.taken_over, claim.head) == (1, 1, 1, False, "")
     await talk.finish(claim, state=state_at(1))
     assert await talk.log() == [(1, "answer 1")]
     assert await talk.head() == checkpoint_id(1)

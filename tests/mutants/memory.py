@@ -137,8 +137,8 @@ MEMORY: Final = (
             ),
             Edit(
                 "adapters/memory/claims.py",
-                "        head=head.checkpoint_id if head else None,\n",
-                "        head=state.highest(ROOT) if head else None,\n",
+                "        head=head.checkpoint_id if head else none,\n",
+                "        head=state.highest(ROOT) if head else none,\n",
             ),
         ),
     ),
