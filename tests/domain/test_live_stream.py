@@ -250,6 +250,14 @@ def test_no_part_is_longer_than_a_frame_may_be() -> None:
         assert stream.after(MAX_PART_UNITS - 1)
 
 
+def test_a_chunk_that_goes_on_is_divided_as_a_first_one_is() -> None:
+    stream = LiveStream()
+    stream.append("m", "x")
+    stream.append("m", "y" * 20_000)
+    assert stream.text == "x" + "y" * 20_000
+    assert max(units(part.text) for part in texts(stream)) <= MAX_PART_UNITS
+
+
 def test_an_answer_may_be_as_long_as_the_bound_and_no_longer() -> None:
     stream = LiveStream()
     stream.append("m", "x" * (MAX_UNITS - 1))
