@@ -73,7 +73,7 @@ class LangGraphAgent(Agent):
             attempt.gate.check()
             raise agent_raised(error) from error
         if head.head is not None:
-            self._heads.put(attempt.claim, head.head)
+            self._heads.put(attempt.claim, head.head, head.known)
         return answer
 
     async def settle(self, settling: Settling) -> Settled:

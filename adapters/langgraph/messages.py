@@ -20,7 +20,7 @@ ROLES = {"human": "user", "ai": "assistant", "AIMessageChunk": "assistant"}
 def messages_in(values: Mapping[str, Any]) -> Sequence[BaseMessage]:
     """A state's messages, whatever form a node left them in."""
     messages = values.get("messages") or []
-    if all(isinstance(message, BaseMessage) for message in messages):
+    if all(issubclass(kind, BaseMessage) for kind in set(map(type, messages))):
         return messages
     return convert_to_messages(messages)
 

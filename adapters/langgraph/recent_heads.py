@@ -14,6 +14,7 @@ from typing import Any, Final
 import msgspec
 from langgraph.checkpoint.base import writes_sort_key
 
+from unbroken.adapters.langgraph.known_messages import KnownMessages
 from unbroken.domain.checkpoints import ROOT, StateChange, StoredCheckpoint
 from unbroken.domain.ports.checkpoints import Checkpoints
 from unbroken.domain.session import Claim
@@ -29,31 +30,31 @@ class RecentHeads:
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         self._max_bytes = max_bytes
         self._bytes = 0
-        self._heads: OrderedDict[str, tuple[int, StoredCheckpoint, int]] = OrderedDict()
+        self._heads: OrderedDict[str, tuple[int, StoredCheckpoint, KnownMessages, int]] = OrderedDict()
 
-    def get(self, claim: Claim) -> StoredCheckpoint | None:
+    def get(self, claim: Claim) -> tuple[StoredCheckpoint, KnownMessages] | None:
         held = self._heads.get(claim.key.thread_id)
         if held is None:
             return None
-        epoch, head, _ = held
+        epoch, head, known, _ = held
         if epoch != claim.epoch or head.row.checkpoint_id != claim.head:
             return None
         self._heads.move_to_end(claim.key.thread_id)
-        return head
+        return head, known
 
-    def put(self, claim: Claim, head: StoredCheckpoint) -> None:
+    def put(self, claim: Claim, head: StoredCheckpoint, known: KnownMessages) -> None:
         """Remember what the commit under way will make the head; `get` finds out whether it did."""
         self.drop(claim)
-        size = _size(head)
-        self._heads[claim.key.thread_id] = (claim.epoch, head, size)
+        size = _size(head) + known.size
+        self._heads[claim.key.thread_id] = (claim.epoch, head, known.at_rest(), size)
         self._bytes += size
         while self._bytes > self._max_bytes:
-            self._bytes -= self._heads.popitem(last=False)[1][2]
+            self._bytes -= self._heads.popitem(last=False)[1][3]
 
     def drop(self, claim: Claim) -> None:
         held = self._heads.pop(claim.key.thread_id, None)
         if held is not None:
-            self._bytes -= held[2]
+            self._bytes -= held[3]
 
 
 class AttemptHead(Checkpoints):
@@ -64,14 +65,19 @@ class AttemptHead(Checkpoints):
     """
 
     def __init__(
-        self, checkpoints: Checkpoints, thread_id: str, head: str | None, known: StoredCheckpoint | None = None
+        self,
+        checkpoints: Checkpoints,
+        thread_id: str,
+        head: str | None,
+        remembered: tuple[StoredCheckpoint, KnownMessages] | None = None,
     ) -> None:
         self._checkpoints = checkpoints
         self._thread_id = thread_id
         self._first = head
-        self.head = known
+        self.head = remembered[0] if remembered else None
         """None: unknown, or empty."""
-        self._complete = known is not None or head == ""
+        self.known = remembered[1] if remembered else KnownMessages()
+        self._complete = self.head is not None or head == ""
         self._advanced = False
         """The first head is not the attempt's any more: reading it again says nothing of the new one."""
 
@@ -87,6 +93,10 @@ class AttemptHead(Checkpoints):
 
     def advance(self, change: StateChange) -> None:
         """`change` is about to be committed."""
+        self._follow(change)
+        self.known.keep(self.head)
+
+    def _follow(self, change: StateChange) -> None:
         rows = [row for row in change.checkpoints if row.checkpoint_ns == ROOT]
         writes = [write for write in change.writes if write.checkpoint_ns == ROOT]
         if not rows and not writes:

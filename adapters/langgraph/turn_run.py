@@ -15,6 +15,7 @@ from unbroken.adapters.langgraph.attachments import Attachments
 from unbroken.adapters.langgraph.effects import effect_channels, node_effects
 from unbroken.adapters.langgraph.habits import Habits
 from unbroken.adapters.langgraph.history import Graph, History, kept_by
+from unbroken.adapters.langgraph.known_messages import SplicingSerializer
 from unbroken.adapters.langgraph.messages import (
     as_dict,
     mend,
@@ -62,7 +63,8 @@ class TurnRun:
         claim = attempt.claim
         self.attempt = attempt
         self._head = checkpoints
-        self.saver = StagingSaver(checkpoints, claim.key.thread_id, head=claim.head, gate=attempt.gate)
+        serde = SplicingSerializer(checkpoints.known)
+        self.saver = StagingSaver(checkpoints, claim.key.thread_id, head=claim.head, gate=attempt.gate, serde=serde)
         if attachments is not None:
             self.saver.attach(attachments)
         if attempt.fork is not None and not claim.resumes:
@@ -77,8 +79,8 @@ class TurnRun:
         }
         self._remembering = remembering
         self._event_id = claim.event.id
-        self._before: set[str] | None = None
-        """Ids of the messages that were there before the event; None: not looked yet."""
+        self._before: dict[str, None] | None = None
+        """Ids of the messages that were there before the event, in their order; None: not looked yet."""
         self._last: Item | None = None
 
     @property
@@ -95,7 +97,7 @@ class TurnRun:
         """Go on inside the event, from its last committed superstep."""
         base_head = self.attempt.claim.base_head
         messages = messages_in((await self.snapshot(base_head)).values) if base_head else []
-        self._before = {str(message.id) for message in messages}
+        self._before = _ids(messages)
         await self.drive(None, commits=commits)
 
     async def drive(self, entry: Any, *, commits: bool) -> None:
@@ -146,7 +148,7 @@ class TurnRun:
     def _begin(self, item: Item, *, given: bool) -> None:
         """The first checkpoint: the head that a resume starts from, or the input before the graph has read it."""
         if self._before is None:
-            self._before = {str(message.id) for message in messages_in(item["values"])}
+            self._before = _ids(messages_in(item["values"]))
         if not given:
             self.tap.begin_with(self._new(item["values"]))
 
@@ -179,10 +181,12 @@ class TurnRun:
     def _new(self, values: Mapping[str, Any]) -> list[tuple[str, BaseMessage]]:
         """(key, message) of the messages that this event added, in the state's order. Messages without an id
         count if they come after the event's own."""
-        before = self._before or set()
+        before = self._before or {}
+        messages = messages_in(values)
+        first = self._first_new(messages)
         new: list[tuple[str, BaseMessage]] = []
         own_seen = False
-        for index, message in enumerate(messages_in(values)):
+        for index, message in enumerate(messages[first:], first):
             if message.id == self._event_id:
                 own_seen = True
             elif message.id is None and own_seen:
@@ -190,6 +194,13 @@ class TurnRun:
             elif message.id is not None and (message.id not in before or message.id in self.tap.heard):
                 new.append((message.id, message))
         return new
+
+    def _first_new(self, messages: Sequence[BaseMessage]) -> int:
+        """Where to begin looking: a conversation mostly grows at its end, and is looked through at each superstep."""
+        before = self._before or {}
+        begins_alike = [message.id for message in messages[: len(before)]] == list(before)
+        said_again = self._event_id in before or any(message_id in before for message_id in self.tap.heard)
+        return len(before) if begins_alike and not said_again else 0
 
     def _added(self, written: Sequence[Any]) -> set[str] | None:
         """Ids of the AI messages a task wrote that were not there before. None: it wrote something unusual."""
@@ -203,3 +214,7 @@ class TurnRun:
                 ):
                     added.add(str(message.id))
         return added
+
+
+def _ids(messages: Sequence[BaseMessage]) -> dict[str, None]:
+    return dict.fromkeys(map(str, [message.id for message in messages]))

@@ -10,6 +10,7 @@ import pytest
 
 from tests.langgraph.driving import Chat, Store, reply
 from tests.langgraph.shapes import SHAPES
+from unbroken.adapters.langgraph.known_messages import KnownMessages
 from unbroken.adapters.langgraph.recent_heads import RecentHeads
 from unbroken.domain.checkpoints import ROOT, BlobRow, CheckpointRow, StoredCheckpoint
 from unbroken.domain.errors import Fenced
@@ -52,7 +53,7 @@ async def test_what_is_remembered_is_what_the_store_holds(shape: str, mode: Comm
         if held is None:
             continue
         remembered += 1
-        epoch, head, _ = held
+        epoch, head, *_ = held
         assert epoch == claim.epoch
         assert (head.thread_id, head.writes) == (stored.thread_id, stored.writes)
         assert plain(head.row) == plain(stored.row)
@@ -104,9 +105,9 @@ async def test_the_least_recently_used_heads_make_room() -> None:
     heads = RecentHeads(max_bytes=25_000)
     claims = [claim_of(f"thread-{number}") for number in range(3)]
     for claim in claims:
-        heads.put(claim, head_of(claim, 10_000))
+        heads.put(claim, head_of(claim, 10_000), KnownMessages())
     assert [heads.get(claim) is not None for claim in claims] == [False, True, True]
-    heads.put(claims[0], head_of(claims[0], 100_000))
+    heads.put(claims[0], head_of(claims[0], 100_000), KnownMessages())
     assert not any(heads.get(claim) for claim in claims)
 
 
@@ -117,12 +118,24 @@ async def test_short_conversations_take_no_more_memory_than_is_allowed() -> None
     try:
         for number in range(2_000):
             claim = claim_of(f"thread-{number}")
-            heads.put(claim, msgspec.msgpack.decode(msgspec.msgpack.encode(head_of(claim, 200)), type=StoredCheckpoint))
+            head = msgspec.msgpack.decode(msgspec.msgpack.encode(head_of(claim, 200)), type=StoredCheckpoint)
+            heads.put(claim, head, KnownMessages())
         taken, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert 0.7 * allowed < taken < 1.1 * allowed
     assert len(heads._heads) < 1_000
+
+
+async def test_what_is_known_of_a_head_counts_and_the_rest_is_forgotten(store: Store) -> None:
+    chat = Chat(SHAPES["three_nodes"](), store=store)
+    for text in ("hello", "again", "and again"):
+        await chat.say(text)
+    _, head, known, size = chat.agent._heads._heads[chat.key.thread_id]
+    lists = [blob.blob for blob in head.blobs if blob.channel == "messages"]
+    assert [data for data, _ in known._lists.values()] == lists
+    assert size > known.size > len(lists[0] or b"")
+    assert chat.agent._heads._bytes == size
 
 
 def claim_of(thread_id: str) -> Claim:
