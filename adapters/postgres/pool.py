@@ -201,14 +201,20 @@ class Pool:
             raise
 
     async def _give_back(self, connection: PoolConnectionProxy, *, sound: bool) -> None:
-        """`sound`: its statement has returned, so nothing of it is left."""
+        """`sound`: its statement has returned, so nothing of it is left.
+
+        The place goes with the connection, not with the caller, who may be cancelled again while the driver brings it
+        to rest: whoever got the place before would wait for this one, however many others come back meanwhile.
+        """
+        if not sound or self._closing or not _alive(connection):
+            released = asyncio.ensure_future(self._release(connection))
+            released.add_done_callback(lambda _: self._places.release())
+            await asyncio.shield(released)
+            return
         try:
-            if sound and not self._closing and _alive(connection):
-                self._kept.append(connection)
-                if asyncio.get_running_loop().time() > self._kept_until_s:
-                    await self._let_go()
-            else:
-                await self._release(connection)
+            self._kept.append(connection)
+            if asyncio.get_running_loop().time() > self._kept_until_s:
+                await self._let_go()
         finally:
             self._places.release()
 

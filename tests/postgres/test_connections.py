@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
 from tests.postgres.watching import becomes_true
 from unbroken.adapters.postgres import pool as pool_module
-from unbroken.adapters.postgres.pool import Pool, open_pool
+from unbroken.adapters.postgres.pool import Connection, Pool, open_pool
 
 pytestmark = pytest.mark.asyncio
 
@@ -49,6 +50,37 @@ async def test_calls_that_are_given_up_in_line_or_at_work_leave_every_connection
         await asyncio.gather(*calls, return_exceptions=True)
         assert [task.cancelled() for task in calls] == [True, False] * 6
         assert [len(task.result()) for task in calls[1::2]] == [1] * 6
+        assert len(await together(pool, 8)) == 2
+    await becomes_true(lambda: _none_taken(pool))
+
+
+async def test_nobody_waits_for_a_connection_that_comes_to_rest_while_another_is_free(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its caller was cancelled twice, and waits no longer for the server to notice the first time."""
+    noticed = asyncio.Event()
+
+    async def late(self: Connection, *waiters: Any) -> None:
+        await noticed.wait()
+        await super(Connection, self)._cancel(*waiters)
+
+    monkeypatch.setattr(Connection, "_cancel", late)
+    await together(pool, 2)
+    given_up = asyncio.create_task(pool.read("SELECT pg_sleep(30)"))
+    other = asyncio.create_task(pool.read("SELECT pg_sleep(0.3)"))
+    await becomes_true(lambda: _all_taken(pool))
+    for _ in range(2):
+        given_up.cancel()
+        await asyncio.sleep(0.05)
+    assert given_up.cancelled()
+    try:
+        async with asyncio.timeout(5):
+            await pool.read("SELECT 1")
+        assert other.done()
+    finally:
+        noticed.set()
+        await other
+    async with asyncio.timeout(30):
         assert len(await together(pool, 8)) == 2
     await becomes_true(lambda: _none_taken(pool))
 
