@@ -227,11 +227,12 @@ class Pool:
         """What the statement returned or raised is what counts, whatever becomes of its connection.
 
         After a statement that was given up, the driver waits for the server to notice; if that takes too long, it
-        throws the connection away and raises, and the next caller gets another one.
+        throws the connection away and raises, and the next caller gets another one. InternalClientError is what it
+        raises for one that ends in the step in between.
         """
         try:
             await self._pool.release(connection)
-        except DRIVER_ERRORS as error:
+        except (*DRIVER_ERRORS, asyncpg.InternalClientError) as error:
             log.warning("a connection was thrown away: %s", type(error).__name__)
 
 

@@ -58,11 +58,12 @@ async def test_nobody_waits_for_a_connection_that_comes_to_rest_while_another_is
     pool: Pool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its caller was cancelled twice, and waits no longer for the server to notice the first time."""
+    cancel: Any = getattr(Connection, "_cancel")  # noqa: B009 (the driver's own affair)
     noticed = asyncio.Event()
 
     async def late(self: Connection, *waiters: Any) -> None:
         await noticed.wait()
-        await super(Connection, self)._cancel(*waiters)
+        await cancel(self, *waiters)
 
     monkeypatch.setattr(Connection, "_cancel", late)
     await together(pool, 2)
@@ -82,6 +83,24 @@ async def test_nobody_waits_for_a_connection_that_comes_to_rest_while_another_is
         await other
     async with asyncio.timeout(30):
         assert len(await together(pool, 8)) == 2
+    await becomes_true(lambda: _none_taken(pool))
+
+
+async def test_what_a_statement_returned_counts_though_a_connection_ends_as_it_is_given_back(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted: Any = getattr(Connection, "_on_release")  # noqa: B009 (the driver's own affair)
+
+    def ends(self: Connection, *arguments: Any) -> None:
+        noted(self, *arguments)
+        asyncio.get_running_loop().call_soon(self.terminate)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Connection, "_on_release", ends)
+        for call in (pool.read, pool.write):
+            patched.setattr(pool, "_kept_until_s", 0.0)  # it goes back to the driver now
+            assert [tuple(row) for row in await call("SELECT 1")] == [(1,)]
+    assert len(await together(pool, 8)) == 2
     await becomes_true(lambda: _none_taken(pool))
 
 
