@@ -4,8 +4,8 @@ One that comes alone goes at once. While the latest is under way, others gather;
 when they are as many or as large as may be, or when it has taken GATHER_S: then it waits for a row or for the network,
 and whoever comes later must not wait with it.
 
-A shared transaction that failed for certain has written nothing: each of its commits is sent again alone, and gets the
-answer that is its own. If the answer was lost, each of them is in doubt.
+A shared transaction that was refused has written nothing: each of its commits is sent again alone, and gets the answer
+that is its own. If it could not be sent, none of them could. If the answer was lost, each of them is in doubt.
 
 Locks: of several sessions, so in the order of their ids, as everybody who locks more than one. While a transaction
 waits for one session all the others in it wait, too; so it gives up after LOCK_PATIENCE_MS.
@@ -20,9 +20,11 @@ from contextvars import copy_context
 from functools import cache
 from typing import Any, Final
 
+import asyncpg
+
 from unbroken.adapters.postgres.pool import Pool, Row
 from unbroken.adapters.postgres.rows import STATE_COLUMNS, placeholders
-from unbroken.domain.errors import CommitUnknown
+from unbroken.domain.errors import CommitUnknown, StoreUnavailable, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -128,6 +130,11 @@ class GroupCommit:
             for member in ordered:
                 _settle(member, CommitUnknown(str(error)))
         except Exception as error:  # noqa: BLE001 (whoever is to blame for it will hear of it)
+            if isinstance(error, StoreUnavailable) and not isinstance(error.__cause__, asyncpg.PostgresError):
+                # Not the server's word: nobody is to blame, and each alone would wait as long again.
+                for member in ordered:
+                    _settle(member, StoreUnavailable(str(error)))
+                return
             log.info("%d commits go alone, as one of them was refused: %s", len(ordered), type(error).__name__)
             for member in ordered:
                 _settle(member, None)
@@ -142,10 +149,10 @@ class GroupCommit:
             self._leave()
 
 
-def _settle(member: _Member, outcome: Row | CommitUnknown | None) -> None:
+def _settle(member: _Member, outcome: Row | Unavailable | None) -> None:
     if member.outcome.done():  # its caller was cancelled
         return
-    if isinstance(outcome, CommitUnknown):
+    if isinstance(outcome, Unavailable):
         member.outcome.set_exception(outcome)
     else:
         member.outcome.set_result(outcome)

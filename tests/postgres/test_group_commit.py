@@ -17,7 +17,7 @@ from tests.postgres.whole_tables import changed, everything
 from unbroken.adapters.postgres.group_commit import MOST, MOST_BYTES
 from unbroken.adapters.postgres.pool import Connection, Pool
 from unbroken.domain.checkpoints import BlobRow, StateChange
-from unbroken.domain.errors import CancelRequested, CommitUnknown, Fenced, InvalidValue, UnbrokenError
+from unbroken.domain.errors import CancelRequested, CommitUnknown, Fenced, InvalidValue, StoreUnavailable, UnbrokenError
 from unbroken.domain.session import Claim
 from unbroken.domain.turn import Committed
 
@@ -168,6 +168,29 @@ async def test_a_lost_answer_leaves_each_of_them_in_doubt_and_a_repeat_tells(
     for talk, claim in crowd:
         with pytest.raises(Fenced):
             await finish(talk, claim)
+
+
+async def test_a_transaction_that_finds_no_connection_is_not_waited_for_again_by_each_alone(
+    store: PostgresSubject, sent: Sent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crowd = await claimed(store, MOST)
+    take = store.pool._take
+    first = asyncio.Event()
+
+    async def only_one() -> Any:
+        if first.is_set():
+            raise TimeoutError
+        first.set()
+        return await take()
+
+    with monkeypatch.context() as patched:
+        patched.setattr(store.pool, "_take", only_one)
+        ends: list[object] = await asyncio.gather(*(finish(*pair) for pair in crowd), return_exceptions=True)
+    assert [type(end) for end in ends] == [Committed, *[StoreUnavailable] * (MOST - 1)]
+    assert len({id(end) for end in ends}) == MOST
+    assert sent.sizes == [1, MOST - 1]
+    await asyncio.gather(*(finish(*pair) for pair in crowd[1:]))
+    await assert_answered(*(talk for talk, _ in crowd))
 
 
 async def test_nobody_waits_for_a_commit_that_waits_for_its_session(
