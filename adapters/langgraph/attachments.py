@@ -8,11 +8,12 @@ conversation, so the serializer puts the references back.
 from __future__ import annotations
 
 import base64
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Final
 
 from langchain_core.messages import BaseMessage
 from langgraph.checkpoint.serde.base import SerializerProtocol
+from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
 
 from unbroken.domain.checkpoints import StoredCheckpoint
 from unbroken.domain.errors import UnknownFile
@@ -96,6 +97,16 @@ class _Referring(SerializerProtocol):
 
     def loads_typed(self, data: tuple[str, bytes]) -> Any:
         return self._serde.loads_typed(data)
+
+    def allowing(self, types: Collection[tuple[str, ...]]) -> _Referring:
+        return _Referring(allowing(self._serde, types), self._attachments)
+
+
+def allowing(serde: SerializerProtocol, types: Collection[tuple[str, ...]]) -> SerializerProtocol:
+    """A serializer that makes objects of these types (module, name) as well."""
+    if isinstance(serde, _Referring):
+        return serde.allowing(types)
+    return serde.with_msgpack_allowlist(types) if isinstance(serde, JsonPlusSerializer) else serde
 
 
 def _standard_block(file: StoredFile, data: bytes, reference: ContentBlock) -> ContentBlock:

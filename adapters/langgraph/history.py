@@ -42,7 +42,8 @@ class History:
     def __init__(self, graph: Graph, config: RunnableConfig) -> None:
         # A node's first writer takes what the node returns; the others are its edges.
         writer = PregelNode(channels=[], triggers=[], writers=list(graph.nodes[START].writers[:1]))
-        self._graph: Graph = graph.copy(update={"nodes": {**graph.nodes, WRITER: writer}})
+        self._graph: Graph = copy(graph)
+        self._graph.nodes = {**graph.nodes, WRITER: writer}
         self._config: RunnableConfig = {"configurable": config["configurable"]}
         self._resets = resets(effect_channels(graph.channels))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from copy import copy
 from inspect import signature
 from typing import Any, cast
 
@@ -28,7 +29,7 @@ from langgraph.checkpoint.base import (
 from langgraph.checkpoint.serde.base import SerializerProtocol
 from langgraph.checkpoint.serde.types import TASKS
 
-from unbroken.adapters.langgraph.attachments import Attachments
+from unbroken.adapters.langgraph.attachments import Attachments, allowing
 from unbroken.adapters.langgraph.checkpoint_ids import raise_clock_above
 from unbroken.adapters.langgraph.delta_history import delta_history
 from unbroken.adapters.langgraph.rows import channel_values, config_of, next_version, to_tuple
@@ -153,8 +154,10 @@ class StagingSaver(BaseCheckpointSaver[str]):
         return found
 
     def with_allowlist(self, extra_allowlist: Collection[tuple[str, ...]]) -> StagingSaver:
-        """Where LangGraph is strict about the types that it reads back, the serializer given here decides alone."""
-        return self
+        """Where LangGraph is strict about the types that it reads back: one that also makes these, the graph's own."""
+        clone = copy(self)
+        clone.serde = allowing(self.serde, extra_allowlist)
+        return clone
 
     def get_next_version(self, current: str | None, channel: None) -> str:
         return next_version(current)
