@@ -76,6 +76,9 @@ MOST_LISTS: Final = 8
 PART_BYTES: Final = 200
 """What remembering one message costs beside its bytes: the objects that hold them, and their places."""
 
+LIST_BYTES: Final = 400
+"""And one list: short conversations are little else."""
+
 _set_fields = BaseModel.__dict__["__dict__"].__set__
 _set_fields_set = BaseModel.__dict__["__pydantic_fields_set__"].__set__
 _set_extra = BaseModel.__dict__["__pydantic_extra__"].__set__
@@ -145,7 +148,7 @@ class KnownMessages:
     @property
     def size(self) -> int:
         """Bytes of memory, without the stored lists themselves."""
-        return sum(len(data) + len(parts) * PART_BYTES for data, parts in self._lists.values())
+        return sum(LIST_BYTES + len(data) + len(parts) * PART_BYTES for data, parts in self._lists.values())
 
 
 class SplicingSerializer(JsonPlusSerializer):

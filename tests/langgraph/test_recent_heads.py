@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 
 import msgspec
 import pytest
+from langchain_core.messages import HumanMessage
 
 from tests.langgraph.driving import Chat, Store, reply
 from tests.langgraph.shapes import SHAPES
-from unbroken.adapters.langgraph.known_messages import KnownMessages
+from unbroken.adapters.langgraph.known_messages import KnownMessages, Part
 from unbroken.adapters.langgraph.recent_heads import RecentHeads
 from unbroken.domain.checkpoints import ROOT, BlobRow, CheckpointRow, StoredCheckpoint
 from unbroken.domain.errors import Fenced
@@ -111,7 +112,8 @@ async def test_the_least_recently_used_heads_make_room() -> None:
     assert not any(heads.get(claim) for claim in claims)
 
 
-async def test_short_conversations_take_no_more_memory_than_is_allowed() -> None:
+@pytest.mark.parametrize("length", [0, 1])
+async def test_short_conversations_take_no_more_memory_than_is_allowed(length: int) -> None:
     allowed = 1_000_000
     heads = RecentHeads(max_bytes=allowed)
     tracemalloc.start()
@@ -119,12 +121,23 @@ async def test_short_conversations_take_no_more_memory_than_is_allowed() -> None
         for number in range(2_000):
             claim = claim_of(f"thread-{number}")
             head = msgspec.msgpack.decode(msgspec.msgpack.encode(head_of(claim, 200)), type=StoredCheckpoint)
-            heads.put(claim, head, KnownMessages())
+            heads.put(claim, head, known_of(head, length))
         taken, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
     assert 0.7 * allowed < taken < 1.1 * allowed
     assert len(heads._heads) < 1_000
+
+
+def known_of(head: StoredCheckpoint, length: int) -> KnownMessages:
+    """A list of so many messages, each of which was loaded; none if there are none."""
+    known = KnownMessages()
+    stored = head.blobs[0].blob or b""
+    size = len(stored) // max(length, 1) // 2
+    parts = [Part(bytes(size), bytes(size), kind=HumanMessage, loaded=True, proven=True) for _ in range(length)]
+    if parts:
+        known.remember(stored, parts)
+    return known
 
 
 async def test_what_is_known_of_a_head_counts_and_the_rest_is_forgotten(store: Store) -> None:
