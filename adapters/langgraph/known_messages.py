@@ -175,8 +175,11 @@ class SplicingSerializer(JsonPlusSerializer):
     def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
         if type(obj) is not list or not obj or not all(isinstance(item, BaseMessage) for item in obj):
             return super().dumps_typed(obj)
-        like = zip(self.known.like(obj), obj, strict=True)
-        parts = [part if part.proven else self._dumped(part, message) for part, message in like]
+        like = self.known.like(obj)
+        pairs = zip(like, obj, strict=True)
+        parts = [part if part.proven else self._dumped(part, message) for part, message in pairs]
+        if any(now.proven and not then.proven for now, then in zip(parts, like, strict=True)):
+            self.known.learn(parts)  # the next superstep of this turn dumps the list again
         pieces = [piece for part in parts for piece in (part.opening, part.fields, part.closing)]
         stored = b"".join((_array_of(len(parts)), *pieces))
         self.known.remember(stored, parts)

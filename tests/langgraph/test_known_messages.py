@@ -248,6 +248,16 @@ def test_a_turn_neither_validates_nor_dumps_what_is_known(monkeypatch: pytest.Mo
     assert done == []
 
 
+def test_what_was_dumped_once_is_not_dumped_at_the_next_superstep(monkeypatch: pytest.MonkeyPatch) -> None:
+    serde = SplicingSerializer(KnownMessages())
+    history = serde.loads_typed(OFFICIAL.dumps_typed(conversation(50)))
+    stored = serde.dumps_typed(history)
+    done: list[str] = []
+    monkeypatch.setattr(HumanMessage, "model_dump", lambda self: done.append("dumped"))
+    assert serde.dumps_typed(history) == stored
+    assert done == []
+
+
 Stored = tuple[str, str, dict[str, Any], str]
 """A message as it is stored: module and name of its class, fields, and how to load it."""
 
