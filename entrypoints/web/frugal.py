@@ -13,6 +13,7 @@ from collections import deque
 from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Frame
 from websockets.http11 import Request
 
 
@@ -25,8 +26,21 @@ class FrugalSocket(WebSocketsSansIOProtocol):
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
         event.headers.clear()  # they are in the scope by now
-        if (refused := self.conn.handshake_exc) is not None:
-            refused.with_traceback(None)  # in one of its frames a variable refers to it
+        refused: BaseException | None = self.conn.handshake_exc
+        while refused is not None:  # in one of its frames a variable refers to it, or to what was its cause
+            refused.__traceback__ = None
+            refused = refused.__context__
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        if self.conn.handshake_exc is not None and not self.handshake_initiated:
+            # The parser gave up and said so, in a refusal that nobody would send: the peer would wait for ever.
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.transport.close()
+
+    def handle_cont(self, event: Frame) -> None:
+        if event.data or event.fin:  # an empty piece counts for nothing in a message's size, and would be kept
+            super().handle_cont(event)
 
     def start_keepalive(self) -> None:
         """The handshake is complete."""

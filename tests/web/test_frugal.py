@@ -18,7 +18,7 @@ from websockets.server import ServerProtocol
 
 from benchmarks.direct import app as direct
 from tests.hostile.attacks import ATTACKS, Target
-from tests.hostile.raw import Raw
+from tests.hostile.raw import MORE, TEXT, Raw, framed, request
 from unbroken.application.subscribe import Subscription
 from unbroken.entrypoints.server import _config, agent_graphs
 from unbroken.entrypoints.service import running
@@ -72,6 +72,12 @@ def theirs() -> uvicorn.Config:
     )
 
 
+def theirs_with_our_sockets() -> uvicorn.Config:
+    config = theirs()
+    config.http, config.ws = PatientHttp, FrugalSocket
+    return config
+
+
 @pytest.fixture(autouse=True)
 def nobody_keeps_log_records() -> Iterator[None]:
     """As pytest does, and with them the frames of exceptions."""
@@ -113,6 +119,47 @@ async def test_nothing_of_a_socket_waits_for_the_collector_however_it_ended() ->
                 await asyncio.gather(*(attack(target) for _ in range(TIMES)), return_exceptions=True)
                 left[attack.__name__] = await held()
     assert left == {attack.__name__: [] for attack in ATTACKS}
+
+
+WHOLE = request(1, "threadId=x").replace(b"127.0.0.1:1", b"127.0.0.1")
+KEY = b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+REFUSED = {
+    b"400": (
+        WHOLE.replace(KEY, b"X: y"),
+        WHOLE.replace(KEY, KEY[:-3]),
+        WHOLE.replace(KEY, KEY + b"\r\n" + KEY),
+        WHOLE.replace(b"Sec-WebSocket-Version: 13", b"X: y"),
+        WHOLE.replace(b"13\r\n", b"99\r\n"),
+        WHOLE[:-2] + b"Origin: http://127.0.0.1\r\n" * 2 + b"\r\n",
+    ),
+    b"405": (WHOLE.replace(b"GET", b"POST"),),
+    b"431": (
+        WHOLE[:-2] + b"X: " + b"y" * 9_000 + b"\r\n\r\n",
+        WHOLE[:-2] + b"".join(b"X-%d: y\r\n" % number for number in range(200)) + b"\r\n",
+    ),
+}
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("status", "handshake"), [(status, one) for status in REFUSED for one in REFUSED[status]])
+async def test_whoever_is_not_let_in_is_told_so_and_leaves_nothing(status: bytes, handshake: bytes) -> None:
+    async with serving(theirs_with_our_sockets()) as port:
+        with no_search_for_cycles():
+            async with await Raw.dial(port) as raw, asyncio.timeout(10):
+                await raw.put(handshake)
+                answer = await raw.reader.read()
+            assert answer.startswith(b"HTTP/1.1 " + status)
+            del raw
+            assert await held() == []
+
+
+@pytest.mark.asyncio
+async def test_a_message_s_empty_pieces_are_not_kept() -> None:
+    async with serving(theirs_with_our_sockets()) as port, await Raw.upgraded(port, "threadId=x", path="/ws") as raw:
+        await raw.put(framed(TEXT, b"x", last=False) + framed(MORE, b"", last=False) * 1_000)
+        await asyncio.sleep(0.2)
+        (protocol,) = (thing for thing in gc.get_objects() if type(thing) is FrugalSocket)
+        assert len(protocol.frames) == 1
 
 
 async def connected(sockets: int) -> None:
