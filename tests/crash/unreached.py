@@ -69,7 +69,8 @@ BY_CHANCE: Final[Mapping[str, str]] = {
     "adapters.postgres.group_commit:GroupCommit._send:1 await": "sessions finish while another one does",
     **{f"{_POOL}_take:{point}": "more calls at once than connections" for point in ("1 enter", "1 exit", "2 await")},
     f"{_POOL}_take:4 await": "a connection ends while nobody uses it",
-    "entrypoints.web.connection:Connection.run:2 await": "the socket ends while an accept is on its way",
+    "entrypoints.web.connection:Connection._until_over:2 await": "the socket ends while an accept is on its way",
+    "entrypoints.web.frugal:Door.wait:1 await": "a reader that does not keep up",
     "entrypoints.web.connection:Connection._send_all:4 await": "a reader that does not keep up",
 }
 """Points that need two things at the same moment: killed at when they are passed, and not demanded."""
