@@ -54,6 +54,9 @@ LOST_RACES: Final = frozenset({ErrorCode.ALREADY_ENDED, ErrorCode.THREAD_DELETED
 """What an honest client is told when somebody else was faster."""
 
 
+NOBODYS: Final[frozenset[str | None]] = frozenset()
+
+
 class Closed(Exception):
     """End this connection with a code of ours."""
 
@@ -82,6 +85,7 @@ class Connection:
         "_settled",
         "_socket",
         "_subscription",
+        "_to_be_shown",
         "sending_since",
     )
 
@@ -113,6 +117,8 @@ class Connection:
         self._pace = pace
         self._legacy = LegacyView() if legacy else None
         self._receipts: list[ServerFrame] = []
+        self._to_be_shown: frozenset[str | None] = NOBODYS
+        """Requests whose `user` is about to be sent."""
         self._on_its_way: str | None = None
         """The request whose receipt has not come back from the store."""
         self._in_doubt: dict[str, EventBody] = {}
@@ -269,9 +275,12 @@ class Connection:
         try:
             while True:
                 deliveries = await self._subscription.next()
+                if users := [one.event.request_id for one in deliveries if isinstance(one, ShowUser)]:
+                    self._to_be_shown = frozenset(users)
                 await self._send_receipts()
                 for delivery in deliveries:
                     await self._deliver(delivery)
+                await self._send_receipts()
                 if deliveries and isinstance(deliveries[-1], ShowText):
                     self._rest()
         except ThreadDeleted as error:
@@ -290,7 +299,9 @@ class Connection:
             await self._receipt_first(delivery.entry.event)
         await self._send_receipts()
         await self._send(frame_of(delivery))
-        if isinstance(delivery, ShowLogged):
+        if isinstance(delivery, ShowUser):
+            self._to_be_shown -= {delivery.event.request_id}
+        elif isinstance(delivery, ShowLogged):
             self._acknowledge.sent(self._key, delivery.entry.log_index)
 
     async def _receipt_first(self, event: Event) -> None:
@@ -305,7 +316,11 @@ class Connection:
             self._receipts.append(refusal(conflict, event.request_id).as_frame())
 
     async def _send_receipts(self) -> None:
+        """A cancel may be accepted before this socket has shown what it cancels; its `user` comes first (rule 6)."""
         while self._receipts:
+            first = self._receipts[0]
+            if isinstance(first, CancellingFrame) and first.request_id in self._to_be_shown:
+                return
             await self._send(self._receipts.pop(0))
 
     async def _send(self, frame: ServerFrame) -> None:

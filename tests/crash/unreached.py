@@ -71,6 +71,6 @@ BY_CHANCE: Final[Mapping[str, str]] = {
     f"{_POOL}_take:4 await": "a connection ends while nobody uses it",
     "entrypoints.web.connection:Connection._until_over:2 await": "the socket ends while an accept is on its way",
     "entrypoints.web.frugal:Door.wait:1 await": "a reader that does not keep up",
-    "entrypoints.web.connection:Connection._send_all:4 await": "a reader that does not keep up",
+    "entrypoints.web.connection:Connection._send_all:5 await": "a reader that does not keep up",
 }
 """Points that need two things at the same moment: killed at when they are passed, and not demanded."""

@@ -229,18 +229,23 @@ async def test_a_closed_gate_ends_the_run_as_fenced_whatever_the_graph_raises() 
 
 
 async def test_an_attempt_can_be_cancelled_at_any_await() -> None:
+    cancelled = 0
     for ticks_ in range(0, 60, 3):
         chat = Chat(chain(("a", model_node()), ("b", model_node())))
         claim = await chat.accept("one two three")
         task = asyncio.ensure_future(chat.agent.run(chat.attempt(claim)))
         for _ in range(ticks_):
             await asyncio.sleep(0)
+        if task.done():
+            break
+        cancelled += 1
         chat.seen.gate.close("cancelled")
         task.cancel()
         with pytest.raises((asyncio.CancelledError, Fenced)):
             await task
         answer = await chat.run(await chat.reclaim())
         assert answer.text == "you said one two three\n\nyou said you said one two three"
+    assert cancelled > 10
 
 
 async def test_checkpoints_sort_after_the_head_they_continue_whatever_the_clock_says() -> None:

@@ -231,16 +231,17 @@ async def test_a_node_that_swallows_its_cancellation_commits_nothing_more() -> N
 
 
 async def test_a_thread_that_outlives_its_attempt_is_counted_until_it_ends() -> None:
-    leave = threading.Event()
+    entered, leave = threading.Event(), threading.Event()
 
     def blocks(state: MessagesState) -> dict[str, Any]:
+        entered.set()
         leave.wait(30)
         return {"messages": [AIMessage("late")]}
 
     before = left_behind()
     chat = Chat(StateGraph(MessagesState).add_node(blocks).add_edge(START, "blocks").compile())
     attempt = asyncio.create_task(chat.run(await chat.accept("hello")))
-    await asyncio.sleep(0.05)
+    assert await asyncio.to_thread(entered.wait, 30)
     assert left_behind() == before, "it belongs to an attempt that runs"
     attempt.cancel()
     await asyncio.gather(attempt, return_exceptions=True)
