@@ -224,8 +224,8 @@ def _packed(message: BaseMessage) -> bytes | None:
 def _made(parts: Sequence[Part]) -> Iterator[BaseMessage | None]:
     """What validating each part would make and has made once; None where the fields alone do not tell.
 
-    Messages share the set of the fields that were given, all of them, to which nothing is ever added: a set for each
-    would cost as much as all the rest.
+    Messages share the set of the fields that were given, all of them: a set for each would cost as much as the rest.
+    Who sets what is no field adds its name to the set, for all of this load; neither dumps nor later loads look there.
     """
     all_fields = {kind: set(fields) for kind, fields in FIELDS.items()}
     for part in parts:

@@ -52,8 +52,6 @@ log = logging.getLogger(__name__)
 
 LOST_RACES: Final = frozenset({ErrorCode.ALREADY_ENDED, ErrorCode.THREAD_DELETED})
 """What an honest client is told when somebody else was faster."""
-
-
 NOBODYS: Final[frozenset[str | None]] = frozenset()
 
 
