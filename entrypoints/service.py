@@ -166,7 +166,7 @@ async def serving(settings: Settings, container: Container, agents: Agents) -> A
     what is unfinished cannot be taken up."""
     container.check_dependencies()
     service = Service(settings, container, agents)
-    container.wakeups().listen(service.queue.hint)
+    container.wakeups().listen(service.queue.hint, lambda thread_id, _: service.queue.hint(thread_id))
     await container.recover().once()
     intake = (container.recover(), container.effect_runner(), container.fire_timers(), container.retain())
     service.intake = [asyncio.create_task(_forever(loop.forever)) for loop in intake]

@@ -9,9 +9,16 @@ class Wakeups(ABC):
     every hint costs latency only."""
 
     @abstractmethod
-    def hint(self, thread_id: str) -> None:
-        """Tell every replica that something of this thread changed. Never blocks; call it after the commit."""
+    def hint(self, thread_id: str, *, free: bool = False) -> None:
+        """Tell every replica, this one included, that something of this thread changed. Never blocks and never raises;
+        call it after the commit. `free`: nobody owns the session any more, whoever can may take it."""
 
     @abstractmethod
-    def listen(self, on_hint: Callable[[str], None]) -> None:
-        """Call `on_hint(thread_id)` on the event loop for each hint, those of this process included."""
+    def announce(self, thread_id: str, *, free: bool = False) -> None:
+        """The same to the other replicas alone: nothing is to be looked at here. It costs nothing while there are no
+        others."""
+
+    @abstractmethod
+    def listen(self, on_hint: Callable[[str], None], on_overheard: Callable[[str, bool], None]) -> None:
+        """Call, on the event loop and never inside the giver's step, `on_hint(thread_id)` for each hint of this
+        process, and `on_overheard(thread_id, free)` for what other replicas have told."""

@@ -143,7 +143,7 @@ class Node:
             replica=replica,
             concurrent_turns=slots,
         )
-        self.wakeups.listen(self.queue.hint)
+        self.wakeups.listen(self.queue.hint, lambda thread_id, _: self.queue.hint(thread_id))
         self.accept = AcceptEvent(
             files=store.files,
             event_store=store.event_store,

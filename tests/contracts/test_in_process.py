@@ -93,8 +93,8 @@ async def test_an_event_that_ended_unstarted_leaves_no_work() -> None:
 async def test_a_hint_reaches_every_listener_soon_and_never_at_once() -> None:
     wakeups, heard = InProcessWakeups(), list[str]()
     wakeups.hint("nobody listens yet")
-    wakeups.listen(heard.append)
-    wakeups.listen(lambda thread_id: heard.append(thread_id.upper()))
+    wakeups.listen(heard.append, lambda thread_id, _: heard.append("of others"))
+    wakeups.listen(lambda thread_id: heard.append(thread_id.upper()), lambda thread_id, _: heard.append("of others"))
     wakeups.hint("thread")
     assert heard == []
     await asyncio.sleep(0)

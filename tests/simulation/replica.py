@@ -205,7 +205,7 @@ def _wired(world: World, replica: int, settings: Settings, agents: PlannedAgents
         "audit": store.audit,
         "agents": agents,
         "clock": SimulatedClock(world.loop),
-        "wakeups": world.bus.join(),
+        "wakeups": world.bus.join(replica),
         "ids": world.new_id,
     }
     if not _given:
