@@ -97,6 +97,7 @@ class AcceptEvent:
             self._live.accepted(key, receipt.event, receipt.claim)
             if receipt.claim is not None:
                 self._queue.start(receipt.claim)
+                self._wakeups.announce(thread_id)
             else:
                 self._wakeups.hint(thread_id)
                 if when_busy in CANCELS:

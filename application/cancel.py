@@ -9,6 +9,7 @@ from unbroken.application.session_processor import SessionProcessor
 from unbroken.domain.errors import Unavailable
 from unbroken.domain.ports.clock import Clock
 from unbroken.domain.ports.controls import Controls, Mark
+from unbroken.domain.ports.wakeups import Wakeups
 from unbroken.domain.session import SessionKey
 
 log = logging.getLogger(__name__)
@@ -21,6 +22,7 @@ class Cancel:
         controls: Controls,
         queue: EventQueue,
         processor: SessionProcessor,
+        wakeups: Wakeups,
         clock: Clock,
         replica: int,
         interval_s: float,
@@ -28,6 +30,7 @@ class Cancel:
         self._controls = controls
         self._queue = queue
         self._processor = processor
+        self._wakeups = wakeups
         self._clock = clock
         self._replica = replica
         self._interval_s = interval_s
@@ -38,7 +41,8 @@ class Cancel:
 
         Raises UnknownRequest, AlreadyEnded, NotYourThread, ThreadDeleted, StoreUnavailable, CommitUnknown (ask again).
         """
-        self._stop(await self._controls.cancel(key, request_id))
+        if not self._stop(await self._controls.cancel(key, request_id)):
+            self._wakeups.announce(key.thread_id)
 
     async def once(self) -> None:
         """Stop what runs here and was cancelled elsewhere. Raises StoreUnavailable."""
@@ -58,5 +62,5 @@ class Cancel:
                     log.warning("cannot look for cancels yet: %s", error)
             before = running
 
-    def _stop(self, mark: Mark) -> None:
-        self._queue.stop(mark.thread_id, mark.kind, first=mark.seq, last=mark.seq)
+    def _stop(self, mark: Mark) -> bool:
+        return self._queue.stop(mark.thread_id, mark.kind, first=mark.seq, last=mark.seq)

@@ -23,6 +23,7 @@ from unbroken.application.turn_end import about
 from unbroken.domain.errors import CancelKind, Refused, Unavailable
 from unbroken.domain.ports.clock import Clock
 from unbroken.domain.ports.sessions import Sessions
+from unbroken.domain.ports.wakeups import Wakeups
 from unbroken.domain.session import Claim, Position, SessionKey
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,7 @@ class EventQueue:
         processor: SessionProcessor,
         sessions: Sessions,
         live: LiveSessions,
+        wakeups: Wakeups,
         clock: Clock,
         replica: int,
         concurrent_turns: int,
@@ -48,6 +50,7 @@ class EventQueue:
         self._processor = processor
         self._sessions = sessions
         self._live = live
+        self._wakeups = wakeups
         self._clock = clock
         self._replica = replica
         self._retry_pause_s = retry_pause_s
@@ -97,11 +100,20 @@ class EventQueue:
             self._hinted.add(thread_id)
             self._wake(thread_id)
 
-    def stop(self, thread_id: str, kind: CancelKind, *, first: int, last: int) -> None:
+    def runs(self, thread_id: str) -> bool:
+        """Whether an attempt of it is under way here."""
+        return thread_id in self._running
+
+    def stop(self, thread_id: str, kind: CancelKind, *, first: int, last: int) -> bool:
         """Cancels of the events from `first` to `last` are durable: stop the attempt at one of them if it runs here.
-        A session that pauses between two attempts looks now; what is not counted yet finds its mark when it is."""
-        if not self._processor.stop(thread_id, kind, first=first, last=last) and thread_id in self._pauses:
-            self._pauses[thread_id].set()
+        A session that pauses between two attempts looks now; what is not counted yet finds its mark when it is.
+        False: nothing of it was under way here."""
+        if self._processor.stop(thread_id, kind, first=first, last=last):
+            return True
+        if thread_id not in self._pauses:
+            return False
+        self._pauses[thread_id].set()
+        return True
 
     async def catch_up(self) -> None:
         """Tell readers what was said and answered in their sessions at other replicas. Raises StoreUnavailable.
@@ -220,7 +232,9 @@ class EventQueue:
         if claim is None:
             if again and again.refresh:
                 await self._refresh(again.refresh)
-        elif self._live.get(claim.key) and (again is None or again.refresh):
+            return None
+        self._wakeups.announce(thread_id)  # the session may have come here from another replica
+        if self._live.get(claim.key) and (again is None or again.refresh):
             try:
                 await self._refresh(claim.key)
             except Unavailable as error:

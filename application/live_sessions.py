@@ -173,6 +173,34 @@ class LiveSessions:
     def __init__(self, sessions: Sessions) -> None:
         self._sessions = sessions
         self._live: dict[SessionKey, LiveSession] = {}
+        self._by_thread: dict[str, tuple[SessionKey, ...]] = {}
+        """More than one where a stranger watches, too."""
+        self._on_refreshed: list[Callable[[SessionView], None]] = []
+
+    def listen(self, on_refreshed: Callable[[SessionView], None]) -> None:
+        """Call `on_refreshed(view)`, synchronously, whenever a session that somebody follows here was read anew because
+        others may have changed it; what the view knows was told to its readers just before."""
+        self._on_refreshed.append(on_refreshed)
+
+    def followed(self, thread_id: str) -> list[SessionKey]:
+        """The sessions of that thread that somebody follows here, or is about to."""
+        keys = self._by_thread.get(thread_id, ())
+        return [key for key in keys if (live := self._live[key]).readers or live.looks]
+
+    def _add(self, key: SessionKey) -> LiveSession:
+        live = self._live.get(key)
+        if live is None:
+            live = self._live[key] = LiveSession(key)
+            self._by_thread[key.thread_id] = (*self._by_thread.get(key.thread_id, ()), key)
+        return live
+
+    def _drop(self, key: SessionKey) -> LiveSession | None:
+        live = self._live.pop(key, None)
+        if live is not None:
+            rest = tuple(other for other in self._by_thread.pop(key.thread_id) if other != key)
+            if rest:
+                self._by_thread[key.thread_id] = rest
+        return live
 
     def __len__(self) -> int:
         return len(self._live)
@@ -186,7 +214,7 @@ class LiveSessions:
 
     def remove(self, key: SessionKey) -> None:
         """The thread was deleted: tell its readers, forget everything else. Whoever comes next begins anew."""
-        live = self._live.pop(key, None)
+        live = self._drop(key)
         if live is not None:
             live.gone = True
             live.pending = {}
@@ -204,16 +232,20 @@ class LiveSessions:
         """
         live = self._live.get(key)
         if live is None or live.acked is None:
-            live = await self._read(key)
+            live, _ = await self._read(key)
         return live
 
     async def refresh(self, key: SessionKey) -> None:
         """Bring a session up to date with the store; needed only when its last commit's fate is unknown or
         somebody else may have worked on it. Raises as `open`."""
-        self.release(await self._read(key))
+        live, view = await self._read(key)
+        if view is not None and live.readers:
+            for on_refreshed in self._on_refreshed:
+                on_refreshed(view)
+        self.release(live)
 
-    async def _read(self, key: SessionKey) -> LiveSession:
-        live = self._live.setdefault(key, LiveSession(key))
+    async def _read(self, key: SessionKey) -> tuple[LiveSession, SessionView | None]:
+        live = self._add(key)
         live.looks += 1
         existed = live.stored
         try:
@@ -234,19 +266,19 @@ class LiveSessions:
         live.looks -= 1
         if view is not None:
             live.merge(view)
-        return live
+        return live, view
 
     def accepted(self, key: SessionKey, event: Event, claim: Claim | None) -> None:
         """An accept of this process committed."""
         live = self._live.get(key)
         if claim is not None:
-            live = live or self._live.setdefault(key, LiveSession(key))
+            live = live or self._add(key)
             live.catch_up(claim.log_index, claim.applied_seq)
         if live is not None:
             live.add(event)
 
     def begin(self, claim: Claim) -> LiveAttempt:
-        return self._live.setdefault(claim.key, LiveSession(claim.key)).begin(claim, _reason(claim))
+        return self._add(claim.key).begin(claim, _reason(claim))
 
     def end(self, claim: Claim, entries: Sequence[LogEntry]) -> None:
         if live := self._live.get(claim.key):
@@ -269,7 +301,7 @@ class LiveSessions:
     def release(self, live: LiveSession) -> None:
         """Forget a session that nobody watches and nothing runs in (I12)."""
         if live.idle and self._live.get(live.key) is live:
-            del self._live[live.key]
+            self._drop(live.key)
 
 
 def _reason(claim: Claim) -> Literal["started", "retry", "takeover"]:

@@ -24,6 +24,7 @@ from unbroken.domain.ports.agent import Agent, Agents
 from unbroken.domain.ports.clock import Clock
 from unbroken.domain.ports.sessions import Sessions
 from unbroken.domain.ports.unit_of_work import UnitOfWork
+from unbroken.domain.ports.wakeups import Wakeups
 from unbroken.domain.session import Claim
 from unbroken.domain.turn import Answer, Committed, Fork, Settled, Settling, TurnChange
 
@@ -52,6 +53,7 @@ class TurnEnd:
         unit_of_work: UnitOfWork,
         live: LiveSessions,
         clock: Clock,
+        wakeups: Wakeups,
         new_id: Callable[[], str],
         on_effects: Callable[[], None],
     ) -> None:
@@ -60,6 +62,7 @@ class TurnEnd:
         self._unit_of_work = unit_of_work
         self._live = live
         self._clock = clock
+        self._wakeups = wakeups
         self._new_id = new_id
         self._on_effects = on_effects
 
@@ -163,6 +166,7 @@ class TurnEnd:
         claim = change.claim
         committed = await self._insist(lambda: self._commit(change), claim)
         self._live.end(claim, committed.entries)
+        self._wakeups.announce(claim.key.thread_id)
         log.info("event finished", extra=about(claim))
         return committed.next
 

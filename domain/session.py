@@ -34,13 +34,7 @@ class SessionKey(Struct, frozen=True, order=True):
 
     def __post_init__(self) -> None:
         for field in ("user_id", "agent_id", "thread_id"):
-            value = getattr(self, field)
-            if not value:
-                raise InvalidValue(field, "must not be empty")
-            if len(value) > MAX_ID_LENGTH:
-                raise InvalidValue(field, f"is {len(value)} characters long; the limit is {MAX_ID_LENGTH}")
-            if "\x00" in value or (not value.isascii() and _ill_formed(value)):
-                raise InvalidValue(field, "holds U+0000 or half a surrogate pair")
+            check_id(field, getattr(self, field))
 
     def __str__(self) -> str:
         plain = f"{self.user_id}:{self.agent_id}:{self.thread_id}"
@@ -58,6 +52,16 @@ class SessionKey(Struct, frozen=True, order=True):
         if str(key) != text:
             raise InvalidValue("session_key", f"{text!r} is not how {key} is written")
         return key
+
+
+def check_id(field: str, value: str) -> None:
+    """Raises InvalidValue, which names `field`, unless `value` can be a part of a session's key."""
+    if not value:
+        raise InvalidValue(field, "must not be empty")
+    if len(value) > MAX_ID_LENGTH:
+        raise InvalidValue(field, f"is {len(value)} characters long; the limit is {MAX_ID_LENGTH}")
+    if "\x00" in value or (not value.isascii() and _ill_formed(value)):
+        raise InvalidValue(field, "holds U+0000 or half a surrogate pair")
 
 
 def _ill_formed(value: str) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dependency_injector import containers, providers
 
 from unbroken.adapters.in_process.clock import SystemClock
-from unbroken.adapters.in_process.wakeups import InProcessWakeups
+from unbroken.adapters.in_process.wakeups import InProcessWakeups, NoPeers
 from unbroken.application.accept_event import AcceptEvent
 from unbroken.application.acknowledge import Acknowledge
 from unbroken.application.cancel import Cancel
@@ -18,6 +18,7 @@ from unbroken.application.effect_runner import EffectRunner
 from unbroken.application.event_queue import EventQueue
 from unbroken.application.fire_timers import FireTimers
 from unbroken.application.live_sessions import LiveSessions
+from unbroken.application.overhear import Overhear
 from unbroken.application.readiness import Readiness
 from unbroken.application.recover import Recover
 from unbroken.application.retain import Retain
@@ -32,12 +33,14 @@ from unbroken.domain.ports.controls import Controls
 from unbroken.domain.ports.event_store import EventStore
 from unbroken.domain.ports.files import Files
 from unbroken.domain.ports.outbox import Outbox
+from unbroken.domain.ports.peers import Peers
 from unbroken.domain.ports.sessions import Sessions
 from unbroken.domain.ports.store_health import StoreHealth
 from unbroken.domain.ports.threads import Threads
 from unbroken.domain.ports.timers import Timers
 from unbroken.domain.ports.unit_of_work import UnitOfWork
 from unbroken.domain.ports.user_data import UserData
+from unbroken.domain.ports.wakeups import Wakeups
 from unbroken.entrypoints.ids import new_id
 from unbroken.entrypoints.settings import Settings
 
@@ -58,9 +61,10 @@ class Container(containers.DeclarativeContainer):
     checkpoints = providers.Dependency(instance_of=Checkpoints)
     audit = providers.Dependency(instance_of=Audit)
     agents = providers.Dependency(instance_of=Agents)
+    wakeups = providers.Dependency(instance_of=Wakeups, default=providers.Singleton(InProcessWakeups))
+    peers = providers.Dependency(instance_of=Peers, default=providers.Singleton(NoPeers))
 
     clock = providers.Singleton(SystemClock)
-    wakeups = providers.Singleton(InProcessWakeups)
     ids = providers.Object(new_id)
     live = providers.Singleton(LiveSessions, sessions)
 
@@ -87,6 +91,7 @@ class Container(containers.DeclarativeContainer):
         unit_of_work=unit_of_work,
         live=live,
         clock=clock,
+        wakeups=wakeups,
         new_id=ids,
         on_effects=effect_runner.provided.wake,
     )
@@ -106,6 +111,7 @@ class Container(containers.DeclarativeContainer):
         processor=processor,
         sessions=sessions,
         live=live,
+        wakeups=wakeups,
         clock=clock,
         replica=replica_id,
         concurrent_turns=settings.provided.concurrent_turns,
@@ -129,10 +135,12 @@ class Container(containers.DeclarativeContainer):
         controls=controls,
         queue=queue,
         processor=processor,
+        wakeups=wakeups,
         clock=clock,
         replica=replica_id,
         interval_s=settings.provided.cancel_poll_s,
     )
+    overhear = providers.Singleton(Overhear, queue=queue, live=live, cancel=cancel, clock=clock, replica=replica_id)
     readiness = providers.Singleton(
         Readiness,
         store=health,

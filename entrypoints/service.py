@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+from unbroken.adapters.carried_hints import Company
 from unbroken.adapters.in_process.clock import SystemClock
 from unbroken.adapters.langgraph.loading import NamedGraph, load_agents
 from unbroken.adapters.memory.store import MemoryStore
@@ -33,6 +34,7 @@ from unbroken.domain.ports.replicas import Replica, Replicas
 from unbroken.domain.ports.sessions import Sessions
 from unbroken.domain.ports.threads import Threads
 from unbroken.entrypoints import observing
+from unbroken.entrypoints.bus import carried
 from unbroken.entrypoints.container import Container
 from unbroken.entrypoints.settings import Settings
 
@@ -115,6 +117,7 @@ async def running(
         observed = observing.providers(f"{replica.name}/{replica.boot}") if observing.wanted() else None
         if observed is not None:
             stack.push_async_callback(observing.stop, observed)
+        company = Company()
         if database_url is not None:
             heartbeat = Heartbeat(
                 database_url,
@@ -122,9 +125,13 @@ async def running(
                 lease_ttl_s=settings.lease_ttl_s,
                 interval_s=settings.heartbeat_s,
                 on_lost=on_lost,
+                on_alive=company.counted,
             )
             heartbeat.start()
             stack.push_async_callback(heartbeat.stop)
+        wakeups, peers = await stack.enter_async_context(
+            carried(settings, store, database_url, replica=replica.id, company=company)
+        )
 
         agents = load_agents(
             graphs,
@@ -150,6 +157,8 @@ async def running(
             checkpoints=store.checkpoints,
             audit=store.audit,
             agents=agents,
+            wakeups=wakeups,
+            peers=peers,
         )
         if observed is not None:
             observing.observe(container, observed.telemetry)
@@ -166,7 +175,8 @@ async def serving(settings: Settings, container: Container, agents: Agents) -> A
     what is unfinished cannot be taken up."""
     container.check_dependencies()
     service = Service(settings, container, agents)
-    container.wakeups().listen(service.queue.hint, lambda thread_id, _: service.queue.hint(thread_id))
+    overhear = container.overhear()
+    container.wakeups().listen(service.queue.hint, overhear.overheard)
     await container.recover().once()
     intake = (container.recover(), container.effect_runner(), container.fire_timers(), container.retain())
     service.intake = [asyncio.create_task(_forever(loop.forever)) for loop in intake]
@@ -179,6 +189,7 @@ async def serving(settings: Settings, container: Container, agents: Agents) -> A
         yield service
     finally:
         await service.drain(settings.drain_s)
+        await overhear.close()
         await _ended(lasting)
         try:
             await service.acknowledge.flush()

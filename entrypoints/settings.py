@@ -22,6 +22,7 @@ from unbroken.entrypoints.web.codec import Limits
 
 SCHEMES = ("postgresql", "postgres", "postgresql+asyncpg")
 EXAMPLE_URL = "postgresql://user:password@host:5432/name"
+EXAMPLE_BUS = "nats://user:password@host:4222"
 
 
 class SettingsError(Exception):
@@ -41,6 +42,11 @@ class Settings(BaseSettings):
         default=None,
         validation_alias=AliasChoices("database_url", "DATABASE_URL"),
         description="An external PostgreSQL, 15 to 18; absent: an embedded one in the data directory",
+    )
+    bus_url: str | None = Field(
+        default=None,
+        description="What carries hints between replicas: `nats://` or `tls://` a broker, `postgresql://` the database"
+        " without a pooler, `none`; absent: the database",
     )
     data_dir: Path = Field(default=Path(".unbroken"), description="Where the embedded PostgreSQL keeps its data")
     database_port: int | None = Field(
@@ -209,6 +215,26 @@ class Settings(BaseSettings):
         if not port_is_one:
             raise ValueError(f"has a port that cannot be; expected {EXAMPLE_URL}")
         return "postgresql" + value[len(parts.scheme) :]
+
+    @field_validator("bus_url")
+    @classmethod
+    def _bus(cls, value: str | None) -> str | None:
+        """As `database_url`: the message never repeats the value."""
+        if not value or value == "none":
+            return value or None
+        if value.startswith(tuple(f"{scheme}://" for scheme in SCHEMES)):
+            return cls._postgres(value)
+        for part in value.split(","):
+            try:
+                parts = urlsplit(part.strip())
+                fits = parts.scheme in ("nats", "tls") and bool(parts.hostname) and parts.port != 0
+            except ValueError:
+                fits = False
+            if not fits:
+                raise ValueError(
+                    f"must be nats://, tls:// or postgresql:// and an address, or none, e.g. {EXAMPLE_BUS}"
+                )
+        return value
 
     @field_validator("trace_url")
     @classmethod

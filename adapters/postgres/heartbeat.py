@@ -11,7 +11,7 @@ import logging
 import threading
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from typing import Final, TypeVarTuple, Unpack
 
 import asyncpg
 
@@ -21,6 +21,8 @@ from unbroken.adapters.postgres.replicas import RENEW
 from unbroken.domain.errors import UnbrokenError
 
 log = logging.getLogger(__name__)
+
+Ts = TypeVarTuple("Ts")
 
 PAUSE_S: Final = 0.5
 """Between two tries at a renewal that failed: until one succeeds, nothing of the dead can be taken over."""
@@ -37,13 +39,22 @@ class Heartbeat:
     """
 
     def __init__(
-        self, url: str, replica: int, *, lease_ttl_s: float, interval_s: float, on_lost: Callable[[], None]
+        self,
+        url: str,
+        replica: int,
+        *,
+        lease_ttl_s: float,
+        interval_s: float,
+        on_lost: Callable[[], None],
+        on_alive: Callable[[int], None] = lambda alive: None,
     ) -> None:
+        """`on_alive`: told, on that event loop, with each renewal how many replicas are alive, this one included."""
         self._url = url
         self._replica = replica
         self._lease_ttl_s = lease_ttl_s
         self._interval_s = interval_s
         self._on_lost = on_lost
+        self._on_alive = on_alive
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._callers_loop: asyncio.AbstractEventLoop | None = None
@@ -72,12 +83,11 @@ class Heartbeat:
                 try:
                     if connection is None or connection.is_closed():
                         connection = await connect(self._url, timeout_s=ANSWER_TIMEOUT_S)
-                    renewed = await connection.fetchval(
-                        RENEW, self._replica, self._lease_ttl_s, timeout=ANSWER_TIMEOUT_S
-                    )
-                    if not renewed:
-                        self._lost()
+                    alive = await connection.fetchval(RENEW, self._replica, self._lease_ttl_s, timeout=ANSWER_TIMEOUT_S)
+                    if not alive:
+                        self._tell(self._on_lost)
                         return
+                    self._tell(self._on_alive, alive)
                 except (*DRIVER_ERRORS, UnbrokenError) as error:
                     log.warning("the lease could not be renewed, trying again: %s", error)
                     if connection is not None:
@@ -90,7 +100,7 @@ class Heartbeat:
                 with suppress(*DRIVER_ERRORS):
                     await connection.close(timeout=1.0)
 
-    def _lost(self) -> None:
+    def _tell(self, listener: Callable[[Unpack[Ts]], None], *what: *Ts) -> None:
         if not self._stopping.is_set() and self._callers_loop is not None:
             with suppress(RuntimeError):  # that loop has ended, and everything with it
-                self._callers_loop.call_soon_threadsafe(self._on_lost)
+                self._callers_loop.call_soon_threadsafe(listener, *what)

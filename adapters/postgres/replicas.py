@@ -15,8 +15,13 @@ RETURNING id, boot
 """One row a name: the new boot takes the place of the former one, whose id nobody has from then on."""
 
 RENEW: Final = """
-UPDATE replicas SET expires_at = clock_timestamp() + make_interval(secs => $2) WHERE id = $1 RETURNING true
+WITH renewed AS (
+    UPDATE replicas SET expires_at = clock_timestamp() + make_interval(secs => $2) WHERE id = $1 RETURNING id
+)
+SELECT 1 + (SELECT count(*) FROM replicas r WHERE r.id <> renewed.id AND r.expires_at > clock_timestamp()) AS alive
+FROM renewed
 """
+"""How many replicas are alive, this one included; no row: it is not one any more."""
 
 LEAVE: Final = "UPDATE replicas SET id = NULL, expires_at = now() WHERE id = $1"
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from hashlib import sha256
 from typing import Final
 
 from unbroken.adapters.postgres.audit import PostgresAudit
@@ -44,6 +45,13 @@ WARMED: Final = (ACCEPT, CLAIM, COMMIT, COMMIT_AND_PRUNE, PUT, VIEW, LOAD_HEAD)
 """What a new connection learns before its first call has to wait for it."""
 
 
+NAMED: Final = """
+SELECT oid::text AS oid, datname::text AS name,
+    has_function_privilege('pg_control_system()', 'execute') AS may_ask
+FROM pg_database WHERE datname = current_database()
+"""
+
+
 class PostgresStore:
     """Every guarantee of the store ports, for as long as the database keeps its own."""
 
@@ -64,6 +72,16 @@ class PostgresStore:
         self.audit: Audit = PostgresAudit(pool)
         self.health: StoreHealth = PostgresHealth(pool)
         self.backlogs: Backlogs = PostgresBacklogs(pool)
+
+    async def identity(self) -> str:
+        """Sixteen hexadecimal digits that tell this database from others, wherever it is reached. Raises
+        StoreUnavailable."""
+        (row,) = await self.pool.read(NAMED)
+        parts = [str(row["oid"]), row["name"]]
+        if row["may_ask"]:
+            (server,) = await self.pool.read("SELECT system_identifier::text AS id FROM pg_control_system()")
+            parts.append(server["id"])
+        return sha256("/".join(parts).encode()).hexdigest()[:16]
 
 
 @asynccontextmanager

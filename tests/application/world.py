@@ -10,7 +10,7 @@ from itertools import count
 from tests.application.faulty_store import Trouble
 from tests.application.scripted_agent import OneAgent, ScriptedAgent, heard_by
 from tests.application.virtual_time import VirtualClock
-from unbroken.adapters.in_process.wakeups import InProcessWakeups
+from unbroken.adapters.in_process.hub import Hub
 from unbroken.adapters.memory.store import MemoryStore
 from unbroken.application.accept_event import AcceptEvent
 from unbroken.application.acknowledge import Acknowledge
@@ -19,6 +19,7 @@ from unbroken.application.effect_runner import EffectRunner
 from unbroken.application.event_queue import EventQueue
 from unbroken.application.fire_timers import FireTimers
 from unbroken.application.live_sessions import LiveSessions
+from unbroken.application.overhear import Overhear
 from unbroken.application.recover import Recover
 from unbroken.application.session_processor import SessionProcessor
 from unbroken.application.subscribe import Subscribe
@@ -41,6 +42,8 @@ class World:
         self.clock = VirtualClock()
         self.trouble = Trouble(seed)
         self.store = MemoryStore(self.clock, commit_gate=self.trouble)
+        self.hub = Hub(carry=lambda deliver: None)
+        """Between its replicas: nothing arrives, unless a test says otherwise."""
         self._ids = count(1)
 
     def new_id(self) -> str:
@@ -106,7 +109,7 @@ class Node:
         self.id = replica
         self.agent = ScriptedAgent(store.checkpoints)
         self.agents = agents = OneAgent(self.agent)
-        self.wakeups = InProcessWakeups()
+        self.wakeups = world.hub.join(replica)
         self.live = LiveSessions(store.sessions)
         self.effects = EffectRunner(
             outbox=store.outbox,
@@ -128,6 +131,7 @@ class Node:
                 unit_of_work=store.unit_of_work,
                 live=self.live,
                 clock=clock,
+                wakeups=self.wakeups,
                 new_id=world.new_id,
                 on_effects=self.effects.wake,
             ),
@@ -139,11 +143,11 @@ class Node:
             processor=self.processor,
             sessions=store.sessions,
             live=self.live,
+            wakeups=self.wakeups,
             clock=clock,
             replica=replica,
             concurrent_turns=slots,
         )
-        self.wakeups.listen(self.queue.hint, lambda thread_id, _: self.queue.hint(thread_id))
         self.accept = AcceptEvent(
             files=store.files,
             event_store=store.event_store,
@@ -161,10 +165,13 @@ class Node:
             controls=store.controls,
             queue=self.queue,
             processor=self.processor,
+            wakeups=self.wakeups,
             clock=clock,
             replica=replica,
             interval_s=0.25,
         )
+        self.overhear = Overhear(queue=self.queue, live=self.live, cancel=self.cancel, clock=clock, replica=replica)
+        self.wakeups.listen(self.queue.hint, self.overhear.overheard)
         self.subscribe = Subscribe(self.live, store.outbox)
         self.acknowledge = Acknowledge(outbox=store.outbox, live=self.live, clock=clock, interval_s=1.0)
         self.recover = Recover(sessions=store.sessions, queue=self.queue, clock=clock, replica=replica, interval_s=1.0)
@@ -195,6 +202,7 @@ class Node:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
         await self.queue.close(grace_s)
+        await self.overhear.close()
         await self.world.store.replicas.leave(self.id)
 
     async def _heartbeat(self) -> None:

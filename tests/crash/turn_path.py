@@ -15,12 +15,16 @@ PACKAGES: Final = ("application", "adapters.in_process", "adapters.langgraph", "
 _CLIENT: Final = "the client's process, which nobody kills here; tests/client has its own suite"
 _COMMAND: Final = "a command's process, beside a server's"
 _AGENT: Final = "an agent's own code"
+_HINTS: Final = "costs latency where it is lost, and nothing else"
 _PROBE: Final = "changes nothing, and nothing of a turn follows from it"
 OUTSIDE: Final[Mapping[str, str]] = {
     "application.readiness": _PROBE,
     "entrypoints.web.health": _PROBE,
     "adapters.postgres.health": _PROBE,
     "adapters.postgres.audit": _PROBE,
+    "adapters.postgres.hints": _HINTS,
+    "application.overhear": _HINTS,
+    "entrypoints.bus": _HINTS,
     "adapters.postgres.trouble": _PROBE,
     "adapters.postgres.backlog": _PROBE,
     "entrypoints.web.audit": "tells what has been; a dead letter's revival is one statement, no turn's",

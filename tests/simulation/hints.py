@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from random import Random
-from typing import TypeVarTuple, Unpack
+from typing import Final, TypeVarTuple, Unpack
 
 from tests.simulation.loop import Actor, SimulatedLoop, actor
 from unbroken.domain.ports.peers import MAX_MESSAGE_BYTES, Peers
 from unbroken.domain.ports.wakeups import Wakeups
 
 Ts = TypeVarTuple("Ts")
+
+LIES: Final = 0.1
+"""Share of announcements."""
 
 
 class Bus:
@@ -36,7 +39,11 @@ class Bus:
     def others(self, giver: Member) -> list[Member]:
         return [member for member in self._members if member is not giver and not member.owner.dead]
 
-    def carry(self, taker: Member, deliver: Callable[[Unpack[Ts]], None], *what: Unpack[Ts]) -> None:
+    def lies(self) -> bool:
+        """Whether a session is said to be free that may not be: nothing of what is told is believed."""
+        return self._random.random() < LIES
+
+    def carry(self, taker: Member, deliver: Callable[[Unpack[Ts]], None], *what: *Ts) -> None:
         if self.crosses and self._random.random() >= self.lost:
             for _ in range(2 if self._random.random() < self.doubled else 1):
                 delay_s = self._random.random() * self.delay_s
@@ -60,6 +67,7 @@ class Member(Wakeups, Peers):
         self.announce(thread_id, free=free)
 
     def announce(self, thread_id: str, *, free: bool = False) -> None:
+        free = free or self._bus.lies()
         for member in self._bus.others(self):
             for on_overheard in member.on_overheard:
                 self._bus.carry(member, on_overheard, thread_id, free)

@@ -56,7 +56,7 @@ _singletons: Final[list[providers.BaseSingleton[Any]]] = []
 USED: Final = (
     *("accept", "cancel", "subscribe", "acknowledge", "sessions", "outbox", "queue", "delete_thread", "threads"),
     *("files", "readiness", "wakeups", "recover", "effect_runner", "fire_timers", "retain", "live"),
-    *("audit", "checkpoints"),
+    *("audit", "checkpoints", "overhear"),
 )
 """What a replica takes out of its container."""
 
@@ -187,7 +187,7 @@ class Replica:
 
 def _wired(world: World, replica: int, settings: Settings, agents: PlannedAgents) -> Container:
     """The product's own composition, over the world's stores, clock, hints and ids."""
-    store, turns = world.store, world.turns
+    store, turns, member = world.store, world.turns, world.bus.join(replica)
     given = {
         "settings": settings,
         "replica_id": replica,
@@ -205,7 +205,8 @@ def _wired(world: World, replica: int, settings: Settings, agents: PlannedAgents
         "audit": store.audit,
         "agents": agents,
         "clock": SimulatedClock(world.loop),
-        "wakeups": world.bus.join(replica),
+        "wakeups": member,
+        "peers": member,
         "ids": world.new_id,
     }
     if not _given:
