@@ -24,7 +24,7 @@ import asyncpg
 
 from unbroken.adapters.postgres.pool import Pool, Row
 from unbroken.adapters.postgres.rows import STATE_COLUMNS, placeholders
-from unbroken.domain.errors import CommitUnknown, StoreUnavailable, Unavailable
+from unbroken.domain.errors import CommitUnknown, StoreUnavailable, Unavailable, UnbrokenError
 
 log = logging.getLogger(__name__)
 
@@ -129,15 +129,13 @@ class GroupCommit:
         except CommitUnknown as error:
             for member in ordered:
                 _settle(member, CommitUnknown(str(error)))
-        except Exception as error:  # noqa: BLE001 (whoever is to blame for it will hear of it)
-            if isinstance(error, StoreUnavailable) and not isinstance(error.__cause__, asyncpg.PostgresError):
-                # Not the server's word: nobody is to blame, and each alone would wait as long again.
-                for member in ordered:
-                    _settle(member, StoreUnavailable(str(error)))
-                return
-            log.info("%d commits go alone, as one of them was refused: %s", len(ordered), type(error).__name__)
+        except (UnbrokenError, AssertionError) as error:
+            _refused(ordered, error)
+        except Exception as error:
+            # A defect, the driver's or ours: it may have come before or after the server's word.
+            log.exception("what became of %d commits is not known", len(ordered))
             for member in ordered:
-                _settle(member, None)
+                _settle(member, CommitUnknown(f"the commit ended in a defect: {error!r}"))
         finally:
             for member in ordered:
                 member.outcome.cancel()  # the process ends: nobody may wait for ever
@@ -147,6 +145,18 @@ class GroupCommit:
         if sent is self._latest:
             self._latest = None
             self._leave()
+
+
+def _refused(members: list[_Member], error: Exception) -> None:
+    """Nothing was written. Where that is the server's word, somebody among them is to blame, and will hear of it."""
+    if isinstance(error, StoreUnavailable) and not isinstance(error.__cause__, asyncpg.PostgresError):
+        # Nobody is, and each alone would wait as long again.
+        for member in members:
+            _settle(member, StoreUnavailable(str(error)))
+        return
+    log.info("%d commits go alone, as one of them was refused: %s", len(members), type(error).__name__)
+    for member in members:
+        _settle(member, None)
 
 
 def _settle(member: _Member, outcome: Row | Unavailable | None) -> None:

@@ -170,6 +170,24 @@ async def test_a_lost_answer_leaves_each_of_them_in_doubt_and_a_repeat_tells(
             await finish(talk, claim)
 
 
+async def test_a_defect_leaves_each_of_them_in_doubt_and_a_repeat_tells(
+    store: PostgresSubject, sent: Sent, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    crowd = await claimed(store, MOST)
+
+    async def defective(self: Connection, query: str, *arguments: Any, **given: Any) -> Any:
+        rows = await asyncpg.Connection.fetch(self, query, *arguments, **given)
+        if query.count(COMMIT) > 1:
+            raise RuntimeError("an answer that nobody understands")
+        return rows
+
+    monkeypatch.setattr(Connection, "fetch", defective)
+    ends: list[object] = await asyncio.gather(*(finish(talk, claim) for talk, claim in crowd), return_exceptions=True)
+    assert sent.sizes == [1, MOST - 1], "none of them may be sent again: they may be committed"
+    assert [type(end) for end in ends] == [Committed, *[CommitUnknown] * (MOST - 1)]
+    await assert_answered(*(talk for talk, _ in crowd))
+
+
 async def test_a_transaction_that_finds_no_connection_is_not_waited_for_again_by_each_alone(
     store: PostgresSubject, sent: Sent, monkeypatch: pytest.MonkeyPatch
 ) -> None:
