@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from random import Random
+from typing import Any
 
 import pytest
 
 from tests.application.reader import Reader
 from tests.application.virtual_time import virtual
 from tests.application.world import KEY, Node, World, remembered, until
+from unbroken.adapters.in_process.hub import Hub
 from unbroken.application import overhear as overhear_module
 from unbroken.application.overhear import READERS
 from unbroken.domain.errors import StoreUnavailable
@@ -24,7 +26,7 @@ WITHIN_S = 0.2
 def joined() -> World:
     """A world in which what is told arrives."""
     world = World()
-    world.hub.carry = lambda deliver: asyncio.get_running_loop().call_soon(deliver) and None
+    world.hub.carry = Hub().carry
     return world
 
 
@@ -183,8 +185,8 @@ async def test_what_nobody_works_on_or_follows_here_costs_nothing() -> None:
     assert not there.overhear._tasks
 
 
-def noting(call, asked):  # type: ignore[no-untyped-def]
-    def noted(*args, **kwargs):  # type: ignore[no-untyped-def]
+def noting(call: Any, asked: list[str]) -> Any:
+    def noted(*args: Any, **kwargs: Any) -> Any:
         asked.append(call.__name__)
         return call(*args, **kwargs)
 

@@ -28,7 +28,7 @@ async def test_a_broker_may_come_late_and_be_killed_and_come_back(caplog: pytest
         async with bus_at(server.url) as first, bus_at(server.url, 2) as second:
             one, other = Side(1, first, first), Side(2, second, second)
             await eventually(lambda: sum("trying again" in record.getMessage() for record in caplog.records) >= 2)
-            assert not first.reachable
+            assert [first.reachable, second.reachable] == [False, False]
             first.hint("early")
             await asyncio.sleep(0)
             assert one.hints == ["early"]
