@@ -357,3 +357,17 @@ def test_lost_doubled_late_and_reordered_words_harm_nothing(seed: int) -> None:
             await node.stop()
 
     scenario()
+
+
+@virtual
+async def test_that_a_look_took_a_session_over_is_told_to_the_others() -> None:
+    world = joined()
+    await left_behind(world, [KEY])
+    heir, other = await world.replica("a"), await world.replica("b")
+    heir.agent.script = slow
+    told = listened(other)
+    heir.wakeups.hint(KEY.thread_id)
+    await until(lambda: heir.agent.running == 1)
+    await asyncio.sleep(0)
+    assert told == [(KEY.thread_id, False)] * 2, "the hint, and that the look has found something"
+    await heir.stop()
