@@ -100,3 +100,23 @@ async def test_a_database_that_was_away_is_no_lost_lease(own_server: EmbeddedPos
         await beating.stop()
         await sql.close()
         assert not lost.is_set()
+
+
+async def test_each_renewal_tells_how_many_are_alive(url: str, store: PostgresSubject) -> None:
+    replica, other = await replica_of(store), await replica_of(store)
+    await replica_of(store, lease_ttl_s=0)
+    told: list[int] = []
+    beating = Heartbeat(
+        url, replica.id, lease_ttl_s=60.0, interval_s=0.05, on_lost=lambda: told.append(0), on_alive=told.append
+    )
+    beating.start()
+    try:
+        for alive in (2, 1):
+            await becomes_true(lambda: _last_is(told, alive))  # noqa: B023
+            await store.replicas.leave(other.id)
+    finally:
+        await beating.stop()
+
+
+async def _last_is(told: list[int], alive: int) -> bool:
+    return told[-1:] == [alive]
