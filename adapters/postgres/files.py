@@ -12,15 +12,17 @@ from unbroken.domain.session import SessionKey
 
 ADD: Final = "SELECT unbroken_add_file_v1($1, $2, $3, $4, $5, $6, $7)"
 
+# LIMIT keeps the planner from looking through all of a user's sessions instead, which it takes for no more while there are few.
 READ: Final = """
-SELECT f.name, f.mime_type, f.data FROM files f JOIN sessions s USING (thread_id)
+SELECT f.name, f.mime_type, f.data
+FROM files f CROSS JOIN (SELECT v.user_id FROM sessions v WHERE v.thread_id = $2 LIMIT 1) s
 WHERE f.thread_id = $2 AND f.file_id = $3 AND s.user_id = $1
 """
 
 MISSING: Final = """
 SELECT wanted.id FROM unnest($4::text[]) wanted (id)
 WHERE NOT EXISTS (
-    SELECT FROM files f JOIN sessions s USING (thread_id)
+    SELECT FROM files f CROSS JOIN (SELECT v.user_id, v.agent_id FROM sessions v WHERE v.thread_id = $1 LIMIT 1) s
     WHERE f.thread_id = $1 AND f.file_id = wanted.id AND s.user_id = $2 AND s.agent_id = $3)
 """
 
