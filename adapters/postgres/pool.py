@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Coroutine, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
 import asyncpg
 from asyncpg.pool import PoolConnectionProxy
 
+from unbroken.adapters.postgres import pooler
 from unbroken.adapters.postgres.errors import DRIVER_ERRORS, may_pass, translated, unreachable
 from unbroken.domain.errors import InvalidValue
 
@@ -31,8 +32,9 @@ KEPT_S: Final = 60.0
 IDLE_S: Final = 300.0
 """After it the driver's pool closes what came back and nobody has asked for since, but for its least four."""
 
-SERVER_SETTINGS: Final = {
-    "application_name": "unbroken",
+NAMED: Final = {"application_name": "unbroken"}
+
+SESSION_SETTINGS: Final = {
     "statement_timeout": f"{STATEMENT_TIMEOUT_S * 1000:.0f}",
     "idle_in_transaction_session_timeout": "30000",
     # Every hot statement looks up keys: compiling it, or planning it anew, costs more than running it.
@@ -42,6 +44,12 @@ SERVER_SETTINGS: Final = {
     # sessions begin meanwhile.
     "enable_seqscan": "off",
 }
+SERVER_SETTINGS: Final = NAMED | SESSION_SETTINGS
+POOLED_SETTINGS: Final = pooler.settings_of_one_transaction(SESSION_SETTINGS)
+POOLED_BEGIN: Final = f"BEGIN; {POOLED_SETTINGS}"
+
+PREPARED: Final = 100
+"""Statements that stay prepared on a connection: more than there are."""
 
 JSONB_VERSION: Final = b"\x01"
 
@@ -62,12 +70,12 @@ class Connection(asyncpg.Connection):
 
 
 async def connect(url: str, *, timeout_s: float = CONNECT_TIMEOUT_S) -> asyncpg.Connection:
-    """One connection with the driver's defaults, for migrations and heartbeats.
+    """One connection for migrations and heartbeats: nothing stays prepared, so it works behind a transaction pooler.
 
     Raises InvalidValue for a malformed URL, StoreUnavailable for everything else, each in one line without secrets.
     """
     try:
-        return await asyncpg.connect(url, timeout=timeout_s, server_settings={"application_name": "unbroken"})
+        return await asyncpg.connect(url, timeout=timeout_s, statement_cache_size=0, server_settings=NAMED)
     except (*DRIVER_ERRORS, ValueError) as error:
         raise _not_connected(error, url) from None
 
@@ -92,10 +100,14 @@ class Pool:
 
     Between two statements a connection is kept here: taking it from the driver's pool and giving it back costs more
     than the statement itself. What was raised on goes back there, where it is brought to rest or thrown away.
+
+    `pooled`: behind a transaction pooler. Then each statement is sent between a BEGIN that brings its settings and a
+    COMMIT, and runs to its end like a write.
     """
 
-    def __init__(self, pool: asyncpg.Pool) -> None:
+    def __init__(self, pool: asyncpg.Pool, *, pooled: bool = False) -> None:
         self._pool = pool
+        self._pooled = pooled
         self._places = asyncio.Semaphore(pool.get_max_size())
         """First come, first served. Whoever has a place finds a connection here, or one in the driver's pool."""
         self._kept: list[PoolConnectionProxy] = []
@@ -106,7 +118,8 @@ class Pool:
 
     async def read(self, query: str, *args: Any) -> Sequence[Row]:
         """Run a statement that can be repeated. Raises StoreUnavailable."""
-        return await self._run(await self._acquire(), query, args, writes=False)
+        run = self._run(await self._acquire(), query, args, writes=False)
+        return await (self._to_its_end(run) if self._pooled else run)
 
     async def write(self, query: str, *args: Any) -> Sequence[Row]:
         """Run a statement that must be known to have happened or not.
@@ -114,18 +127,16 @@ class Pool:
         Whoever is cancelled before it is sent has done nothing; afterwards it runs to its end, and its connection is
         given back, with or without its caller. Raises StoreUnavailable, CommitUnknown, or what the statement raised.
         """
-        connection = await self._acquire()
-        task = asyncio.create_task(self._run(connection, query, args, writes=True))
-        self._unfinished.add(task)
-        task.add_done_callback(self._ended)
-        return await asyncio.shield(task)
+        return await self._to_its_end(self._run(await self._acquire(), query, args, writes=True))
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[PoolConnectionProxy]:
         """Several statements, all or nothing, rolled back if the block raises or is cancelled. For cold paths."""
-        connection = await self._acquire()
+        connection = await self._acquire(begins=False)
         try:
             async with connection.transaction():
+                if self._pooled:
+                    await connection.execute(POOLED_SETTINGS)
                 yield connection
         except DRIVER_ERRORS as error:
             raise translated(error, writes=True) from error
@@ -151,13 +162,20 @@ class Pool:
         except TimeoutError:
             self._pool.terminate()
 
+    async def _to_its_end(self, run: Coroutine[Any, Any, Sequence[Row]]) -> Sequence[Row]:
+        """With or without its caller."""
+        task = asyncio.create_task(run)
+        self._unfinished.add(task)
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
     async def _run(
         self, connection: PoolConnectionProxy, query: str, args: tuple[Any, ...], *, writes: bool
     ) -> Sequence[Row]:
         """To the end, and the connection is given back."""
         sound = False
         try:
-            rows = await connection.fetch(query, *args)
+            rows = await (_in_transaction(connection, query, args) if self._pooled else connection.fetch(query, *args))
             sound = True
             return rows
         except DRIVER_ERRORS as error:
@@ -170,18 +188,29 @@ class Pool:
         if not task.cancelled():
             task.exception()  # somebody may have given up waiting for it
 
-    async def _acquire(self) -> PoolConnectionProxy:
-        """Nothing was sent yet, so trying again is safe."""
+    async def _acquire(self, *, begins: bool = True) -> PoolConnectionProxy:
+        """Nothing of the statement was sent yet, so trying again is safe."""
         loop = asyncio.get_running_loop()
         deadline, pause_s = loop.time() + PATIENCE_S, 0.05
         while True:
             try:
-                return await self._take()
+                connection = await self._take()
+                if begins and self._pooled:
+                    await self._begin(connection)
+                return connection
             except DRIVER_ERRORS as error:
                 if not may_pass(error) or loop.time() + pause_s > deadline:
                     raise unreachable(error) from error
             await asyncio.sleep(pause_s)
             pause_s = min(0.5, pause_s * 2)
+
+    async def _begin(self, connection: PoolConnectionProxy) -> None:
+        try:
+            await connection.execute(POOLED_BEGIN)
+        except BaseException:
+            connection.terminate()  # whether it began is not known
+            await self._give_back(connection, sound=False)
+            raise
 
     async def _take(self) -> PoolConnectionProxy:
         if self._places.locked():
@@ -236,6 +265,18 @@ class Pool:
             log.warning("a connection was thrown away: %s", type(error).__name__)
 
 
+async def _in_transaction(connection: PoolConnectionProxy, query: str, args: tuple[Any, ...]) -> Sequence[Row]:
+    """Within the transaction that was begun; afterwards there is none, whatever was raised."""
+    try:
+        rows: Sequence[Row] = await connection.fetch(query, *args)
+    except DRIVER_ERRORS:
+        with suppress(*DRIVER_ERRORS):
+            await connection.execute("ROLLBACK")
+        raise
+    await connection.execute("COMMIT")
+    return rows
+
+
 def _alive(connection: PoolConnectionProxy) -> bool:
     """Whether it is open, as far as this process knows; the driver takes one away that ended."""
     try:
@@ -245,9 +286,26 @@ def _alive(connection: PoolConnectionProxy) -> bool:
 
 
 async def open_pool(url: str, *, size: int, statements: Sequence[str] = ()) -> Pool:
-    """Open connections that know `statements` already. Raises InvalidValue or StoreUnavailable, in one line."""
+    """Open connections that know `statements` already, or the way through a transaction pooler where one is between.
 
-    async def init(connection: asyncpg.Connection) -> None:
+    Raises InvalidValue or StoreUnavailable, in one line.
+    """
+    try:
+        try:
+            return Pool(await _opened(url, size, statements, pooled=False))
+        except asyncpg.PostgresError as error:
+            if not pooler.is_between(error):
+                raise
+        log.info("a transaction pooler is between us and the database: each statement brings its settings along")
+        return Pool(await _opened(url, size, statements, pooled=True), pooled=True)
+    except asyncpg.PostgresError as error:
+        raise _opening(error) from error
+    except (*DRIVER_ERRORS, ValueError) as error:
+        raise _not_connected(error, url) from None
+
+
+async def _opened(url: str, size: int, statements: Sequence[str], *, pooled: bool) -> asyncpg.Pool:
+    async def learn(connection: asyncpg.Connection) -> None:
         # JSON stays the bytes that msgspec made, or will read.
         await connection.set_type_codec(
             "jsonb",
@@ -259,24 +317,28 @@ async def open_pool(url: str, *, size: int, statements: Sequence[str] = ()) -> P
         for statement in statements:
             await connection.prepare(statement)  # now the driver knows the types, and we that the functions are there
 
-    try:
-        pool = await asyncpg.create_pool(
-            url,
-            min_size=min(size, 4),
-            max_size=size,
-            connection_class=Connection,
-            init=init,
-            timeout=CONNECT_TIMEOUT_S,
-            command_timeout=COMMAND_TIMEOUT_S,
-            max_inactive_connection_lifetime=IDLE_S,
-            max_cached_statement_lifetime=0,
-            server_settings=SERVER_SETTINGS,
-        )
-    except asyncpg.PostgresError as error:
-        raise _opening(error) from error
-    except (*DRIVER_ERRORS, ValueError) as error:
-        raise _not_connected(error, url) from None
-    return Pool(pool)
+    async def init(connection: asyncpg.Connection) -> None:
+        if pooled:
+            # The driver ends what it prepared with its first use only: until then it would hold the server's connection.
+            async with connection.transaction():
+                await learn(connection)
+        else:
+            await connection.execute(pooler.look(connection.get_server_pid()))
+            await learn(connection)
+
+    return await asyncpg.create_pool(
+        url,
+        min_size=min(size, 4),
+        max_size=size,
+        connection_class=Connection,
+        init=init,
+        timeout=CONNECT_TIMEOUT_S,
+        command_timeout=COMMAND_TIMEOUT_S,
+        max_inactive_connection_lifetime=IDLE_S,
+        max_cached_statement_lifetime=0,
+        statement_cache_size=0 if pooled else PREPARED,
+        server_settings=NAMED if pooled else SERVER_SETTINGS,
+    )
 
 
 def _opening(error: asyncpg.PostgresError) -> Exception:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -15,13 +16,15 @@ import pytest_asyncio
 
 from tests.conftest import TEMPLATE, on_database
 from tests.contracts.subjects import MemorySubject, ObservedSubject, PostgresSubject, Subject, given_back
+from tests.postgres.pgbouncer import PgBouncer
 from unbroken.adapters.postgres.store import open_postgres
 
-STORES: dict[str, type[MemorySubject] | int] = {
+STORES: dict[str, type[MemorySubject] | int | str] = {
     "memory": MemorySubject,
     "observed": ObservedSubject,
     "postgres-18": 18,
     "postgres-15": 15,
+    "behind-a-pooler": "pooled",
 }
 DATABASE = "contracts"
 
@@ -46,27 +49,29 @@ def contracts_database(shared_server: Callable[[int], str]) -> Iterator[Callable
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def opened(
-    contracts_database: Callable[[int], str],
-) -> AsyncIterator[Callable[[int], Awaitable[PostgresSubject]]]:
-    """A subject over one pool a version, opened when first asked for."""
-    subjects: dict[int, PostgresSubject] = {}
+    contracts_database: Callable[[int], str], open_folder: Path
+) -> AsyncIterator[Callable[[int | str], Awaitable[PostgresSubject]]]:
+    """A subject over one pool a version, or over one behind PgBouncer, opened when first asked for."""
+    subjects: dict[int | str, PostgresSubject] = {}
     async with AsyncExitStack() as stack:
 
-        async def subject(version: int) -> PostgresSubject:
-            if version not in subjects:
-                url = contracts_database(version)
-                subjects[version] = PostgresSubject(await stack.enter_async_context(open_postgres(url)), url)
-            return subjects[version]
+        async def subject(kind: int | str) -> PostgresSubject:
+            if kind not in subjects:
+                direct = through = contracts_database(kind if isinstance(kind, int) else 18)
+                if isinstance(kind, str):
+                    through = stack.enter_context(PgBouncer(open_folder, direct)).url(DATABASE)
+                subjects[kind] = PostgresSubject(await stack.enter_async_context(open_postgres(through)), direct)
+            return subjects[kind]
 
         yield subject
 
 
 @pytest_asyncio.fixture(params=STORES, loop_scope="session")
 async def store(
-    request: pytest.FixtureRequest, opened: Callable[[int], Awaitable[PostgresSubject]]
+    request: pytest.FixtureRequest, opened: Callable[[int | str], Awaitable[PostgresSubject]]
 ) -> AsyncIterator[Subject]:
     kind = STORES[request.param]
-    if not isinstance(kind, int):
+    if isinstance(kind, type):
         yield kind()
         return
     subject = await opened(kind)

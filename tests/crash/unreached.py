@@ -22,7 +22,23 @@ UNREACHED: Final[Mapping[str, str]] = {
     f"{_POOL}transaction:1 await": "erasing, and tools that go around a turn",
     f"{_POOL}transaction:2 enter": "erasing, and tools that go around a turn",
     f"{_POOL}transaction:2 exit": "erasing, and tools that go around a turn",
-    f"{_POOL}transaction:3 await": "erasing, and tools that go around a turn",
+    f"{_POOL}transaction:3 await": "only behind a transaction pooler",
+    f"{_POOL}transaction:4 await": "erasing, and tools that go around a turn",
+    f"{_POOL}_acquire:2 await": "only behind a transaction pooler",
+    f"{_POOL}_begin:1 await": "only behind a transaction pooler",
+    f"{_POOL}_begin:2 await": "only behind a transaction pooler",
+    **{
+        f"adapters.postgres.pool:{point}": "only behind a transaction pooler"
+        for point in (
+            "_in_transaction:1 await",
+            "_in_transaction:2 await",
+            "_in_transaction:3 await",
+            "_opened.init:1 enter",
+            "_opened.init:1 exit",
+            "_opened.init:2 await",
+            "open_pool:2 await",
+        )
+    },
     "adapters.langgraph.recent_heads:AttemptHead.put:1 await": "no turn writes but by its commits",
     "adapters.postgres.checkpoints:PostgresCheckpoints.put:1 await": "no turn writes but by its commits",
     "adapters.postgres.replicas:PostgresReplicas.renew:1 await": "the heartbeat has a connection of its own",

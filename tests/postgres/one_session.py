@@ -1,11 +1,11 @@
 """A store whose database refuses to touch any row of another session than the one a statement is for.
 
 Row level security asks a function about every row that is read, changed or added, before anything else is asked about
-it; the function raises if the row is of another thread than the statement's. It binds everybody but the tables' owner, so
-the product connects as somebody else. Nothing here reads SQL: what counts is which rows are touched.
+it; the function raises if the row is of another thread than the statement's. It binds everybody but the tables' owner,
+so the product connects as somebody else. Nothing here reads SQL: what counts is which rows are touched.
 
-Every statement is held to that but those of BETWEEN, each with its reason. The thread that it is for is its first argument
-(reading a file asks for its user before).
+Every statement is held to that but those of BETWEEN, each with its reason. The thread that it is for is its first
+argument (reading a file asks for its user before).
 """
 
 from __future__ import annotations
@@ -58,7 +58,9 @@ BETWEEN: Final[Mapping[str, str]] = {
     backlog.MEASURE: "for gauges",
     threads.DELETE: "asks for thread and user; while there are few sessions, a plan may look through all of the user's",
     **{
-        group_commit.commits(count): "several calls of one function, each for its own session and with a fence of its own"
+        group_commit.commits(
+            count
+        ): "several calls of one function, each for its own session and with a fence of its own"
         for count in range(2, group_commit.MOST + 1)
     },
 }

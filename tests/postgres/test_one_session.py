@@ -1,8 +1,8 @@
 """One statement, one session: so the tables can be sharded by `thread_id` as they are.
 
-No statement of a turn touches a row of a second session, however it is planned, and every key that must be unique begins
-with the session's. Sessions that have the same numbers and request ids run side by side, so that whatever forgets to ask
-whose a row is meets another one's.
+No statement of a turn touches a row of a second session, however it is planned, and every key that must be unique
+begins with the session's. Sessions that have the same numbers and request ids run side by side, so that whatever
+forgets to ask whose a row is meets another one's.
 """
 
 from __future__ import annotations
@@ -36,6 +36,7 @@ from unbroken.adapters.postgres.unit_of_work import COMMIT_AND_PRUNE
 from unbroken.domain.effects import RequestInput
 from unbroken.domain.errors import StoreUnavailable
 from unbroken.domain.events import InputResponse, NewEvent, UserMessage
+from unbroken.domain.policy import CommitMode
 from unbroken.domain.pruning import PRUNE_EVERY
 from unbroken.domain.session import SessionKey
 from unbroken.entrypoints import server
@@ -112,7 +113,9 @@ async def test_a_key_in_another_order_is_noticed(url: str, sql: asyncpg.Connecti
     async with sql.transaction():
         await sql.execute("CREATE UNIQUE INDEX by_request ON events (request_id, thread_id)")
         await sql.execute("CREATE UNIQUE INDEX by_words ON timers (lower(thread_id))")
-        await sql.execute("ALTER TABLE files ADD FOREIGN KEY (file_id, thread_id) REFERENCES events (request_id, thread_id)")
+        await sql.execute(
+            "ALTER TABLE files ADD FOREIGN KEY (file_id, thread_id) REFERENCES events (request_id, thread_id)"
+        )
         found = await misplaced_keys(sql)
         await sql.execute("DROP INDEX by_words")
         await sql.execute("DROP INDEX by_request CASCADE")
@@ -191,10 +194,10 @@ async def everything(service: Service, store: PostgresStore, twin: str) -> None:
     asking = talk("endings")
     await asking.say("words=3 ask=2")
     await asking.answer_questions()
-    for agent, said in (("tool", "weigh 7 words=3"), ("nested", "words=3"), ("turn", "words=3"), ("delta", "words=3")):
+    for agent, words in (("tool", "weigh 7 words=3"), ("nested", "words=3"), ("turn", "words=3"), ("delta", "words=3")):
         spoken = talk(agent)
-        await spoken.say(said)
-        await spoken.say(said)
+        await spoken.say(words)
+        await spoken.say(words)
     reminding = talk("reminding")
     await reminding.say("words=3 remind=0.1")
 
@@ -206,7 +209,9 @@ async def everything(service: Service, store: PostgresStore, twin: str) -> None:
     with_file = talk("one")
     with_file.key = SessionKey("ann", "one", f"file-{twin}")
     await with_file.say("words=3")
-    await store.files.add("ann", with_file.key.thread_id, file_id="f", name="n", mime_type="text/plain", data=b"x", limit=9)
+    await store.files.add(
+        "ann", with_file.key.thread_id, file_id="f", name="n", mime_type="text/plain", data=b"x", limit=9
+    )
     await with_file.say([{"type": "file", "id": "f", "file_id": "f"}, {"type": "text", "text": "words=3"}])
     await store.outbox.read(plain.key.thread_id, after=0, limit=100)
     await service.threads.delete("ann", with_file.key.thread_id)
@@ -226,7 +231,7 @@ async def watched_service(
         monkeypatch.setattr(services, "open_postgres", opened)
         settings = Settings(
             agents=tuple(f"{name}={GRAPHS / where}" for name, where in AGENTS.items()),
-            agent_commit={"turn": "turn"},
+            agent_commit={"turn": CommitMode.TURN},
             retry_backoff_s=0.05,
             recovery_poll_s=0.1,
             effect_poll_s=0.1,
