@@ -12,7 +12,7 @@ from unbroken.domain.session import SessionKey
 
 ADD: Final = "SELECT unbroken_add_file_v1($1, $2, $3, $4, $5, $6, $7)"
 
-# LIMIT keeps the planner from looking through all of a user's sessions instead: while there are few it sees no difference.
+# LIMIT keeps the planner from looking through all of a user's sessions: while there are few it sees no difference.
 READ: Final = """
 SELECT f.name, f.mime_type, f.data
 FROM files f CROSS JOIN (SELECT v.user_id FROM sessions v WHERE v.thread_id = $2 LIMIT 1) s

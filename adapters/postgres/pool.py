@@ -319,7 +319,7 @@ async def _opened(url: str, size: int, statements: Sequence[str], *, pooled: boo
 
     async def init(connection: asyncpg.Connection) -> None:
         if pooled:
-            # The driver ends what it prepared with its first use only: until then it would hold the server's connection.
+            # The driver ends what it prepared with its first use only; till then it would hold the server's connection.
             async with connection.transaction():
                 await learn(connection)
         else:
