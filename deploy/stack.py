@@ -3,9 +3,9 @@
     python deploy/stack.py --agent support=agents/support.py:graph
 
 The door is http://127.0.0.1:8080. Ctrl-C or SIGTERM ends everything; SIGHUP starts the replicas anew, one after
-another, each ready before the next one goes. PostgreSQL is the embedded one, and its data stays in `--data-dir`; what the others
-say is in `--data-dir`/logs. HAProxy must be installed (Debian: apt-get install haproxy); NATS comes with the `dev`
-packages, and without it hints go through PostgreSQL.
+another, each ready before the next one goes. PostgreSQL is the embedded one, and its data stays in `--data-dir`;
+what the others say is in `--data-dir`/logs. HAProxy must be installed (Debian: apt-get install haproxy); NATS comes
+with the `dev` packages, and without it hints go through PostgreSQL.
 """
 
 from __future__ import annotations

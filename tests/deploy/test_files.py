@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import kubernetes_validate  # type: ignore[import-untyped]
 import pytest
@@ -70,6 +71,22 @@ def test_the_compose_file_is_one_and_another_would_not_be() -> None:
     assert complaints(compose) == []
     wrong = {"services": {"a": {"image": "a", "stop_grace_time": "40s", "ports": 8080}}}
     assert len(complaints(wrong)) == 2
+
+
+def test_names_in_the_compose_file_lead_somewhere() -> None:
+    services = compose["services"]
+    for service in services.values():
+        for name in service.get("depends_on", {}):
+            assert "healthcheck" in services[name], f"nobody can wait for {name}"
+        for value in service.get("environment", {}).values():
+            filled = re.sub(r"\$\{[^}]*\}", "x", str(value))
+            host = urlsplit(filled).hostname if "://" in filled else None
+            assert host is None or host in services, f"{value}: there is no {host}"
+        for volume in service.get("volumes", ()):
+            source = volume.partition(":")[0]
+            assert source in compose["volumes"] or (DEPLOY / source).exists(), volume
+    for example in re.findall(r"\$\{(\w+)", (DEPLOY / "compose.yaml").read_text()):
+        assert f"\n{example}=" in (DEPLOY / "compose.env.example").read_text()
 
 
 def test_a_base_image_is_named_once_and_every_image_by_its_version() -> None:
