@@ -116,6 +116,7 @@ class Stack:
         argv: list[str | Path] = [program, "--addr", "127.0.0.1", "--port", str(port), "--http_port", str(monitoring)]
         self._others.append(Program("nats", argv, {}, self._logs))
         self._others[-1].wait_until("/healthz", monitoring)
+        self._common["UNBROKEN_BUS_URL"] = f"nats://127.0.0.1:{port}"
 
     def _start_replica(self, name: str) -> None:
         unbroken = Path(sys.executable).with_name("unbroken")

