@@ -36,6 +36,8 @@ from unbroken.adapters.postgres.store import WARMED, PostgresStore
 
 TOUCHED_ANOTHER: Final = "WT001"
 ANY: Final = "*"
+NO_SESSIONS: Final = ""
+"""What has no arguments is for no session, and may touch none."""
 ROLE, PASSWORD = "somebody_else", "somebody-else"
 
 REPLICAS: Final = "of replicas, which every session's statements may read: few rows, to be copied to every shard"
@@ -131,7 +133,7 @@ class WatchedPool(Pool):
     async def _watched(
         self, run: Callable[..., Awaitable[Sequence[Row]]], query: str, args: tuple[Any, ...]
     ) -> Sequence[Row]:
-        thread = ANY if query in BETWEEN else args[query == files.READ]
+        thread = ANY if query in BETWEEN else str(args[query == files.READ]) if args else NO_SESSIONS
         async with self._turn:
             self.seen[query] += 1
             await self._inner.read("SELECT set_config('watch.thread', $1, false)", thread)
