@@ -258,6 +258,29 @@ def test_what_was_dumped_once_is_not_dumped_at_the_next_superstep(monkeypatch: p
     assert done == []
 
 
+@pytest.mark.parametrize("gone", [1, 49])
+def test_what_moved_within_its_list_is_known_all_the_same(gone: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    known, stored = after_turns(conversation(50), 2)
+    serde = SplicingSerializer(known)
+    history = serde.loads_typed(stored)[gone:]
+    expected = OFFICIAL.dumps_typed(history)
+    done: list[str] = []
+    monkeypatch.setattr(HumanMessage, "model_dump", lambda self: done.append("dumped"))
+    assert serde.dumps_typed(history) == expected
+    assert done == []
+
+
+def test_a_short_list_that_was_read_last_hides_nothing_of_a_long_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    known, stored = after_turns(conversation(50), 2)
+    serde = SplicingSerializer(known)
+    history = serde.loads_typed(stored)
+    serde.loads_typed(OFFICIAL.dumps_typed([HumanMessage("elsewhere", id="other")]))
+    done: list[str] = []
+    monkeypatch.setattr(HumanMessage, "model_dump", lambda self: done.append("dumped"))
+    assert serde.dumps_typed(history) == stored
+    assert done == []
+
+
 Stored = tuple[str, str, dict[str, Any], str]
 """A message as it is stored: module and name of its class, fields, and how to load it."""
 
