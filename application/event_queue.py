@@ -32,6 +32,8 @@ MAX_PAUSE_S = 2.0
 """Between two looks at a store that does not answer."""
 ASKED_AT_ONCE = 500
 """Sessions that are watched here, in one question whether others know more of them."""
+LAST_WORDS_S = 20.0
+"""For so long the store may still be at a statement of a replica that is gone: twice what it lets one take."""
 
 
 class EventQueue:
@@ -66,6 +68,13 @@ class EventQueue:
         self._newest: dict[str, int] = {}
         """The highest run seen of a session that has a task or an accept on its way."""
         self._closing = False
+        self._alone: int | None = None
+        self._alone_since_s = 0.0
+        """What the store says of being alone, and since when it says the same."""
+        self._caught_up = False
+        """Readers were told all that others did before that."""
+        self._left_out: list[SessionKey] = []
+        """Sessions that were not asked about in the last look, because they had work here."""
 
     def __len__(self) -> int:
         """Sessions with work here."""
@@ -118,10 +127,24 @@ class EventQueue:
     async def catch_up(self) -> None:
         """Tell readers what was said and answered in their sessions at other replicas. Raises StoreUnavailable.
 
-        Asked about in parts: thousands at once would make everyone else wait for longer than a turn takes."""
+        Nothing is asked twice while nobody else is there. Asked about in parts: thousands at once would make everyone
+        else wait for longer than a turn takes."""
+        alone = await self._sessions.alone(replica=self._replica)
+        now_s = self._clock.monotonic()
+        if alone is None or alone != self._alone:
+            self._alone, self._alone_since_s, self._caught_up = alone, now_s, False
+        last = now_s - self._alone_since_s >= LAST_WORDS_S
+        self._left_out = await self._ask_about(self._left_out if self._caught_up else self._live.here())
+        self._caught_up = self._caught_up or last
+
+    async def _ask_about(self, keys: list[SessionKey]) -> list[SessionKey]:
+        """Returns those that have work here: what is known of them changes while the store is asked."""
+        left_out: list[SessionKey] = []
         watched: dict[str, list[SessionKey]] = {}
-        for key in self._live.here():
-            if not self.knows(key.thread_id):
+        for key in keys:
+            if self.knows(key.thread_id):
+                left_out.append(key)
+            else:
                 watched.setdefault(key.thread_id, []).append(key)
         threads = list(watched)
         for first in range(0, len(threads), ASKED_AT_ONCE):
@@ -133,6 +156,7 @@ class EventQueue:
             for thread_id in await self._sessions.behind(known):
                 for key in watched[thread_id]:
                     await self._refresh(key)
+        return left_out
 
     async def close(self, grace_s: float) -> None:
         """Begin nothing new, let running turns finish for `grace_s`, then cancel them; what is cut off stays

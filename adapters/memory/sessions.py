@@ -95,6 +95,13 @@ class MemorySessions(Sessions):
 
         return await self._database.run("behind", step)
 
+    async def alone(self, *, replica: int) -> int | None:
+        def step(transaction: Transaction) -> int | None:
+            others = any(id_ != replica for id_, _ in transaction.leases.items())
+            return None if others else sum(boot for _, boot in transaction.boots.items())
+
+        return await self._database.run("alone", step)
+
 
 def _may_take(transaction: Transaction, session: Session, replica: int, now: float) -> bool:
     if session.owner == replica:

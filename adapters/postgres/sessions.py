@@ -76,6 +76,11 @@ WHERE (s.log_index > k.log_index OR s.applied_seq > k.applied_seq OR i.next_seq 
     AND s.deleted_at IS NULL
 """
 
+ALONE: Final = """
+SELECT CASE WHEN count(r.id) FILTER (WHERE r.id <> $1) = 0 THEN sum(r.boot)::bigint END AS joined FROM replicas r
+"""
+"""Whoever has left has no id, and no commit of it passes the fence any more; who only lost its lease has one."""
+
 
 class PostgresSessions(Sessions):
     def __init__(self, pool: Pool) -> None:
@@ -129,3 +134,8 @@ class PostgresSessions(Sessions):
         of = known.values()
         columns = [[p.log_index for p in of], [p.applied_seq for p in of], [p.last_seq for p in of]]
         return [row["thread_id"] for row in await self._pool.read(BEHIND, list(known), *columns)]
+
+    async def alone(self, *, replica: int) -> int | None:
+        (row,) = await self._pool.read(ALONE, replica)
+        joined: int | None = row["joined"]
+        return joined

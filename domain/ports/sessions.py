@@ -43,3 +43,9 @@ class Sessions(ABC):
     async def behind(self, known: Mapping[str, Position]) -> Sequence[str]:
         """Of these threads, those in which more was accepted, ended or logged than is `known`; deleted ones, and ones
         that do not exist, are not among them. Raises StoreUnavailable."""
+
+    @abstractmethod
+    async def alone(self, *, replica: int) -> int | None:
+        """None: another replica may be at work, whether its lease holds or not. Otherwise a number that changes with
+        each replica that joins: while it is the same as at an earlier look, nobody but `replica` has counted, ended or
+        logged anything since that look. Raises StoreUnavailable."""

@@ -84,6 +84,9 @@ class SlowSnapshot(Sessions):
     async def behind(self, known: Mapping[str, Position]) -> Sequence[str]:
         raise AssertionError
 
+    async def alone(self, *, replica: int) -> int | None:
+        raise AssertionError
+
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("accepted", [0, 1])

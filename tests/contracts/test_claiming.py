@@ -161,6 +161,23 @@ async def test_a_thread_is_behind_for_whoever_knows_less_of_it(store: Subject) -
     assert not await behind(nothing)
 
 
+async def test_a_replica_is_alone_unless_another_may_still_write(store: Subject) -> None:
+    first = await replica_of(store)
+    alone = await store.sessions.alone(replica=first.id)
+    assert alone is not None
+    assert await store.sessions.alone(replica=first.id) == alone
+    other = await replica_of(store)
+    assert await store.sessions.alone(replica=first.id) is None
+    await store.replicas.renew(other.id, lease_ttl_s=0)
+    assert await store.sessions.alone(replica=first.id) is None, "the end of a lease fences nothing"
+    await store.replicas.leave(other.id)
+    since = await store.sessions.alone(replica=first.id)
+    assert since not in (None, alone), "another one came and left meanwhile"
+    again = await replica_of(store, first.name)
+    assert await store.sessions.alone(replica=first.id) is None, "a later boot has taken its place"
+    assert await store.sessions.alone(replica=again.id) not in (None, since)
+
+
 async def test_strays_are_limited(store: Subject) -> None:
     replica = await replica_of(store)
     for _ in range(4):

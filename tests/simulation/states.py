@@ -137,6 +137,9 @@ class WatchedSessions(Sessions):
     async def behind(self, known: Mapping[str, Position]) -> Sequence[str]:
         return await self._inner.behind(known)
 
+    async def alone(self, *, replica: int) -> int | None:
+        return await self._inner.alone(replica=replica)
+
 
 class WatchedUnitOfWork(UnitOfWork):
     def __init__(self, inner: UnitOfWork, turns: Turns) -> None:
