@@ -6,14 +6,16 @@ task holds one claim. After a crash there is nothing to rebuild; `Recover` finds
     hint ────▶ look ──claim──▶ turn ──▶ next claim, counted by the finishing commit ──▶ turn …
     accept ────────claim───────▶ ▲          │ nothing waits ──▶ look again if hinted meanwhile, else the task ends
                                  └── pause ◀┴ the attempt failed, or its fate is unknown
+
+Once it is closed each task ends at its next arrow, and gives its session back for others to go on with.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 
 from unbroken.application.live_sessions import LiveSessions
 from unbroken.application.log_context import working_for
@@ -60,7 +62,10 @@ class EventQueue:
         """First come, first served: a session waits for at most one turn of each other session."""
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._running: set[str] = set()
+        self._idle: set[str] = set()
+        """Sessions that wait for a slot or between two attempts: where nothing is lost by a cancellation."""
         self._handed: dict[str, Claim] = {}
+        """Claims that nobody has begun, or that nobody goes on with here."""
         self._hinted: set[str] = set()
         self._doors = SessionDoors()
         self._pauses: dict[str, asyncio.Event] = {}
@@ -96,9 +101,10 @@ class EventQueue:
         return thread_id in self._tasks or self._doors.expects(thread_id)
 
     def start(self, claim: Claim) -> None:
-        """Run a claim that an accept has counted, unless a later one was counted before the accept came back."""
+        """Run a claim that an accept has counted, unless a later one was counted before the accept came back. Once
+        this is closed, the claim is given back."""
         thread_id = claim.key.thread_id
-        if not self._closing and claim.run > self._newest.get(thread_id, 0):
+        if claim.run > self._newest.get(thread_id, 0):
             self._newest[thread_id] = claim.run
             self._handed[thread_id] = claim
             self._wake(thread_id)
@@ -159,73 +165,123 @@ class EventQueue:
         return left_out
 
     async def close(self, grace_s: float) -> None:
-        """Begin nothing new, let running turns finish for `grace_s`, then cancel them; what is cut off stays
-        counted and is found again by whoever serves the session next."""
+        """Begin nothing new. Let running turns finish for `grace_s`, or until they commit a superstep, then cancel
+        them. Every session is given back as soon as nothing runs in it, and the other replicas are told; what cannot
+        be given back stays counted, and is found again by whoever serves the session next."""
         self._closing = True
-        for thread_id, task in self._tasks.items():
-            if thread_id not in self._running:
-                task.cancel()
-        tasks = set(self._tasks.values())
-        if tasks:
-            _, late = await asyncio.wait(tasks, timeout=grace_s)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        self._tasks.clear()
+        self._processor.hand_over()
+        for thread_id in self._idle:
+            self._tasks[thread_id].cancel()
+        try:
+            async with asyncio.timeout(grace_s):
+                await self._emptied()
+        except TimeoutError:
+            for thread_id in self._running:
+                self._tasks[thread_id].cancel()
+            await self._emptied()
+
+    async def _emptied(self) -> None:
+        """Until nothing is done for any session; what an accept brings meanwhile is waited for as well."""
+        await self._doors.all_out()
+        while self._tasks:
+            await asyncio.wait(list(self._tasks.values()))
+            await self._doors.all_out()
 
     def _wake(self, thread_id: str) -> None:
-        if thread_id not in self._tasks and not self._closing:
-            self._tasks[thread_id] = asyncio.create_task(self._drain(thread_id))
+        if thread_id not in self._tasks and (not self._closing or thread_id in self._handed):
+            self._tasks[thread_id] = asyncio.create_task(self._serve(thread_id))
 
-    async def _drain(self, thread_id: str) -> None:
-        """Until nothing waits. No await lies between the last look and the task's removal.
-
-        A slot is taken before an attempt is counted, so that waiting for one costs no try; none is held in a pause.
-        """
-        claim: Claim | None = None
-        again: Again | None = None
+    async def _serve(self, thread_id: str) -> None:
+        """Until nothing waits, or this is closed. Nothing is awaited between the last look and the removal of the task;
+        where the session is given back, what an accept hands in meanwhile begins another task."""
         try:
-            while not self._closing:
-                if claim is None and again is None and not self._has_work(thread_id):
-                    return
-                async with self._slots:
-                    outcome = await self._turn(thread_id, claim, again)
-                claim, again = (None, outcome) if isinstance(outcome, Again) else (outcome, None)
-                if again:
-                    await self._pause(thread_id, again.after_s)
-        except Exception:
-            log.exception("a session's worker stopped; its event stays counted and will be tried again")
-            self._hinted.discard(thread_id)
+            try:
+                await self._drain(thread_id)
+            except asyncio.CancelledError:
+                if not self._closing:
+                    raise
+            except Exception:
+                log.exception("a session's worker stopped; its event stays counted and will be tried again")
+                self._hinted.discard(thread_id)
+            if self._closing:
+                self._hinted.discard(thread_id)
+                await self._give_back(thread_id)
         finally:
             self._tasks.pop(thread_id, None)
             self._handed.pop(thread_id, None)
             self._forget(thread_id)
 
+    async def _drain(self, thread_id: str) -> None:
+        """A slot is taken before an attempt is counted, so that waiting for one costs no try; none is held in a
+        pause."""
+        again: Again | None = None
+        while not self._closing:
+            if again is None and not self._has_work(thread_id):
+                return
+            async with self._slot(thread_id):
+                outcome = await self._turn(thread_id, again)
+            again = outcome if isinstance(outcome, Again) else None
+            if isinstance(outcome, Claim):
+                self._hand_in(outcome)
+            if again and not self._closing:
+                await self._pause(thread_id, again.after_s)
+
+    @asynccontextmanager
+    async def _slot(self, thread_id: str) -> AsyncIterator[None]:
+        with self._nothing_to_lose(thread_id):
+            await self._slots.acquire()
+        try:
+            yield
+        finally:
+            self._slots.release()
+
+    @contextmanager
+    def _nothing_to_lose(self, thread_id: str) -> Iterator[None]:
+        self._idle.add(thread_id)
+        try:
+            yield
+        finally:
+            self._idle.discard(thread_id)
+
+    async def _give_back(self, thread_id: str) -> None:
+        """Others may take the session from here on: at once where they hear of it, else when they look."""
+        async with self._doors.look(thread_id):  # an accept on its way may have claimed it
+            claim = self._handed.pop(thread_id, None)
+            try:
+                given = claim is not None and await self._sessions.release(claim)
+                given = given or await self._sessions.release_thread(thread_id, replica=self._replica)
+            except Unavailable as error:
+                log.warning("a session could not be handed over, and waits until this replica has left: %s", error)
+                return
+        if given:
+            self._wakeups.announce(thread_id, free=True)
+
     async def _pause(self, thread_id: str, seconds: float) -> None:
         ended = self._pauses[thread_id] = asyncio.Event()
         waits = {asyncio.ensure_future(self._clock.sleep(seconds)), asyncio.ensure_future(ended.wait())}
         try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+            with self._nothing_to_lose(thread_id):
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
             del self._pauses[thread_id]
             for wait in waits:
                 wait.cancel()
 
+    def _hand_in(self, claim: Claim) -> None:
+        """The one of the higher run counts: the other is fenced. It may be an accept's that came back late."""
+        other = self._handed.get(claim.key.thread_id)
+        if other is None or claim.run > other.run:
+            self._handed[claim.key.thread_id] = claim
+
     def _has_work(self, thread_id: str) -> bool:
         return thread_id in self._handed or (thread_id in self._hinted and not self._doors.expects(thread_id))
-
-    def _later(self, claim: Claim | None, other: Claim | None) -> Claim | None:
-        """The one of the higher run: the other is fenced. It may be an accept's that came back late."""
-        if claim is None or other is None:
-            return claim or other
-        return claim if claim.run > other.run else other
 
     def _forget(self, thread_id: str) -> None:
         if not self.knows(thread_id):
             self._newest.pop(thread_id, None)
 
-    async def _turn(self, thread_id: str, claim: Claim | None, again: Again | None) -> Claim | Again | None:
-        claim = self._later(claim, self._handed.pop(thread_id, None))
+    async def _turn(self, thread_id: str, again: Again | None) -> Claim | Again | None:
+        claim = self._handed.pop(thread_id, None)
         if claim is None:
             self._hinted.discard(thread_id)
             try:
@@ -235,13 +291,16 @@ class EventQueue:
                 pause_s = min(MAX_PAUSE_S, 2 * again.after_s if again else 0.0)
                 pause_s = max(self._retry_pause_s, pause_s)
                 return Again(pause_s, again.refresh if again else None, again.because if again else None)
-        if claim is None:
-            return None
+        if claim is None or self._closing:
+            return claim
         self._newest[thread_id] = max(claim.run, self._newest.get(thread_id, 0))
         self._running.add(thread_id)
         try:
             with working_for(**about(claim), connection=None):
                 return await self._processor.process(claim)
+        except asyncio.CancelledError:
+            self._hand_in(claim)
+            raise
         finally:
             self._running.discard(thread_id)
 
@@ -252,7 +311,9 @@ class EventQueue:
             claim = self._handed.get(thread_id) or await self._sessions.claim(
                 thread_id, replica=self._replica, because=again.because if again else None
             )
-        claim = self._later(claim, self._handed.pop(thread_id, None))
+        if claim is not None:
+            self._hand_in(claim)
+        claim = self._handed.pop(thread_id, None)
         if claim is None:
             if again and again.refresh:
                 await self._refresh(again.refresh)

@@ -305,6 +305,6 @@ class LiveSessions:
 
 
 def _reason(claim: Claim) -> Literal["started", "retry", "takeover"]:
-    if claim.tries <= 1:
+    if claim.begins:
         return "started"
     return "takeover" if claim.taken_over else "retry"

@@ -1,4 +1,8 @@
-"""Polling, the fallback of every hint: what was accepted is found again without anyone's help (I13)."""
+"""Polling, the fallback of every hint: what was accepted is found again without anyone's help (I13).
+
+Of what a dead replica leaves, each of the living takes its own share at its first look, and whatever is left of the
+others' at its second: so nobody gets all of it, and nothing waits for a replica that does not come.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +17,8 @@ log = logging.getLogger(__name__)
 
 BATCH = 10_000
 """More than run here at once: the sessions that this replica works on are among the strays."""
+CATCH_UP_S = 0.8
+"""At least between two questions whether readers have missed anything; looks for work may come more often."""
 
 
 class Recover:
@@ -22,17 +28,26 @@ class Recover:
         self._clock = clock
         self._replica = replica
         self._interval_s = interval_s
+        self._left: frozenset[str] = frozenset()
+        """Strays that the last look left to others."""
+        self._caught_up_at = float("-inf")
 
     async def once(self) -> int:
-        """Hint every stray session that nothing here is working on; returns how many. Raises StoreUnavailable."""
+        """Hint every stray session that is this replica's to take and that nothing here is working on; returns how
+        many. Raises StoreUnavailable."""
+        strays = await self._sessions.strays(replica=self._replica, limit=BATCH)
+        others = frozenset(thread_id for thread_id in strays.left if not strays.falls_here(thread_id))
         found = 0
-        for thread_id in await self._sessions.strays(replica=self._replica, limit=BATCH):
-            if not self._queue.knows(thread_id):
+        for thread_id in strays.threads:
+            if (thread_id not in others or thread_id in self._left) and not self._queue.knows(thread_id):
                 self._queue.hint(thread_id)
                 found += 1
-        await self._queue.catch_up()
+        self._left = others
         if found:
             log.info("taking up %d sessions with unfinished events", found)
+        if self._clock.monotonic() - self._caught_up_at >= CATCH_UP_S:
+            self._caught_up_at = self._clock.monotonic()
+            await self._queue.catch_up()
         return found
 
     async def forever(self) -> None:

@@ -10,7 +10,7 @@ from typing import Final, Literal
 
 from unbroken.application.live_sessions import LiveAttempt, LiveSessions
 from unbroken.domain.checkpoints import ROOT, StateChange
-from unbroken.domain.errors import AnswerTooLong, StoreUnavailable, UnbrokenError
+from unbroken.domain.errors import AnswerTooLong, HandedOver, StoreUnavailable, UnbrokenError
 from unbroken.domain.live_stream import ToolPhase
 from unbroken.domain.ports.agent import Attempt
 from unbroken.domain.ports.clock import Clock
@@ -43,6 +43,7 @@ class RunningAttempt(Attempt):
         self._clock = clock
         self._head = claim.head
         self._superstep: asyncio.Task[None] | None = None
+        self._hands_over = False
 
     async def remains(self, reason: Literal["cancelled", "failed"]) -> Settling:
         """What to make whole after the gate has closed: what was shown, and what of it is committed.
@@ -92,6 +93,10 @@ class RunningAttempt(Attempt):
                 self.fail(failure)
             self._sessions.notify(self.claim.key)
 
+    def hand_over(self) -> None:
+        """The process is to stop: end at the next superstep that is committed, and that another one follows."""
+        self._hands_over = True
+
     async def commit_superstep(self, change: StateChange) -> None:
         self.gate.check()
         self._superstep = asyncio.ensure_future(self._commit(change))
@@ -100,6 +105,8 @@ class RunningAttempt(Attempt):
         except UnbrokenError as failure:
             self.fail(failure)
             raise
+        if self._hands_over:
+            self.fail(HandedOver("this process stops; another one goes on from here"))
         self.gate.check()
 
     async def committed(self) -> None:

@@ -21,6 +21,14 @@ class SessionDoors:
         """Set when the look is over."""
         self._last_out: dict[str, asyncio.Event] = {}
         """Set when no accept is under way, where a look waits for that."""
+        self._empty = asyncio.Event()
+        """Set when no accept of any session is under way."""
+
+    async def all_out(self) -> None:
+        """Wait until no accept is under way."""
+        while self._accepts:
+            self._empty.clear()
+            await self._empty.wait()
 
     def expects(self, thread_id: str) -> bool:
         """Whether an accept is on its way."""
@@ -39,6 +47,8 @@ class SessionDoors:
                 del self._accepts[thread_id]
                 if last_out := self._last_out.get(thread_id):
                     last_out.set()
+                if not self._accepts:
+                    self._empty.set()
 
     @asynccontextmanager
     async def look(self, thread_id: str) -> AsyncIterator[None]:

@@ -21,6 +21,7 @@ from unbroken.domain.errors import (
     CancelKind,
     CancelRequested,
     Fenced,
+    HandedOver,
     Poisoned,
     QuestionClosed,
     Refused,
@@ -75,6 +76,7 @@ class SessionProcessor:
         self._retry = retry
         self._turn_limit_s = turn_limit_s
         self._attempts: dict[str, RunningAttempt] = {}
+        self._hands_over = False
         self._abandoned: set[asyncio.Task[Answer]] = set()
 
     @property
@@ -96,11 +98,18 @@ class SessionProcessor:
         attempt.fail(CancelRequested(kind))
         return True
 
+    def hand_over(self) -> None:
+        """The process is to stop: from now on each attempt ends where it commits a superstep with more to come."""
+        self._hands_over = True
+        for attempt in self._attempts.values():
+            attempt.hand_over()
+
     async def process(self, claim: Claim) -> Claim | Again | None:
         """Bring one event to its visible end, or say when to try again (I1).
 
-        Returns the next claim of the session if the finishing commit counted one, None if nothing waits or the
-        claim was lost. Raises nothing but cancellation and broken invariants.
+        Returns the next claim of the session if the finishing commit counted one, `claim` itself if its attempt has
+        ended for others to go on with, None if nothing waits or the claim was lost. Raises nothing but cancellation
+        and broken invariants.
         """
         because = "fenced"
         try:
@@ -108,6 +117,9 @@ class SessionProcessor:
                 return await self._open(claim)
             except CancelRequested as request:
                 return await self._end.cancelled(claim, request.kind, await self._untouched(claim))
+        except HandedOver:
+            self._live.abandon(claim)
+            return claim
         except Fenced as error:
             log.info("fenced out: %s", error, extra=about(claim))
         except Unavailable as error:
@@ -137,6 +149,8 @@ class SessionProcessor:
     async def _run(self, claim: Claim) -> Claim | Again | None:
         attempt = RunningAttempt(claim, self._live.begin(claim), self._live, self._unit_of_work, self._clock)
         self._attempts[claim.key.thread_id] = attempt
+        if self._hands_over:
+            attempt.hand_over()
         try:
             attempt.fork = await self._fork(claim)
             answer = await self._answer(attempt)

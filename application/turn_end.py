@@ -186,13 +186,16 @@ class TurnEnd:
             pause_s = min(2.0, 2 * pause_s)
 
     async def _commit(self, change: TurnChange) -> Committed:
-        """Once begun, a commit is waited for: whoever cancels must know how it ended."""
+        """Once begun, a commit is waited for: whoever cancels must know how it ended. If it stands, nothing was cut
+        off: readers are told the end, and the next attempt that it may have counted is not lost sight of."""
         task = asyncio.ensure_future(self._unit_of_work.commit(change))
         try:
             return await asyncio.shield(task)
         except asyncio.CancelledError:
-            await asyncio.gather(task, return_exceptions=True)
-            raise
+            await asyncio.wait({task})
+            if task.cancelled() or task.exception() is not None:
+                raise
+            return task.result()
 
     def _effects(self, claim: Claim, bodies: Sequence[EffectBody]) -> list[NewEffect]:
         return [

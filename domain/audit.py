@@ -30,7 +30,7 @@ next           the event before it ended
 found          a look found it waiting
 again          this replica's own attempt before it ended without an end of the event: `because`
 lease_expired  the replica that ran the attempt before it let its lease run out: killed, stalled, or cut off
-owner_gone     the replica that ran the attempt before it has left, or was started anew
+owner_gone     the replica that ran the attempt before it has left, handed it over, or was started anew
 """
 
 
@@ -46,6 +46,8 @@ class AttemptNote(Struct, frozen=True, omit_defaults=True):
     because: str | None = None
     head: str | None = None
     """Of an attempt that followed another one: the root head from which it went on; "": nowhere."""
+    released: bool = False
+    """Its replica gave the session back: the attempt was no try."""
 
 
 class DeliveryMark(Struct, frozen=True):
@@ -174,6 +176,8 @@ class Entry(Struct, frozen=True, kw_only=True, rename="camel", omit_defaults=Tru
     replica: int | None = None
     lost: bool = False
     """Of an attempt: another one followed, so this one came to no end. When it ceased is not known."""
+    handed_over: bool = False
+    """Of an attempt: its process was told to stop, and gave it back."""
     checkpoint_id: str | None = None
     checkpoint_ns: str | None = None
     step: int | None = None
@@ -297,6 +301,7 @@ def _known(event: EventFacts) -> list[Entry]:
                 because=note.because,
                 replica=note.owner,
                 lost=run < last,
+                handed_over=note.released,
             )
         found.append(entry)
     return found

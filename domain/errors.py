@@ -15,6 +15,7 @@ UnbrokenError
 │   ├── AlreadyEnded      the event to cancel has its end in the log
 │   ├── CancelRequested   the event was to be finished, but a cancel came first
 │   ├── TimerGone         the timer was cancelled, fired or re-set meanwhile
+│   ├── HandedOver        the attempt ends at a superstep: another process is to go on from there
 │   └── Fenced            another owner, epoch or attempt has taken over
 ├── Unavailable    trying again later may help
 │   ├── QueueFull         the session already has its limit of waiting events
@@ -128,6 +129,10 @@ class TimerGone(Conflict):
     def __init__(self, timer_id: str) -> None:
         super().__init__(f"timer {timer_id!r} was cancelled, fired or set anew meanwhile")
         self.timer_id = timer_id
+
+
+class HandedOver(Conflict):
+    """This process stops, and the attempt has just committed a superstep: whoever takes the session goes on there."""
 
 
 class Fenced(Conflict):

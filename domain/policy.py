@@ -49,7 +49,7 @@ def opening(claim: Claim, retry: RetryPolicy) -> Opening:
     """A fired timer that a user's message overtook ends unstarted, and so does an answer to a question that is not
     open; a spent event is never run again."""
     body = claim.event.body
-    if isinstance(body, TimerFired) and claim.superseded and claim.tries == 1:
+    if isinstance(body, TimerFired) and claim.superseded and claim.begins:
         return Opening.SKIP
     if claim.cancel is not None:
         return Opening.CANCELLED

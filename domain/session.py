@@ -5,7 +5,8 @@ The life of one event, as its session sees it:
     accept ──▶ waiting ──count the attempt──▶ running ──finishing commit──▶ applied
                   ▲        run+1, tries+1        │  ▲
                   │                              │  └── superstep commit (head moves, base stays)
-                  └── crash, fence or retry ─────┘
+                  ├── crash, fence or retry ─────┤
+                  └── handed over: tries-1 ──────┘
 
 `applied_seq` is the last event that reached its end; only `applied_seq + 1` may run. `tries` is 0 while
 nothing runs, else the number of tries at `applied_seq + 1`. `run` only grows: it is the wire's `attempt`.
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import re
 from urllib.parse import quote, unquote
+from zlib import crc32
 
 from msgspec import Struct
 
@@ -84,7 +86,7 @@ class Claim(Struct, frozen=True):
     run: int
     """The wire's `attempt`: one integer a thread, only grows."""
     tries: int
-    """1 for the first try at this event."""
+    """1 for the first try at this event. What was handed over does not count."""
     head: str | None
     """Root checkpoint id. None: no head was ever set, adopt the highest id. "": known to be empty."""
     base_head: str | None
@@ -97,6 +99,8 @@ class Claim(Struct, frozen=True):
     """A user's message with a higher `seq` was accepted already: a fired timer then ends unstarted."""
     taken_over: bool = False
     """The attempt before this one belonged to another owner."""
+    handed_over: int = 0
+    """Attempts at this event that their owners gave back: deploys, and no fault of the message's."""
     cancel: CancelKind | None = None
     """A cancel of this event was accepted before the attempt was counted."""
     open_questions: tuple[str, ...] = ()
@@ -105,6 +109,11 @@ class Claim(Struct, frozen=True):
     @property
     def applied_seq(self) -> int:
         return self.event.seq - 1
+
+    @property
+    def begins(self) -> bool:
+        """No attempt at this event came before this one, handed over or not."""
+        return self.tries == 1 and not self.handed_over
 
     @property
     def resumes(self) -> bool:
@@ -119,6 +128,28 @@ class Position(Struct, frozen=True, order=True):
     applied_seq: int
     last_seq: int
     """Of the newest event that is known to be accepted."""
+
+
+class Strays(Struct, frozen=True):
+    """Sessions with unfinished events that one replica may claim now, and who else may."""
+
+    own: tuple[str, ...] = ()
+    """Threads that it owns already: nobody else may take these while it is alive."""
+    left: tuple[str, ...] = ()
+    """Threads that nobody alive owns: every living replica may take these."""
+    rank: int = 0
+    """How many of the living come before it, in the order of their ids."""
+    living: int = 1
+    """How many are alive, itself included; at least 1."""
+
+    @property
+    def threads(self) -> tuple[str, ...]:
+        return self.own + self.left
+
+    def falls_here(self, thread_id: str) -> bool:
+        """Whether this one of those that were left is this replica's share: each replica that sees the same ones alive
+        finds another share, and together they are all."""
+        return crc32(thread_id.encode()) % self.living == self.rank
 
 
 class SessionView(Struct, frozen=True):

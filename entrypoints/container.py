@@ -6,6 +6,8 @@ asynchronous, and whatever it makes can work from its first moment on.
 
 from __future__ import annotations
 
+from typing import Final
+
 from dependency_injector import containers, providers
 
 from unbroken.adapters.in_process.clock import SystemClock
@@ -43,6 +45,9 @@ from unbroken.domain.ports.user_data import UserData
 from unbroken.domain.ports.wakeups import Wakeups
 from unbroken.entrypoints.ids import new_id
 from unbroken.entrypoints.settings import Settings
+
+EVICTION_POLL_S: Final = 1.0
+"""Pause between two questions which of the threads that are watched here were deleted elsewhere."""
 
 
 class Container(containers.DeclarativeContainer):
@@ -170,7 +175,7 @@ class Container(containers.DeclarativeContainer):
         queue=queue,
         live=live,
         clock=clock,
-        interval_s=settings.provided.recovery_poll_s,
+        interval_s=EVICTION_POLL_S,
     )
     retain = providers.Singleton(
         Retain, user_data=user_data, delete=delete_thread, clock=clock, days=settings.provided.retention_days

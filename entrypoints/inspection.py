@@ -94,7 +94,8 @@ def _words(entry: Entry) -> str:
         case "attempt":
             why = f", because {WHY[entry.why]}{f': {entry.because}' * bool(entry.because)}" if entry.why else ""
             where = f" at replica {entry.replica}" if entry.replica is not None else ""
-            return f"attempt {entry.attempt}{where}{why}{', lost' * entry.lost}"
+            end = ", handed over" if entry.handed_over else ", lost" * entry.lost
+            return f"attempt {entry.attempt}{where}{why}{end}"
         case "checkpoint":
             ns = f" of {entry.checkpoint_ns}" if entry.checkpoint_ns else ""
             return f"checkpoint {entry.checkpoint_id}{ns}, step {entry.step}, {entry.source} (its process's clock)"

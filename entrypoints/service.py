@@ -85,11 +85,10 @@ class Service:
         """The loops that find new work."""
 
     async def drain(self, grace_s: float) -> None:
-        """Begin nothing new, let running turns finish for `grace_s`, hand back the rest. Again: nothing happens."""
+        """Begin nothing new, let running turns finish for `grace_s`, hand over the rest. Again: nothing happens."""
         self.stopping = True
         self.readiness.stop()
-        await _ended(self.intake)
-        await self.queue.close(grace_s)
+        await asyncio.gather(_ended(self.intake), self.queue.close(grace_s))
 
 
 @asynccontextmanager

@@ -96,7 +96,7 @@ class MemoryAudit(Audit):
             request_id=event.request_id,
             accepted_at=event.created_at,
             waiting=session.waiting,
-            tries=session.tries,
+            tries=session.tries - sum(attempt.released for attempt in session.attempts if session.tries),
             run=session.run,
             attempt_at=note.at if note else None,
             why=note.why if note else None,

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from msgspec.structs import replace
+
 from unbroken.adapters.memory.claims import count_attempt
 from unbroken.adapters.memory.tables import AgentState, Marks, Session
 from unbroken.adapters.memory.transactions import Database, Transaction
@@ -10,7 +12,7 @@ from unbroken.domain.errors import ThreadDeleted
 from unbroken.domain.events import UserMessage
 from unbroken.domain.ports.clock import Clock
 from unbroken.domain.ports.sessions import Sessions
-from unbroken.domain.session import Claim, Position, SessionView
+from unbroken.domain.session import Claim, Position, SessionView, Strays
 from unbroken.domain.turn import Fork
 
 
@@ -31,6 +33,31 @@ class MemorySessions(Sessions):
             return claim
 
         return await self._database.run("claim", step)
+
+    async def release(self, claim: Claim) -> bool:
+        def step(transaction: Transaction) -> bool:
+            session = transaction.sessions.get(claim.key.thread_id)
+            if session is None or session.deleted:
+                return False
+            held = (claim.owner, claim.epoch, claim.run, claim.applied_seq)
+            if held != (session.owner, session.epoch, session.run, session.applied_seq):
+                return False
+            *earlier, last = session.attempts
+            attempts = (*earlier, replace(last, released=True))
+            transaction.put_session(replace(session, owner=None, attempts=attempts))
+            return True
+
+        return await self._database.run("release", step)
+
+    async def release_thread(self, thread_id: str, *, replica: int) -> bool:
+        def step(transaction: Transaction) -> bool:
+            session = transaction.sessions.get(thread_id)
+            if session is None or session.deleted or session.owner != replica:
+                return False
+            transaction.put_session(replace(session, owner=None))
+            return True
+
+        return await self._database.run("release", step)
 
     async def view(self, thread_id: str) -> SessionView | None:
         def step(transaction: Transaction) -> SessionView | None:
@@ -66,17 +93,19 @@ class MemorySessions(Sessions):
 
         return await self._database.run("before", step)
 
-    async def strays(self, *, replica: int, limit: int) -> Sequence[str]:
-        def step(transaction: Transaction) -> list[str]:
+    async def strays(self, *, replica: int, limit: int) -> Strays:
+        def step(transaction: Transaction) -> Strays:
             now = self._clock.monotonic()
-            found: list[str] = []
+            found: dict[bool, list[str]] = {True: [], False: []}
             for thread_id in self._database.unfinished:
                 session = transaction.sessions.get(thread_id)
                 if session and _may_take(transaction, session, replica, now):
-                    found.append(thread_id)
-                    if len(found) == limit:
+                    found[session.owner == replica].append(thread_id)
+                    if len(found[True]) + len(found[False]) == limit:
                         break
-            return found
+            living = [id_ for id_, lease in transaction.leases.items() if lease.expires > now]
+            rank = sum(id_ < replica for id_ in living)
+            return Strays(tuple(found[True]), tuple(found[False]), rank, max(1, len(living)))
 
         return await self._database.run("strays", step)
 

@@ -62,6 +62,7 @@ def claim_of(
     tries: int = 1,
     superseded: bool = False,
     taken_over: bool = False,
+    handed_over: int = 0,
     cancel: CancelKind | None = None,
 ) -> Claim:
     return Claim(
@@ -77,6 +78,7 @@ def claim_of(
         log_index=row["log_index"],
         superseded=superseded,
         taken_over=taken_over,
+        handed_over=handed_over,
         cancel=cancel,
         open_questions=tuple(row["open_questions"] or ()),
     )

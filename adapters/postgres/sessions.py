@@ -8,10 +8,23 @@ from unbroken.adapters.postgres.rows import claim_of, decode_body, decode_trace,
 from unbroken.domain.errors import ThreadDeleted
 from unbroken.domain.events import Event
 from unbroken.domain.ports.sessions import Sessions
-from unbroken.domain.session import Claim, Position, SessionKey, SessionView
+from unbroken.domain.session import Claim, Position, SessionKey, SessionView, Strays
 from unbroken.domain.turn import Fork
 
-CLAIM: Final = "SELECT * FROM unbroken_claim_v2($1, $2, $3)"
+CLAIM: Final = "SELECT * FROM unbroken_claim_v3($1, $2, $3)"
+
+RELEASE: Final = """
+UPDATE sessions s SET owner = NULL, attempts = jsonb_set(s.attempts, '{-1,released}', 'true')
+WHERE s.thread_id = $1 AND s.owner = $2 AND s.epoch = $3 AND s.run = $4 AND s.applied_seq = $5 AND s.deleted_at IS NULL
+RETURNING true
+"""
+"""The fence of a commit: of both at the same row the first one wins, and the other finds that its claim has moved on.
+The attempt stays in `tries`, so that the index of what is unfinished holds the session; `unbroken_claim_v3` takes it
+off."""
+
+RELEASE_THREAD: Final = """
+UPDATE sessions s SET owner = NULL WHERE s.thread_id = $1 AND s.owner = $2 AND s.deleted_at IS NULL RETURNING true
+"""
 
 VIEW: Final = """
 SELECT s.user_id, s.agent_id, s.log_index, s.log_floor, s.applied_seq, s.run, s.deleted_at,
@@ -60,7 +73,10 @@ WITH settled AS (
     SELECT s.thread_id, s.owner FROM inbox i JOIN sessions s USING (thread_id)
     WHERE i.waiting AND s.applied_seq < i.next_seq - 1 AND s.deleted_at IS NULL
 )
-SELECT u.thread_id FROM unfinished u
+SELECT u.thread_id, u.owner IS NOT DISTINCT FROM $1 AS own,
+    (SELECT count(*) FROM replicas r WHERE r.expires_at > now() AND r.id < $1) AS rank,
+    (SELECT count(*) FROM replicas r WHERE r.expires_at > now() AND r.id IS NOT NULL) AS living
+FROM unfinished u
 WHERE u.owner = $1
     OR (NOT EXISTS (SELECT FROM replicas r WHERE r.id = u.owner AND r.expires_at > now())
         AND EXISTS (SELECT FROM replicas r WHERE r.id = $1 AND r.expires_at > now()))
@@ -100,8 +116,16 @@ class PostgresSessions(Sessions):
             tries=row["tries"],
             superseded=row["superseded"],
             taken_over=row["taken_over"],
+            handed_over=row["handed_over"],
             cancel=row["cancel"],
         )
+
+    async def release(self, claim: Claim) -> bool:
+        held = (claim.key.thread_id, claim.owner, claim.epoch, claim.run, claim.applied_seq)
+        return bool(await self._pool.write(RELEASE, *held))
+
+    async def release_thread(self, thread_id: str, *, replica: int) -> bool:
+        return bool(await self._pool.write(RELEASE_THREAD, thread_id, replica))
 
     async def view(self, thread_id: str) -> SessionView | None:
         rows = await self._pool.read(VIEW, thread_id)
@@ -127,8 +151,11 @@ class PostgresSessions(Sessions):
         rows = await self._pool.read(BEFORE, thread_id, request_id)
         return Fork(tuple((row["checkpoint_ns"], row["checkpoint_id"]) for row in rows)) if rows else None
 
-    async def strays(self, *, replica: int, limit: int) -> Sequence[str]:
-        return [row["thread_id"] for row in await self._pool.write(STRAYS, replica, limit)]
+    async def strays(self, *, replica: int, limit: int) -> Strays:
+        rows = await self._pool.write(STRAYS, replica, limit)
+        own = tuple(row["thread_id"] for row in rows if row["own"])
+        left = tuple(row["thread_id"] for row in rows if not row["own"])
+        return Strays(own, left, rows[0]["rank"], max(1, rows[0]["living"])) if rows else Strays()
 
     async def behind(self, known: Mapping[str, Position]) -> Sequence[str]:
         of = known.values()

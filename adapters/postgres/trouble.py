@@ -23,7 +23,9 @@ WITH unfinished AS (
     WHERE i.waiting AND s.applied_seq < i.next_seq - 1 AND s.deleted_at IS NULL
 )
 SELECT s.user_id, s.agent_id, s.thread_id, e.seq, e.request_id, e.created_at, i.next_seq - 1 - s.applied_seq AS waiting,
-    s.tries, s.run, s.attempts -> -1 AS attempt, c.created_at AS cancelled_at, r.name AS owner,
+    s.tries - (SELECT count(*) FROM jsonb_array_elements(s.attempts) n (note) WHERE (n.note ->> 'released')::boolean)
+        AS tries,
+    s.run, s.attempts -> -1 AS attempt, c.created_at AS cancelled_at, r.name AS owner,
     r.expires_at AS lease_until
 FROM unfinished u JOIN sessions s USING (thread_id) JOIN inbox i USING (thread_id)
 JOIN events e ON e.thread_id = s.thread_id AND e.seq = s.applied_seq + 1

@@ -95,7 +95,7 @@ class ObservedProcessor(SessionProcessor):
             if isinstance(result, Again):
                 outcome = attempted.trouble or "retried"
                 self._remember(claim, outcome)
-            else:
+            elif result is not claim:
                 outcome = attempted.outcome or "lost"
             return result
         finally:
@@ -110,7 +110,7 @@ class ObservedProcessor(SessionProcessor):
     def _reason(self, claim: Claim) -> str:
         """Why this attempt is made: `first`, what ended the one before it here, or that its process is gone."""
         known = self._given_up.pop(claim.key.thread_id, None)
-        if claim.tries <= 1:
+        if claim.begins:
             return "first"
         if known is not None and known[0] == claim.run - 1:
             return known[1]
@@ -120,7 +120,7 @@ class ObservedProcessor(SessionProcessor):
     def _begin(self, claim: Claim, reason: str) -> Span:
         attributes = names.messaging("process", "process", "events") | names.attempt(claim)
         attributes |= {names.GEN_AI_OPERATION: "invoke_agent", names.REASON: reason}
-        before = attempt_named(claim.event, claim.run - 1) if claim.tries > 1 else None
+        before = attempt_named(claim.event, claim.run - 1) if not claim.begins else None
         if before is None:
             self._tell_of_the_wait(claim)
         links = link(before, {names.REASON: reason, names.ATTEMPT: claim.run - 1})

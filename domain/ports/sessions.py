@@ -3,7 +3,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
-from unbroken.domain.session import Claim, Position, SessionView
+from unbroken.domain.session import Claim, Position, SessionView, Strays
 from unbroken.domain.turn import Fork
 
 
@@ -22,6 +22,20 @@ class Sessions(ABC):
         """
 
     @abstractmethod
+    async def release(self, claim: Claim) -> bool:
+        """Give the session back: its attempt is over, whoever is alive may take it at once, and the try is not held
+        against the message (`Claim.handed_over`); `run` never goes back. What the attempt committed stays.
+
+        False: the claim is no longer the right to the session (its event has ended, or somebody else has it), and
+        nothing was changed. Raises StoreUnavailable or CommitUnknown.
+        """
+
+    @abstractmethod
+    async def release_thread(self, thread_id: str, *, replica: int) -> bool:
+        """Give a session back in which no attempt of `replica` is under way. What was counted stays counted. False: it
+        is not `replica`'s. Raises StoreUnavailable or CommitUnknown."""
+
+    @abstractmethod
     async def view(self, thread_id: str) -> SessionView | None:
         """One consistent snapshot. None: the thread does not exist yet. Raises ThreadDeleted, which
         says whose it was, StoreUnavailable."""
@@ -32,8 +46,8 @@ class Sessions(ABC):
         one. None: no such event, it has not ended, or its checkpoint was pruned. Raises StoreUnavailable."""
 
     @abstractmethod
-    async def strays(self, *, replica: int, limit: int) -> Sequence[str]:
-        """Threads with unfinished events that `replica` may claim.
+    async def strays(self, *, replica: int, limit: int) -> Strays:
+        """Threads with unfinished events that `replica` may claim, and its place among those that may as well.
 
         Best effort and cheap while nothing is wrong: one query over small partial indexes. Sessions that
         `replica` is running right now are included; the caller knows them. Raises StoreUnavailable.

@@ -20,7 +20,7 @@ from unbroken.domain.errors import CommitUnknown, Fenced, StoreUnavailable
 from unbroken.domain.events import Event, UserMessage
 from unbroken.domain.ports.agent import Attempt
 from unbroken.domain.ports.sessions import Sessions
-from unbroken.domain.session import Claim, Position, SessionView
+from unbroken.domain.session import Claim, Position, SessionView, Strays
 from unbroken.domain.turn import Fork
 
 
@@ -78,7 +78,13 @@ class SlowSnapshot(Sessions):
     async def before(self, thread_id: str, request_id: str) -> Fork | None:
         raise AssertionError
 
-    async def strays(self, *, replica: int, limit: int) -> Sequence[str]:
+    async def release(self, claim: Claim) -> bool:
+        raise AssertionError
+
+    async def release_thread(self, thread_id: str, *, replica: int) -> bool:
+        raise AssertionError
+
+    async def strays(self, *, replica: int, limit: int) -> Strays:
         raise AssertionError
 
     async def behind(self, known: Mapping[str, Position]) -> Sequence[str]:

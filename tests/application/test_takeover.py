@@ -42,7 +42,7 @@ async def test_what_closing_cuts_off_is_taken_over_under_a_higher_attempt() -> N
     async with reader.following():
         await second.ended()
     assert [(claim.run, claim.tries, claim.taken_over) for claim in second.agent.runs] == [
-        (2, 2, True),
+        (2, 1, True),
         (3, 1, False),
     ]
     assert [item.reason for item in reader.seen if isinstance(item, ShowReset)] == ["takeover", "started"]

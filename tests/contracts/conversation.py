@@ -145,4 +145,4 @@ class Conversation:
         return stored.row.checkpoint_id if stored else None
 
     async def is_stray_for(self, replica: Replica) -> bool:
-        return self.thread_id in await self.store.sessions.strays(replica=replica.id, limit=PLENTY)
+        return self.thread_id in (await self.store.sessions.strays(replica=replica.id, limit=PLENTY)).threads

@@ -182,7 +182,7 @@ async def test_strays_are_limited(store: Subject) -> None:
     replica = await replica_of(store)
     for _ in range(4):
         await Conversation(store, replica).accept()
-    assert len(await store.sessions.strays(replica=replica.id, limit=3)) == 3
+    assert len((await store.sessions.strays(replica=replica.id, limit=3)).threads) == 3
 
 
 async def test_a_session_ceases_to_be_a_stray_when_its_last_event_ends(store: Subject) -> None:
@@ -234,4 +234,23 @@ async def test_keys_come_back_whatever_characters_they_hold(store: Subject) -> N
     talk = Conversation(store, replica, key)
     claim = await talk.accepted()
     assert claim.key == (await talk.view()).key == key
-    assert key.thread_id in await store.sessions.strays(replica=replica.id, limit=PLENTY)
+    assert key.thread_id in (await store.sessions.strays(replica=replica.id, limit=PLENTY)).threads
+
+
+async def test_each_of_the_living_finds_another_share_of_what_was_left(store: Subject) -> None:
+    dead, *living = [await replica_of(store) for _ in range(4)]
+    talks = [Conversation(store, dead) for _ in range(40)]
+    for talk in talks:
+        await talk.accept()
+    own = Conversation(store, living[0])
+    await own.accept()
+    await store.replicas.leave(dead.id)
+    views = [await store.sessions.strays(replica=replica.id, limit=PLENTY) for replica in living]
+    assert [(view.rank, view.living) for view in views] == [(0, 3), (1, 3), (2, 3)]
+    assert [view.own for view in views] == [(own.thread_id,), (), ()]
+    assert all(set(view.left) == {talk.thread_id for talk in talks} for view in views)
+    shares = [[thread_id for thread_id in view.left if view.falls_here(thread_id)] for view in views]
+    assert sorted(thread_id for share in shares for thread_id in share) == sorted(talk.thread_id for talk in talks)
+    await store.replicas.leave(living[0].id)
+    alone = await store.sessions.strays(replica=living[1].id, limit=PLENTY)
+    assert (alone.rank, alone.living) == (0, 2)

@@ -24,7 +24,7 @@ async def nothing_is_left(talk: Conversation) -> None:
     assert await talk.log() == []
     assert await store.checkpoints.history(talk.thread_id, None) == []
     assert talk.thread_id not in [timer.key.thread_id for timer in await store.timers.due(limit=PLENTY)]
-    assert talk.thread_id not in await store.sessions.strays(replica=talk.replica.id, limit=PLENTY)
+    assert talk.thread_id not in (await store.sessions.strays(replica=talk.replica.id, limit=PLENTY)).threads
     assert await talk.marks() == []
     assert await talk.claim() is None
     records = [record async for record in store.user_data.export(talk.key.user_id)]

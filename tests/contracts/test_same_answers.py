@@ -81,7 +81,9 @@ class World:
             found.append(await self.store.sessions.view(thread))
             found.append(await self.store.outbox.read(thread, after=0, limit=PLENTY))
             found.append([await self.store.checkpoints.load(thread, ns, None) for ns in ("", "sub")])
-        found.append([sorted(await self.store.sessions.strays(replica=id_, limit=PLENTY)) for id_ in self.replicas])
+        found.append(
+            [sorted((await self.store.sessions.strays(replica=id_, limit=PLENTY)).threads) for id_ in self.replicas]
+        )
         found.append(sorted(await self.store.timers.due(limit=PLENTY), key=lambda due: (due.key, due.timer_id)))
         found.append(await self.store.timers.next_due_s() is None)
         found.append(await self.store.outbox.next_due() is None)

@@ -28,7 +28,7 @@ EDGES: Final = (
         seen_in="a job queue with a SELECT and then an UPDATE by id",
         edits=(
             Edit(
-                "migrations/versions/0003_claim.sql",
+                "migrations/versions/0004_claim.sql",
                 """\
         INTO former, user_id, agent_id, seq, id, request_id, payload, trace_context, created_at
         FROM sessions s
@@ -54,7 +54,7 @@ EDGES: Final = (
         seen_in="a job queue that kept the retry counter with the worker",
         edits=(
             Edit(
-                "migrations/versions/0003_claim.sql",
+                "migrations/versions/0004_claim.sql",
                 "        tries = s.tries + 1,\n",
                 "        tries = CASE WHEN s.owner = p_replica THEN s.tries + 1 ELSE 1 END,\n",
             ),

@@ -29,7 +29,7 @@ RULES: Final = (
         edits=(
             Edit(
                 "domain/policy.py",
-                "    if isinstance(body, TimerFired) and claim.superseded and claim.tries == 1:\n"
+                "    if isinstance(body, TimerFired) and claim.superseded and claim.begins:\n"
                 "        return Opening.SKIP\n",
                 "",
             ),

@@ -37,7 +37,7 @@ STATEMENTS: Final = (
                 f"        SELECT {HIGHEST}, h.base_id INTO head, base\n",
             ),
             Edit(
-                "migrations/versions/0003_claim.sql",
+                "migrations/versions/0004_claim.sql",
                 "    SELECT h.checkpoint_id, h.base_id INTO head, base\n",
                 f"    SELECT {HIGHEST}, h.base_id INTO head, base\n",
             ),

@@ -240,17 +240,18 @@ USE_CASES: Final = (
         edits=(
             Edit(
                 "application/event_queue.py",
-                "                async with self._slots:\n"
-                "                    outcome = await self._turn(thread_id, claim, again)\n",
+                "            async with self._slot(thread_id):\n"
+                "                outcome = await self._turn(thread_id, again)\n",
+                "            with self._nothing_to_lose(thread_id):\n"
                 "                await self._slots.acquire()\n"
-                "                outcome = await self._turn(thread_id, claim, again)\n",
+                "            outcome = await self._turn(thread_id, again)\n",
             ),
             Edit(
                 "application/event_queue.py",
-                "                    await self._pause(thread_id, again.after_s)\n",
-                "                    await self._pause(thread_id, again.after_s)\n"
-                "                    continue\n"
-                "                self._slots.release()\n",
+                "                await self._pause(thread_id, again.after_s)\n",
+                "                await self._pause(thread_id, again.after_s)\n"
+                "                continue\n"
+                "            self._slots.release()\n",
             ),
         ),
     ),

@@ -93,7 +93,7 @@ class Crowd:
         replica = await replica_of(self.store, name)
         while self.saying or await self.work_left():
             await asyncio.sleep(PAUSE_S)
-            for thread_id in await self.store.sessions.strays(replica=replica.id, limit=PLENTY):
+            for thread_id in (await self.store.sessions.strays(replica=replica.id, limit=PLENTY)).threads:
                 claim = await self.store.sessions.claim(thread_id, replica=replica.id)
                 if claim is not None and not await self.worked(claim):
                     self.deaths += 1

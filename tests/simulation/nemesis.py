@@ -27,7 +27,9 @@ LAPSING: Final = ("outage", "partition")
 """May last longer than a lease."""
 COSTLY: Final = frozenset({"kill", "stall", "restart", *LAPSING, "slow_store", *FATES})
 """An attempt may be lost by them."""
-WORKED: Final = ("accept", "commit", "commit", "commit", "claim", "cancel", "view", "load", "read", "schedule")
+WORKED: Final = (
+    *("accept", "commit", "commit", "commit", "claim", "release", "cancel", "view", "load", "read", "schedule"),
+)
 """Operations of the store that mishaps are aimed at."""
 PATIENCE_S: Final = 1.0
 STALLS_S: Final = (0.05, 0.3, 1.5 * LEASE_S, 2.5 * LEASE_S, 3.5 * LEASE_S)

@@ -14,7 +14,7 @@ from unbroken.domain.ports.controls import Controls, Mark
 from unbroken.domain.ports.event_store import EventStore, Receipt
 from unbroken.domain.ports.sessions import Sessions
 from unbroken.domain.ports.unit_of_work import UnitOfWork
-from unbroken.domain.session import Claim, Position, SessionKey, SessionView
+from unbroken.domain.session import Claim, Position, SessionKey, SessionView, Strays
 from unbroken.domain.turn import Committed, Fork, TurnChange
 
 State = Literal[
@@ -131,7 +131,13 @@ class WatchedSessions(Sessions):
     async def before(self, thread_id: str, request_id: str) -> Fork | None:
         return await self._inner.before(thread_id, request_id)
 
-    async def strays(self, *, replica: int, limit: int) -> Sequence[str]:
+    async def release(self, claim: Claim) -> bool:
+        return await self._inner.release(claim)
+
+    async def release_thread(self, thread_id: str, *, replica: int) -> bool:
+        return await self._inner.release_thread(thread_id, replica=replica)
+
+    async def strays(self, *, replica: int, limit: int) -> Strays:
         return await self._inner.strays(replica=replica, limit=limit)
 
     async def behind(self, known: Mapping[str, Position]) -> Sequence[str]:
