@@ -42,7 +42,7 @@ def _fail(message: str, code: int) -> NoReturn:
     sys.exit(code)
 
 
-def _settings(given: dict[str, Any]) -> Settings:
+def _settings(given: dict[str, Any], worker: int | None = None) -> Settings:
     from unbroken.entrypoints import logs
     from unbroken.entrypoints.settings import SettingsError, read_settings
 
@@ -50,7 +50,7 @@ def _settings(given: dict[str, Any]) -> Settings:
         settings = read_settings(**{name: value for name, value in given.items() if value not in (None, ())})
     except SettingsError as error:
         _fail(str(error), 1)
-    logs.configure(settings)
+    logs.configure(settings, worker=worker)
     return settings
 
 
@@ -78,12 +78,32 @@ _data_dir = click.option(
 @click.option("--host", help="Address to serve on.")
 @click.option("--port", type=click.IntRange(0, 65535), help="TCP port; 0 takes a free one.")
 @click.option("--in-memory", is_flag=True, default=None, help="No database: everything is forgotten at exit.")
+@click.option("--workers", type=click.IntRange(1, 256), help="Processes that serve the port; 1 unless said otherwise.")
 def serve(**given: Any) -> None:
     """Serve agents over WebSockets; the page is at /."""
     settings = _settings(given)
+    if settings.workers > 1:
+        from unbroken.entrypoints.workers import run_workers
+
+        run_workers(settings, {name: given[name] for name in ("agents", "host") if given[name]})
+        return
     from unbroken.entrypoints.server import run
 
     run(settings)
+
+
+@cli.command(hidden=True)
+@click.argument("task")
+def worker(task: str) -> None:
+    """What `serve --workers` starts."""
+    from unbroken.entrypoints.worker import Task, Worker
+
+    told = Task.parse(task)
+    settings = _settings(told.options, told.number)
+    this = Worker(told)
+    from unbroken.entrypoints.server import run
+
+    run(settings, this)
 
 
 @cli.command()
@@ -91,9 +111,9 @@ def serve(**given: Any) -> None:
 def migrate(**given: Any) -> None:
     """Bring the database's schema up to date, and stop."""
     settings = _settings(given)
-    from unbroken.entrypoints import server
+    from unbroken.entrypoints.served_database import database as served
 
-    with server.database(settings):
+    with served(settings):
         click.echo("the database is up to date", err=True)
 
 

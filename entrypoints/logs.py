@@ -24,14 +24,16 @@ ONE_LINE: Final = ("asyncpg",)
 log = logging.getLogger(__name__)
 
 
-def configure(settings: Settings) -> None:
+def configure(settings: Settings, *, worker: int | None = None) -> None:
     """Everything to stderr, in one format: text for people, JSON for machines, one object a line.
 
     Each line names the session, event, request and connection it is about, as far as they are known. What people or
-    models said, and the words of exceptions, which may repeat it, are shown at log level `debug` only.
+    models said, and the words of exceptions, which may repeat it, are shown at log level `debug` only. `worker`: which
+    of several processes this is; each line says it.
     """
     handler = _Handler(sys.stderr)
-    handler.setFormatter(_Formatter(json=settings.log_format == "json", discretion=settings.log_level != "debug"))
+    as_json, discretion = settings.log_format == "json", settings.log_level != "debug"
+    handler.setFormatter(_Formatter(json=as_json, discretion=discretion, worker=worker))
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(settings.log_level.upper())
@@ -61,13 +63,14 @@ class _Handler(logging.StreamHandler[TextIO]):
 
 
 class _Formatter(structlog.stdlib.ProcessorFormatter):
-    def __init__(self, *, json: bool, discretion: bool) -> None:
+    def __init__(self, *, json: bool, discretion: bool, worker: int | None = None) -> None:
         self._discretion = discretion
+        self._process = {} if worker is None else {"worker": worker}
         shared: list[Processor] = [
             structlog.stdlib.add_log_level,
             structlog.stdlib.add_logger_name,
             structlog.stdlib.ExtraAdder(),
-            _whom_for,
+            self._whom_for,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
         ]
         # structlog's own choice of formatter shows every frame's variables, in tests and in people's terminals.
@@ -83,6 +86,9 @@ class _Formatter(structlog.stdlib.ProcessorFormatter):
     def format(self, record: logging.LogRecord) -> str:
         return super().format(discreet(record) if self._discretion else record)
 
+    def _whom_for(self, logger: WrappedLogger, method: str, event: MutableMapping[str, Any]) -> EventDict:
+        return {**self._process, **worked_for(), **event}
+
     def _exception(self, logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
         """What is left of a traceback: all of it at `debug`, else its places, or where nobody needs them, the last."""
         error = exception_of(event.get("exc_info"))
@@ -95,10 +101,6 @@ class _Formatter(structlog.stdlib.ProcessorFormatter):
             del event["exc_info"]
             event["exception"] = places(error)
         return event
-
-
-def _whom_for(logger: WrappedLogger, method: str, event: MutableMapping[str, Any]) -> EventDict:
-    return {**worked_for(), **event}
 
 
 def _thread_failed(failure: threading.ExceptHookArgs) -> None:

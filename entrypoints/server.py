@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext, suppress
 
 import click
 import uvicorn
 from litestar import Litestar
 
 from unbroken.adapters.langgraph.loading import NamedGraph, load_graphs
-from unbroken.adapters.postgres.embedded import EmbeddedPostgres
-from unbroken.adapters.postgres.embedded_watch import kept_running
-from unbroken.adapters.postgres.migrate import migrate
 from unbroken.domain.errors import InvalidValue
 from unbroken.entrypoints import observing
 from unbroken.entrypoints.allocator import give_back_what_is_large
 from unbroken.entrypoints.collector import collect_when_grown, leave_alone_what_is_there
+from unbroken.entrypoints.listener import listen
+from unbroken.entrypoints.served_database import database
 from unbroken.entrypoints.service import running
 from unbroken.entrypoints.settings import Settings
 from unbroken.entrypoints.stopping import Stopping
@@ -27,16 +26,16 @@ from unbroken.entrypoints.web.doors import LOOPBACK_NAMES
 from unbroken.entrypoints.web.frugal import FrugalSocket
 from unbroken.entrypoints.web.guard import guard_of
 from unbroken.entrypoints.web.patience import PatientHttp
+from unbroken.entrypoints.worker import REPLACED, Worker
 
-SEND_BUFFER_BYTES = 64 << 10
-"""Asked of the kernel for each socket, so that a stalled reader holds little of this machine (I12)."""
 LAST_REQUESTS_S = 2
 """What requests under way get once the turns are drained and the listener is closed."""
 LAST_TASKS_S = 1.0
 
 
-def run(settings: Settings) -> None:
-    """Serve until SIGINT or SIGTERM. Raises UnbrokenError or EmbeddedError with one line to show.
+def run(settings: Settings, worker: Worker | None = None) -> None:
+    """Serve until SIGINT or SIGTERM. Raises UnbrokenError or EmbeddedError with one line to show. `worker`: this is one
+    of several, whose parent has the database, brought up to date, and tells where they can be reached.
 
     Where something that was told to stop does not end, this ends the process instead of returning (`stopping`).
     """
@@ -45,23 +44,27 @@ def run(settings: Settings) -> None:
     give_back_what_is_large()
     observing.wanted()  # says now what cannot be
     guard = guard_of(settings)
-    with Stopping(settings.stop_limit_s) as stopping:
+    with Stopping(settings.stop_limit_s, alone=worker is None) as stopping:
+        if worker is not None:
+            worker.stop_when_alone()
         graphs = agent_graphs(settings)
-        listener = _bind(settings.host, settings.port)
+        listener = listen(settings.host, settings.port, shared=worker is not None)
         lost = Lost(stopping)
-        with database(settings, stopping) as url:
+        with database(settings, stopping) if worker is None else nullcontext(settings.database_url) as url:
             app = create_app(lambda: running(settings, url, graphs, on_lost=lost), guard)
 
             async def drain() -> None:
                 await stop_serving(app, 0.0 if lost.happened else settings.drain_s)
 
-            server = lost.server = _Server(_config(settings, app), drain)
+            server = lost.server = _Server(_config(settings, app), drain, worker)
             stopping.on_request = server.stop
             _run(server, listener)
         if lost.happened:
-            raise click.ClickException(
+            replaced = click.ClickException(
                 f"another process now runs as replica {settings.replica!r}; this one has stopped"
             )
+            replaced.exit_code = 1 if worker is None else REPLACED
+            raise replaced
         if not server.started:
             raise click.ClickException("the server could not start; the log above says why")
 
@@ -85,9 +88,10 @@ class Lost:
 class _Server(uvicorn.Server):
     """Says where it can be reached once it can be; drains its turns before it closes its listener."""
 
-    def __init__(self, config: uvicorn.Config, drain: Callable[[], Awaitable[None]]) -> None:
+    def __init__(self, config: uvicorn.Config, drain: Callable[[], Awaitable[None]], worker: Worker | None) -> None:
         super().__init__(config)
         self._drain = drain
+        self._worker = worker
         self._collecting: asyncio.Task[None] | None = None
 
     def stop(self) -> None:
@@ -107,7 +111,9 @@ class _Server(uvicorn.Server):
         if self.started:
             leave_alone_what_is_there()
             self._collecting = asyncio.create_task(collect_when_grown())
-        if self.started and sockets:
+        if self.started and self._worker is not None:
+            self._worker.serves()
+        elif self.started and sockets:
             host, port = sockets[0].getsockname()[:2]
             shown = f"[{host}]" if ":" in host else host
             click.echo(f"page    http://{shown}:{port}/", err=True)
@@ -152,42 +158,3 @@ def _config(settings: Settings, app: Litestar) -> uvicorn.Config:
         proxy_headers=False,  # the peer's address is the peer's, whatever a header says
         lifespan="on",
     )
-
-
-@contextmanager
-def database(settings: Settings, stopping: Stopping | None = None) -> Iterator[str | None]:
-    """The database's URL, migrated; None in memory. An embedded server is started again whenever it ends by
-    itself, and stopped at the end, however that comes about: by `stopping` as well."""
-    if settings.in_memory:
-        yield None
-    elif settings.database_url is not None:
-        asyncio.run(migrate(settings.database_url))
-        yield settings.database_url
-    else:
-        click.echo(f"starting PostgreSQL in {settings.data_dir} …", err=True)
-        embedded = EmbeddedPostgres(settings.data_dir, settings.database_programs, port=settings.database_port)
-        url = embedded.start()
-        if stopping is not None:
-            stopping.on_cut_off.append(embedded.give_up)
-        try:
-            asyncio.run(migrate(url))
-            with kept_running(embedded):
-                yield url
-        finally:
-            embedded.stop()
-
-
-def _bind(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
-    try:
-        listener.bind((host, port))
-    except OSError as error:
-        listener.close()
-        raise InvalidValue(
-            "port", f"cannot serve on {host}:{port}: {error.strerror}; choose another with --port"
-        ) from None
-    listener.listen(2048)
-    return listener

@@ -38,6 +38,9 @@ class Settings(BaseSettings):
 
     host: str = Field(default="127.0.0.1", description="Address to serve on; loopback only while `UNBROKEN_AUTH=none`")
     port: int = Field(default=8000, ge=0, le=65535, description="TCP port of the page and the socket")
+    workers: int = Field(
+        default=1, ge=1, le=256, description="Processes that serve this port, each a replica of its own; not in memory"
+    )
     database_url: str | None = Field(
         default=None,
         validation_alias=AliasChoices("database_url", "DATABASE_URL"),
@@ -129,7 +132,9 @@ class Settings(BaseSettings):
     lease_ttl_s: float = Field(default=10.0, gt=0, description="How long a silent replica counts as alive")
     heartbeat_s: float = Field(default=3.0, gt=0, description="Pause between two renewals of the lease")
     recovery_poll_s: float = Field(
-        default=1.0, gt=0, description="Pause between two looks for unfinished messages nobody works on"
+        default=0.4,
+        gt=0,
+        description="Pause between two looks for unfinished messages nobody works on; a takeover may need two",
     )
     effect_poll_s: float = Field(default=1.0, gt=0, description="Pause between two looks for effects to execute")
     effect_claim_s: float = Field(default=30.0, gt=0, description="How long one try at executing an effect may take")
@@ -165,8 +170,10 @@ class Settings(BaseSettings):
     head_cache_bytes: int = Field(
         default=64 << 20, ge=0, description="Memory for the latest states of sessions, which then need not be read back"
     )
-    pool_size: int = Field(default=10, ge=2, le=1000, description="Connections to the database")
-    replica_name: str = Field(default="", description="Stable name of this process among replicas; absent: `host:port`")
+    pool_size: int = Field(default=10, ge=2, le=1000, description="Connections to the database, of each process")
+    replica_name: str = Field(
+        default="", description="Stable name among replicas; absent: `host:port`; workers add `:number`"
+    )
     trace_url: str | None = Field(
         default=None,
         description="Where one trace is looked at: a URL with `{trace_id}` in it; absent: no links to traces",
@@ -258,6 +265,15 @@ class Settings(BaseSettings):
             raise ValueError("UNBROKEN_AUTH: `jwt` needs one of UNBROKEN_JWT_KEY, _JWT_KEY_FILE and _JWT_JWKS_FILE")
         if self.auth == "proxy" and not self.proxy_trusted:
             raise ValueError("UNBROKEN_PROXY_TRUSTED: name the proxy's address, or anybody could be anyone")
+        return self
+
+    @model_validator(mode="after")
+    def _workers_share_a_database(self) -> Self:
+        if self.workers > 1 and self.in_memory:
+            raise ValueError(
+                "UNBROKEN_WORKERS: what one process holds in memory no other one sees; "
+                "set UNBROKEN_WORKERS=1, or leave out UNBROKEN_IN_MEMORY"
+            )
         return self
 
     @model_validator(mode="after")

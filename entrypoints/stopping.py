@@ -38,15 +38,20 @@ class Ended(SystemExit):
 class Stopping:
     """Entered by the main thread before anything is started: from then on signals end the process as drawn above.
 
-    `limit_s`: from the first signal, or from `begin`, until the process is gone.
+    `limit_s`: from the first signal, or from `begin`, until the process is gone. `alone` False: a second signal says
+    the same as the first. It may have been sent to a group of processes, and sent on by the one that starts us, which
+    ends us itself if that is wanted.
     """
 
-    def __init__(self, limit_s: float) -> None:
+    def __init__(self, limit_s: float, *, alone: bool = True) -> None:
         self.on_request: Callable[[], object] | None = None
         """How to ask the server to stop; None: it has not come up yet, and whoever starts it gets an exception."""
         self.on_cut_off: list[Callable[[], object]] = []
         """Called before a hard exit, from any thread; must return at once."""
+        self.signalled: int | None = None
+        """The first signal."""
         self._limit_s = limit_s
+        self._alone = alone
         self._begun = threading.Event()
         self._before: dict[signal.Signals, object] = {}
 
@@ -80,7 +85,10 @@ class Stopping:
 
     def _signalled(self, number: int, frame: FrameType | None) -> None:
         if self._begun.is_set():
+            if not self._alone:
+                return
             self._cut_off(128 + number)
+        self.signalled = number
         self.begin()
         if self.on_request is not None:
             self.on_request()

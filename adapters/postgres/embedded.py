@@ -39,13 +39,15 @@ T = TypeVar("T")
 
 DATABASE = "unbroken"
 POLL_S = 0.05
+FOR_SUPERUSERS = 3
 
 
 class EmbeddedPostgres:
     """A PostgreSQL server of our own in `data_dir`.
 
     `bin_dir`: a folder with initdb, pg_ctl and postgres; None: the wheel's. `port`: its TCP port on 127.0.0.1;
-    None: a free one, kept while it stays free. `timeout_s`: the longest wait for a start or a stop.
+    None: a free one, kept while it stays free. `connections`: how many it must have room for, beyond those of its
+    superusers. `timeout_s`: the longest wait for a start or a stop.
     All methods block, and may be called with or without a running event loop. Not thread-safe.
     """
 
@@ -55,11 +57,13 @@ class EmbeddedPostgres:
         bin_dir: Path | str | None = None,
         port: int | None = None,
         *,
+        connections: int = 0,
         timeout_s: float = 60.0,
     ) -> None:
         self.data_dir = Path(data_dir).absolute()
         self._bin_dir = Path(bin_dir) if bin_dir is not None else None
         self._fixed_port = port
+        self._connections = connections + FOR_SUPERUSERS
         self._timeout_s = timeout_s
         self._lock = DataDirLock(self.data_dir)
         self._cluster: Cluster | None = None
@@ -197,7 +201,7 @@ class EmbeddedPostgres:
         deadline = time.monotonic() + self._timeout_s
         while (pid := cluster.postmaster()) is not None:
             if _answers(cluster):
-                if self._fixed_port in (None, _listening(cluster)[0]):
+                if self._fixed_port in (None, _listening(cluster)[0]) and _room(cluster) >= self._connections:
                     return True
                 self._end(cluster, immediate=False)
             elif time.monotonic() > deadline:
@@ -211,7 +215,7 @@ class EmbeddedPostgres:
         cluster.disown_stale_pid()
         deadline = time.monotonic() + self._timeout_s
         while True:
-            cluster.listen_on(port, folder)
+            cluster.listen_on(port, folder, connections=self._connections)
             try:
                 return cluster.start(self._timeout_s)
             except EmbeddedError as error:
@@ -260,6 +264,11 @@ def _answers(cluster: Cluster) -> bool:
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, TimeoutError):
         return False
     return Path(served).resolve() == cluster.path.resolve()
+
+
+def _room(cluster: Cluster) -> int:
+    """Connections that the running server takes."""
+    return int(_in_own_loop(_query(cluster, "SELECT current_setting('max_connections')")))
 
 
 async def _ensure_database(cluster: Cluster) -> None:

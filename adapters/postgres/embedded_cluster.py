@@ -20,9 +20,10 @@ PASSWORD_FILE = "unbroken-password"  # noqa: S105
 LONGEST_SOCKET_PATH = 103  # macOS has 104 bytes for it, Linux 108, the closing zero included
 NO_PROCESS = 2**31 - 2  # above every system's largest process id
 
-TUNING = """
+LEAST_CONNECTIONS = 100
+TUNING = f"""
 # For a small machine that also runs the application. Durability settings are PostgreSQL's defaults: all on.
-max_connections = 100
+max_connections = {LEAST_CONNECTIONS}
 shared_buffers = 128MB
 max_wal_size = 512MB
 jit = off
@@ -35,7 +36,7 @@ log_filename = 'postgresql-%a.log'
 log_rotation_age = 1d
 log_rotation_size = 0
 log_truncate_on_rotation = on
-# Where the server listens: rewritten at each start.
+# Where the server listens, and with room for how many: rewritten at each start.
 include 'unbroken.conf'
 """
 
@@ -86,10 +87,11 @@ class Cluster:
         cluster.rename(self.path)
         draft.rmdir()
 
-    def listen_on(self, port: int, socket_dir: Path) -> None:
+    def listen_on(self, port: int, socket_dir: Path, *, connections: int = 0) -> None:
+        room = [f"max_connections = {connections}"] if connections > LEAST_CONNECTIONS else []
         lines = ["listen_addresses = '127.0.0.1'", f"port = {port}", f"unix_socket_directories = '{socket_dir}'"]
         file = self.path / "unbroken.conf"
-        file.write_text("\n".join([*lines, "unix_socket_permissions = 0700", ""]))
+        file.write_text("\n".join([*lines, *room, "unix_socket_permissions = 0700", ""]))
         self._account.give(file)
 
     def listening(self) -> tuple[int, Path] | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache
@@ -32,6 +34,12 @@ LOCK: Final = int.from_bytes(b"unbroken")
 
 OLDEST_SERVER: Final = 150000
 
+LOCK_LIMIT_S: Final = 0.5
+"""How long a change of the schema waits for a table. Whoever comes after it waits behind it for as long."""
+PAUSE_S: Final = 1.0
+"""Between two tries, in which everybody who waited gets through."""
+PATIENCE_S: Final = 120.0
+
 
 def _include_name(name: str | None, type_: str, parent_names: Any) -> bool:
     """The database may hold other people's tables: they are none of our business."""
@@ -49,13 +57,33 @@ OPTIONS: Final[dict[str, Any]] = {
 async def migrate(url: str, revision: str = "head") -> None:
     """Bring the schema to `revision` ("base": away with it), in one transaction.
 
+    It never keeps others from a table for longer than a moment: where it does not get one at once, as somebody's
+    transaction holds it, all is taken back and tried again, for two minutes.
+
     Safe to call from several processes at once: one does it, the others wait and find it done. A schema newer than
     this code is left alone, so that old and new versions run side by side during a deploy.
 
     Raises InvalidValue for a malformed URL, StoreUnavailable with one line for anything else.
     """
-    async with migrating(url) as connection:
-        await connection.run_sync(_migrate, revision)
+    deadline = time.monotonic() + PATIENCE_S
+    while True:
+        try:
+            async with migrating(url) as connection:
+                await connection.execute(text(f"SET LOCAL lock_timeout = '{LOCK_LIMIT_S:g}s'"))
+                await connection.run_sync(_migrate, revision)
+            return
+        except TableHeld as error:
+            if time.monotonic() > deadline:
+                raise StoreUnavailable(
+                    "the schema cannot be changed: another transaction has held a table for two minutes. "
+                    "See pg_stat_activity for the oldest one, and start again when it is over"
+                ) from error
+            log.warning("the schema waits for a table that somebody's transaction holds; trying again")
+            await asyncio.sleep(PAUSE_S)
+
+
+class TableHeld(StoreUnavailable):
+    """A change of the schema did not get its table in time."""
 
 
 async def differences(url: str) -> list[Any]:
@@ -134,6 +162,8 @@ def _migrate(connection: Connection, revision: str) -> None:
 
 def _one_line(error: DBAPIError) -> Exception:
     cause = error.orig.__cause__ if error.orig is not None else None
+    if isinstance(cause, asyncpg.LockNotAvailableError):
+        return TableHeld(str(cause))
     if isinstance(cause, asyncpg.PostgresError):
         return translated(cause, writes=False)
     return StoreUnavailable(" ".join(str(error.orig).split()))

@@ -158,7 +158,7 @@ class Zygote:
         from unbroken.entrypoints import server
 
         if port not in self._listeners:
-            self._listeners[port] = server._bind("127.0.0.1", port)
+            self._listeners[port] = server.listen("127.0.0.1", port)
         return self._listeners[port]
 
     def _serve(self, order: Order, listener: socket.socket) -> None:

@@ -44,3 +44,28 @@ async def test_readiness_follows_the_database_and_liveness_does_not(own_server: 
         await until_ready_is(server, 200)
     assert password not in server.said()
     assert "Traceback" not in server.said(), "a database that goes away is one line, not a page"
+
+
+@pytest.mark.asyncio
+async def test_of_several_replicas_the_one_whose_lease_is_not_held_takes_no_traffic(
+    folder: Path, database_url: str
+) -> None:
+    settings = {"UNBROKEN_LEASE_TTL_S": "10", "UNBROKEN_HEARTBEAT_S": "5"}
+    for name in "ab":
+        (folder / name).mkdir()
+    with (
+        Server(folder / "a", database_url=database_url, environment=settings | {"UNBROKEN_REPLICA_NAME": "a"}) as first,
+        Server(folder / "b", database_url=database_url, environment=settings | {"UNBROKEN_REPLICA_NAME": "b"}) as other,
+    ):
+        assert (await ready(first))[0] == (await ready(other))[0] == 200
+        async with asyncio.timeout(60):
+            while True:  # a heartbeat may come between the two
+                await execute(database_url, "UPDATE replicas SET expires_at = now() WHERE name = 'a'")
+                await asyncio.sleep(0.6)
+                status, checks = await ready(first)
+                if status == 503:
+                    break
+        assert {name for name, found in checks.items() if found != "ok"} == {"lease"}
+        assert checks["lease"] == "is not held"
+        assert (await ready(other))[0] == 200
+        await until_ready_is(first, 200)

@@ -33,7 +33,7 @@ def test_nothing_needs_to_be_set() -> None:
     assert (settings.host, settings.port, settings.data_dir) == ("127.0.0.1", 8000, Path(".unbroken"))
     assert settings.database_url is None
     assert settings.commit is CommitMode.SUPERSTEP
-    assert settings.recovery_poll_s == settings.effect_poll_s == 1
+    assert (settings.recovery_poll_s, settings.effect_poll_s, settings.workers) == (0.4, 1, 1)
     assert settings.reader_stall_s == 30
 
 

@@ -1,0 +1,221 @@
+"""Several processes that serve one port, each a replica of its own, and the one that starts, watches and stops them.
+
+    starting ──▶ serving ──signal──▶ stopping: each is told, and has its limit ──▶ exit
+        │           └─ ends ──▶ started again, later each time ──▶ serving
+        └─ ends ──▶ given up, if none has ever served, or this one three times running
+
+It serves nobody itself: it holds the port, runs the embedded database, and brings the schema up to date once.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import Any, Final
+
+import click
+import msgspec
+
+from unbroken.domain.errors import InvalidValue
+from unbroken.entrypoints.listener import reserved
+from unbroken.entrypoints.served_database import database
+from unbroken.entrypoints.settings import Settings
+from unbroken.entrypoints.stopping import CUT_OFF, Stopping
+from unbroken.entrypoints.worker import REPLACED, Task
+
+log = logging.getLogger(__name__)
+
+LOOK_S: Final = 0.1
+"""Pause between two looks at the workers."""
+GIVE_UP_AFTER: Final = 3
+"""Starts of one worker that ended before it served."""
+FIRST_PAUSE_S: Final = 0.5
+LONGEST_PAUSE_S: Final = 30.0
+STEADY_S: Final = 60.0
+"""Whoever has served for so long and then ends is started again as if for the first time."""
+BEYOND_THE_LIMIT_S: Final = 3.0
+"""What the workers get beyond their own limit before they are killed."""
+METRICS_PORT: Final = "OTEL_EXPORTER_PROMETHEUS_PORT"
+
+
+def run_workers(settings: Settings, options: Mapping[str, Any]) -> None:
+    """Serve with `settings.workers` processes until SIGINT or SIGTERM; `options`: of the command line, which they are
+    given as well. Exit codes are those of one process. Raises UnbrokenError or EmbeddedError with one line to show."""
+    with (
+        Stopping(settings.stop_limit_s + BEYOND_THE_LIMIT_S) as stopping,
+        reserved(settings.host, settings.port) as port,
+        database(settings, stopping) as url,
+    ):
+        assert url is not None, "the settings refuse workers in memory"
+        workers = Workers(settings, {**options, "port": port}, url)
+        stopping.on_cut_off.insert(0, workers.kill)
+        stopping.on_request = workers.stop
+        with workers.none_left():
+            code = workers.watch()
+        if stopping.signalled == signal.SIGINT and not workers.ever_served:
+            raise KeyboardInterrupt
+    if code:
+        sys.exit(code)
+
+
+class _Seat:
+    """The place of one worker, whoever sits in it."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.process: subprocess.Popen[bytes] | None = None
+        self.line: socket.socket | None = None
+        self.serves = False
+        self.failures = 0
+        """Ends in a row, each too soon."""
+        self.begins_at = 0.0
+        """When the next one is started, by the monotonic clock."""
+        self.began_at = 0.0
+
+    def __str__(self) -> str:
+        return f"worker {self.number}"
+
+
+class Workers:
+    """`watch` and the methods that signals call belong to the main thread; `kill` may be called from any."""
+
+    def __init__(self, settings: Settings, options: Mapping[str, Any], url: str) -> None:
+        self.ever_served = False
+        self._settings = settings
+        self._options = options
+        self._url = url
+        self._seats = [_Seat(number) for number in range(1, settings.workers + 1)]
+        self._stopping = False
+        self._told = False
+        self._cut_off = False
+        self._failure: str | None = None
+
+    def stop(self) -> None:
+        """Tell everyone to stop, soon: this may interrupt anything."""
+        self._stopping = True
+
+    def kill(self) -> None:
+        for seat in self._seats:
+            if seat.process is not None:
+                with suppress(OSError):
+                    seat.process.kill()
+
+    @contextmanager
+    def none_left(self) -> Iterator[None]:
+        """However this ends, nobody goes on without us."""
+        try:
+            yield
+        finally:
+            self.kill()
+            for seat in self._seats:
+                if seat.process is not None:
+                    seat.process.wait()
+
+    def watch(self) -> int:
+        """Until all have ended; returns the exit code. Raises click.ClickException if they were given up."""
+        with selectors.DefaultSelector() as lines:
+            while self._stopping is False or any(seat.process for seat in self._seats):
+                self._look(lines)
+                for key, _ in lines.select(LOOK_S):
+                    self._hear(lines, key.data)
+        if self._failure is not None:
+            raise click.ClickException(self._failure)
+        return CUT_OFF if self._cut_off else 0
+
+    def _look(self, lines: selectors.BaseSelector) -> None:
+        for seat in self._seats:
+            if seat.process is not None and seat.process.poll() is not None:
+                self._ended(lines, seat, seat.process)
+            if seat.process is None and not self._stopping and time.monotonic() >= seat.begins_at:
+                self._start(lines, seat)
+        if self._stopping and not self._told:
+            self._told = True
+            for seat in self._seats:
+                if seat.process is not None:
+                    seat.process.terminate()
+
+    def _start(self, lines: selectors.BaseSelector, seat: _Seat) -> None:
+        ours, theirs = socket.socketpair()
+        name = f"{self._settings.replica}:{seat.number}"
+        options = self._options | {"replica_name": name, "workers": 1}
+        task = Task(seat.number, theirs.fileno(), options)
+        with theirs:
+            seat.process = subprocess.Popen(
+                [sys.executable, "-m", "unbroken.entrypoints.cli", "worker", msgspec.json.encode(task).decode()],
+                stdin=subprocess.DEVNULL,
+                pass_fds=[theirs.fileno()],
+                env=_environment(seat.number, self._url),
+                process_group=0,  # Ctrl-C in a terminal is for us alone: we tell them
+            )
+        ours.setblocking(False)
+        seat.line, seat.serves, seat.began_at = ours, False, time.monotonic()
+        lines.register(ours, selectors.EVENT_READ, seat)
+
+    def _hear(self, lines: selectors.BaseSelector, seat: _Seat) -> None:
+        assert seat.line is not None
+        try:
+            heard = seat.line.recv(1)
+        except BlockingIOError:
+            return
+        except OSError:
+            heard = b""
+        if not heard:
+            lines.unregister(seat.line)  # it is about to end
+            seat.line.close()
+            seat.line = None
+            return
+        seat.serves = True
+        if not self.ever_served:
+            self.ever_served = True
+            host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
+            click.echo(f"page    http://{host}:{self._options['port']}/", err=True)
+            click.echo(f"socket  ws://{host}:{self._options['port']}/api/chat/ws?threadId=…&cursor=0", err=True)
+        if all(other.serves for other in self._seats):
+            log.info("all %d workers serve", len(self._seats))
+
+    def _ended(self, lines: selectors.BaseSelector, seat: _Seat, process: subprocess.Popen[bytes]) -> None:
+        if seat.line is not None:
+            self._hear(lines, seat)  # its last word may lie there still
+        if seat.line is not None:
+            lines.unregister(seat.line)
+            seat.line.close()
+            seat.line = None
+        seat.process = None
+        code = process.returncode
+        if self._stopping:
+            self._cut_off = self._cut_off or code == CUT_OFF or code == -signal.SIGKILL
+            return
+        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        seat.failures = 0 if seat.serves and time.monotonic() - seat.began_at > STEADY_S else seat.failures + 1
+        if code == REPLACED:
+            self._give_up(f"another process now runs as the replica of {seat}; all have stopped")
+        elif not seat.serves and (not self.ever_served or seat.failures >= GIVE_UP_AFTER):
+            self._give_up(f"{seat} {how} before it served: the log above says why; all have stopped")
+        else:
+            pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** max(0, seat.failures - 1))
+            seat.begins_at = time.monotonic() + pause_s
+            log.warning("%s (pid %d) %s; it is started again in %g s", seat, process.pid, how, pause_s)
+        seat.serves = False
+
+    def _give_up(self, why: str) -> None:
+        self._failure = self._failure or why
+        self._stopping = True
+
+
+def _environment(number: int, url: str) -> dict[str, str]:
+    """Of a worker: the page of its metrics, if it has one, cannot be where another's is."""
+    environment = os.environ | {"DATABASE_URL": url}
+    if environment.get("OTEL_METRICS_EXPORTER") == "prometheus":
+        first = environment.get(METRICS_PORT) or "9464"
+        if not first.isdecimal():
+            raise InvalidValue(METRICS_PORT, f"{first!r} is no port")
+        environment[METRICS_PORT] = str(int(first) + number - 1)
+    return environment
