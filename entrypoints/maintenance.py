@@ -20,7 +20,7 @@ CONNECTIONS: Final = 2
 
 @contextmanager
 def reached_database(settings: Settings) -> Iterator[str]:
-    """The database's URL: of the one that a server keeps running here, else as `server.database` finds or starts it.
+    """The database's URL: of the one that a server keeps running here, else as `served_database` finds or starts it.
     Raises InvalidValue where nothing is kept, else as that does."""
     if settings.in_memory:
         raise InvalidValue("in-memory", "nothing outlives the server's process there, and nothing can be reached")
@@ -28,7 +28,7 @@ def reached_database(settings: Settings) -> Iterator[str]:
     if served is not None:
         yield served
         return
-    from unbroken.entrypoints.server import database  # noqa: PLC0415  (takes seconds to load)
+    from unbroken.entrypoints.served_database import database  # noqa: PLC0415  (takes a moment to load)
 
     with database(settings) as url:
         assert url is not None

@@ -60,13 +60,15 @@ def run(settings: Settings, worker: Worker | None = None) -> None:
             stopping.on_request = server.stop
             _run(server, listener)
         if lost.happened:
-            replaced = click.ClickException(
-                f"another process now runs as replica {settings.replica!r}; this one has stopped"
-            )
-            replaced.exit_code = 1 if worker is None else REPLACED
-            raise replaced
+            raise Replaced(settings.replica, alone=worker is None)
         if not server.started:
             raise click.ClickException("the server could not start; the log above says why")
+
+
+class Replaced(click.ClickException):
+    def __init__(self, replica: str, *, alone: bool) -> None:
+        super().__init__(f"another process now runs as replica {replica!r}; this one has stopped")
+        self.exit_code = 1 if alone else REPLACED  # type: ignore[misc]
 
 
 class Lost:
@@ -88,7 +90,9 @@ class Lost:
 class _Server(uvicorn.Server):
     """Says where it can be reached once it can be; drains its turns before it closes its listener."""
 
-    def __init__(self, config: uvicorn.Config, drain: Callable[[], Awaitable[None]], worker: Worker | None) -> None:
+    def __init__(
+        self, config: uvicorn.Config, drain: Callable[[], Awaitable[None]], worker: Worker | None = None
+    ) -> None:
         super().__init__(config)
         self._drain = drain
         self._worker = worker

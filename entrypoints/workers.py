@@ -145,7 +145,7 @@ class Workers:
     def _start(self, lines: selectors.BaseSelector, seat: _Seat) -> None:
         ours, theirs = socket.socketpair()
         name = f"{self._settings.replica}:{seat.number}"
-        options = self._options | {"replica_name": name, "workers": 1}
+        options = {**self._options, "replica_name": name, "workers": 1}
         task = Task(seat.number, theirs.fileno(), options)
         with theirs:
             seat.process = subprocess.Popen(

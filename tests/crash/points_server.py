@@ -155,10 +155,10 @@ class Zygote:
         _tell(started=order.serve)
 
     def _listener(self, port: int) -> socket.socket:
-        from unbroken.entrypoints import server
+        from unbroken.entrypoints.listener import listen
 
         if port not in self._listeners:
-            self._listeners[port] = server.listen("127.0.0.1", port)
+            self._listeners[port] = listen("127.0.0.1", port)
         return self._listeners[port]
 
     def _serve(self, order: Order, listener: socket.socket) -> None:

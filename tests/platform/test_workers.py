@@ -121,8 +121,8 @@ async def test_ctrl_c_in_a_terminal_reaches_everyone_and_ends_them_once(folder: 
         async with Client(server.url, thread="t", agent="one") as client:
             request = await client.say("words=20 pause=0.05")
             await client.until(lambda c: bool(c.view.shown.get(request)))
-            for process in (*processes, server.process):
-                process.send_signal(signal.SIGINT)
+            for pid in (*(process.pid for process in processes), server.process.pid):
+                os.kill(pid, signal.SIGINT)
             assert await asyncio.to_thread(server.process.wait, 30) == 0
             assert (await client.ended())[0] == 1012
         assert not any(process.is_running() for process in processes)

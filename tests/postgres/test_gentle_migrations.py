@@ -136,7 +136,7 @@ async def open_postgres_of_the_former_version(url: str) -> AsyncIterator[Postgre
     from unbroken.adapters.postgres import store as module
 
     warmed = module.WARMED
-    module.WARMED = tuple(one for one in warmed if "v3" not in one)  # type: ignore[misc]
+    module.WARMED = tuple(one for one in warmed if "v3" not in one)  # type: ignore[misc,assignment]
     try:
         async with open_postgres(url, pool_size=2) as opened:
             yield PostgresSubject(opened, url)
