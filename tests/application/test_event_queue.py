@@ -191,7 +191,7 @@ async def test_waiting_for_a_slot_costs_no_try() -> None:
     first = await world.replica(slots=1)
     for number in range(3):
         await first.say("hello", key(number))
-    await first.stop()
+    await first.crash()
     for boot in range(4):
         node = await world.replica(slots=1)
 
@@ -202,7 +202,7 @@ async def test_waiting_for_a_slot_costs_no_try() -> None:
         node.agent.script = dies
         await node.recover.once()
         await until(lambda node=node: node.agent.running == 1)  # type: ignore[misc]
-        await node.stop()
+        await node.crash()
         tries = sorted(world.store.database.sessions[key(n).thread_id].tries for n in range(3))
         assert tries[:2] <= [1, 1], f"boot {boot}: {tries}"
 

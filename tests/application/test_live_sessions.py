@@ -262,7 +262,7 @@ async def test_a_poisoned_event_s_end_reaches_readers_of_a_session_that_others_w
         await there.say(text)
         await there.ended()
     await there.say("poison")
-    await there.stop()
+    await there.crash()
     session = world.store.database.sessions[KEY.thread_id]
     assert session.tries == 1
     for _ in range(2):

@@ -198,7 +198,7 @@ async def test_an_event_that_kills_its_owner_each_time_becomes_a_dead_letter_and
             await node.say("poison")
             await node.say("harmless")
         await until(lambda node=node: node.agent.running == 1)  # type: ignore[misc]
-        await node.stop()
+        await node.crash()
     node = await world.replica("a")
     node.poll()
     await node.ended()

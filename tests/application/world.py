@@ -205,6 +205,15 @@ class Node:
         await self.overhear.close()
         await self.world.store.replicas.leave(self.id)
 
+    async def crash(self) -> None:
+        """What a `kill -9` does: nobody is told, nothing is given back; its lease has run out when this returns."""
+
+        async def nothing(thread_id: str) -> None:
+            pass
+
+        self.queue._give_back = nothing  # type: ignore[method-assign]
+        await self.stop()
+
     async def _heartbeat(self) -> None:
         while True:
             await asyncio.sleep(LEASE_S / 3)

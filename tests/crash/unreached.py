@@ -69,6 +69,9 @@ UNREACHED: Final[Mapping[str, str]] = {
 }
 
 BY_CHANCE: Final[Mapping[str, str]] = {
+    "application.event_queue:EventQueue._give_back:3 await": "the server is told to stop between two tries",
+    "adapters.postgres.sessions:PostgresSessions.release_thread:1 await": "the server is told to stop so",
+    "application.session_doors:SessionDoors.all_out:1 await": "the server is told to stop within an accept",
     "application.session_doors:SessionDoors.accept:1 await": "an accept meets a look at the same session",
     "application.session_doors:SessionDoors.look:1 await": "a look meets an accept of the same session",
     f"{_PROCESSOR}process:2 await": "a cancel lands while the finishing commit is under way",
