@@ -4,6 +4,7 @@ cost."""
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 import pytest
 
@@ -21,10 +22,15 @@ def key(number: int) -> SessionKey:
     return SessionKey("ann", "demo", f"t{number}")
 
 
-def overheard(node: Node) -> list[tuple[str, bool]]:
-    """What others are told from now on."""
-    told: list[tuple[str, bool]] = []
-    node.wakeups.announce = lambda thread_id, *, free=False: told.append((thread_id, free))  # type: ignore[method-assign]
+def overheard(node: Node) -> list[str]:
+    """The sessions of which others are told, from now on, that they are free."""
+    told: list[str] = []
+
+    def announce(thread_id: str, *, free: bool = False) -> None:
+        if free:
+            told.append(thread_id)
+
+    node.wakeups.announce = announce  # type: ignore[method-assign]
     return told
 
 
@@ -63,7 +69,7 @@ async def test_an_attempt_ends_at_its_next_superstep_and_another_replica_goes_on
     began = world.clock.monotonic()
     await first.queue.close(grace_s=60.0)
     assert world.clock.monotonic() - began < 2.1, "it does not wait for the second superstep"
-    assert told == [("t1", True)]
+    assert told == ["t1"]
     assert owner(world) is None
     assert remembered(first.queue) == 0
 
@@ -113,7 +119,7 @@ async def test_a_turn_of_one_superstep_may_finish_and_what_waits_behind_it_is_gi
     await until(lambda: node.agent.running == 1)
     await node.queue.close(grace_s=60.0)
     assert await world.ends() == ["re: first!"]
-    assert (owner(world), told) == (None, [("t1", True)])
+    assert (owner(world), told) == (None, ["t1"])
     heir.poll()
     await heir.ended()
     assert [(claim.event.seq, claim.tries) for claim in heir.agent.runs] == [(2, 1)]
@@ -153,7 +159,7 @@ async def test_what_is_cut_off_is_given_back_without_its_try() -> None:
     await until(lambda: node.agent.running == 1)
     await node.queue.close(grace_s=0.5)
     assert node.agent.running == 0
-    assert (owner(world), told) == (None, [("t1", True)])
+    assert (owner(world), told) == (None, ["t1"])
     heir.poll()
     await heir.ended()
     assert [(claim.run, claim.tries) for claim in heir.agent.runs] == [(2, 1)]
@@ -181,6 +187,25 @@ async def test_a_finish_under_way_when_all_is_cut_off_stands_and_the_next_attemp
     heir.poll()
     await heir.ended()
     assert [(claim.event.seq, claim.tries) for claim in heir.agent.runs] == [(2, 1)]
+    await world.check()
+    await heir.stop()
+
+
+@virtual
+async def test_whoever_hears_of_it_goes_on_without_looking() -> None:
+    world = World()
+
+    def carry(deliver: Callable[[], None]) -> None:
+        asyncio.get_running_loop().call_soon(deliver)
+
+    world.hub.carry = carry
+    node, heir = await world.replica(), await world.replica("b")
+    node.agent.script = forever
+    await node.say("hello")
+    await until(lambda: node.agent.running == 1)
+    await node.queue.close(grace_s=0.0)
+    await until(lambda: len(heir.agent.runs) == 1, limit_s=1)
+    await heir.ended()
     await world.check()
     await heir.stop()
 
