@@ -128,6 +128,8 @@ class Position(Struct, frozen=True, order=True):
     applied_seq: int
     last_seq: int
     """Of the newest event that is known to be accepted."""
+    run: int
+    """Of the newest attempt that is known to be counted."""
 
 
 class Strays(Struct, frozen=True):
@@ -164,3 +166,5 @@ class SessionView(Struct, frozen=True):
     run: int
     pending: tuple[Event, ...]
     """Accepted, unfinished events in `seq` order."""
+    owner: int | None = None
+    """The replica for which attempt `run` was counted, alive or not. None: nobody's yet, or given back."""

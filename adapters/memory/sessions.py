@@ -73,6 +73,7 @@ class MemorySessions(Sessions):
                 acked=(transaction.marks.get(thread_id) or Marks()).acked,
                 applied_seq=session.applied_seq,
                 run=session.run,
+                owner=session.owner,
                 pending=tuple(session.event(seq) for seq in range(session.applied_seq + 1, session.last_seq + 1)),
             )
 
@@ -116,8 +117,8 @@ class MemorySessions(Sessions):
                 session = transaction.sessions.get(thread_id)
                 if session is None or session.deleted:
                     continue
-                stored = (session.log_index, session.applied_seq, session.last_seq)
-                seen = (position.log_index, position.applied_seq, position.last_seq)
+                stored = (session.log_index, session.applied_seq, session.last_seq, session.run)
+                seen = (position.log_index, position.applied_seq, position.last_seq, position.run)
                 if any(more > less for more, less in zip(stored, seen, strict=True)):
                     found.append(thread_id)
             return found
@@ -130,6 +131,13 @@ class MemorySessions(Sessions):
             return None if others else sum(boot for _, boot in transaction.boots.items())
 
         return await self._database.run("alone", step)
+
+    async def standing(self, *, replica: int) -> Mapping[str, int]:
+        def step(transaction: Transaction) -> dict[str, int]:
+            sessions = map(transaction.sessions.get, self._database.unfinished)
+            return {s.key.thread_id: s.run for s in sessions if s and s.tries and s.owner == replica and not s.deleted}
+
+        return await self._database.run("standing", step)
 
 
 def _may_take(transaction: Transaction, session: Session, replica: int, now: float) -> bool:

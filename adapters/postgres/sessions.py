@@ -27,7 +27,7 @@ UPDATE sessions s SET owner = NULL WHERE s.thread_id = $1 AND s.owner = $2 AND s
 """
 
 VIEW: Final = """
-SELECT s.user_id, s.agent_id, s.log_index, s.log_floor, s.applied_seq, s.run, s.deleted_at,
+SELECT s.user_id, s.agent_id, s.log_index, s.log_floor, s.applied_seq, s.run, s.owner, s.deleted_at,
     coalesce(d.acked, 0) AS acked,
     ARRAY(SELECT (e.seq, e.id, e.request_id, e.payload, e.created_at, e.trace_context)
           FROM events e WHERE e.thread_id = s.thread_id AND e.seq > s.applied_seq ORDER BY e.seq) AS pending
@@ -85,10 +85,10 @@ LIMIT $2
 """While nothing is wrong this reads two small partial indexes and writes nothing."""
 
 BEHIND: Final = """
-SELECT k.thread_id FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[])
-    AS k(thread_id, log_index, applied_seq, last_seq)
+SELECT k.thread_id FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[])
+    AS k(thread_id, log_index, applied_seq, last_seq, run)
 JOIN sessions s USING (thread_id) JOIN inbox i USING (thread_id)
-WHERE (s.log_index > k.log_index OR s.applied_seq > k.applied_seq OR i.next_seq - 1 > k.last_seq)
+WHERE (s.log_index > k.log_index OR s.applied_seq > k.applied_seq OR i.next_seq - 1 > k.last_seq OR s.run > k.run)
     AND s.deleted_at IS NULL
 """
 
@@ -96,6 +96,11 @@ ALONE: Final = """
 SELECT CASE WHEN count(r.id) FILTER (WHERE r.id <> $1) = 0 THEN sum(r.boot)::bigint END AS joined FROM replicas r
 """
 """Whoever has left has no id, and no commit of it passes the fence any more; who only lost its lease has one."""
+
+STANDING: Final = """
+SELECT s.thread_id, s.run FROM sessions s WHERE s.tries > 0 AND s.deleted_at IS NULL AND s.owner = $1
+"""
+"""Of the partial index of unfinished sessions, as STRAYS."""
 
 
 class PostgresSessions(Sessions):
@@ -141,6 +146,7 @@ class PostgresSessions(Sessions):
             acked=row["acked"],
             applied_seq=row["applied_seq"],
             run=row["run"],
+            owner=row["owner"],
             pending=tuple(
                 Event(seq, id_, request_id, decode_body(payload), created_at, decode_trace(trace))
                 for seq, id_, request_id, payload, created_at, trace in row["pending"]
@@ -159,10 +165,18 @@ class PostgresSessions(Sessions):
 
     async def behind(self, known: Mapping[str, Position]) -> Sequence[str]:
         of = known.values()
-        columns = [[p.log_index for p in of], [p.applied_seq for p in of], [p.last_seq for p in of]]
+        columns = [
+            [p.log_index for p in of],
+            [p.applied_seq for p in of],
+            [p.last_seq for p in of],
+            [p.run for p in of],
+        ]
         return [row["thread_id"] for row in await self._pool.read(BEHIND, list(known), *columns)]
 
     async def alone(self, *, replica: int) -> int | None:
         (row,) = await self._pool.read(ALONE, replica)
         joined: int | None = row["joined"]
         return joined
+
+    async def standing(self, *, replica: int) -> Mapping[str, int]:
+        return {row["thread_id"]: row["run"] for row in await self._pool.read(STANDING, replica)}

@@ -55,11 +55,17 @@ class Sessions(ABC):
 
     @abstractmethod
     async def behind(self, known: Mapping[str, Position]) -> Sequence[str]:
-        """Of these threads, those in which more was accepted, ended or logged than is `known`; deleted ones, and ones
-        that do not exist, are not among them. Raises StoreUnavailable."""
+        """Of these threads, those in which more was accepted, counted, ended or logged than is `known`; deleted ones,
+        and ones that do not exist, are not among them. Raises StoreUnavailable."""
 
     @abstractmethod
     async def alone(self, *, replica: int) -> int | None:
         """None: another replica may be at work, whether its lease holds or not. Otherwise a number that changes with
         each replica that joins: while it is the same as at an earlier look, nobody but `replica` has counted, ended or
         logged anything since that look. Raises StoreUnavailable."""
+
+    @abstractmethod
+    async def standing(self, *, replica: int) -> Mapping[str, int]:
+        """Thread → run of each attempt that was counted for `replica`, whose event has not ended, and which nobody has
+        taken over or repeated. Any other attempt that `replica` works on is fenced: a run is counted once, for one
+        owner. Deleted threads are not among them. Raises StoreUnavailable."""

@@ -142,7 +142,7 @@ async def test_a_replica_that_leaves_makes_its_sessions_strays_at_once(store: Su
 
 async def test_a_thread_is_behind_for_whoever_knows_less_of_it(store: Subject) -> None:
     talk = await Conversation.begin(store)
-    nothing, accepted, ended = Position(0, 0, 0), Position(0, 0, 1), Position(1, 1, 1)
+    nothing, accepted, ended = Position(0, 0, 0, 0), Position(0, 0, 1, 1), Position(1, 1, 1, 1)
 
     async def behind(known: Position) -> bool:
         others = {"no-such-thread": nothing, talk.thread_id: known}
@@ -153,9 +153,10 @@ async def test_a_thread_is_behind_for_whoever_knows_less_of_it(store: Subject) -
     claim = await talk.accepted()
     assert await behind(nothing)
     assert not await behind(accepted)
+    assert await behind(Position(0, 0, 1, 0))  # an attempt that nobody here has heard of
     await talk.finish(claim)
     assert await behind(accepted)
-    assert await behind(Position(1, 0, 1))  # an end that no client sees
+    assert await behind(Position(1, 0, 1, 1))  # an end that no client sees
     assert not await behind(ended)
     await store.threads.delete(claim.key.user_id, talk.thread_id)
     assert not await behind(nothing)
@@ -176,6 +177,41 @@ async def test_a_replica_is_alone_unless_another_may_still_write(store: Subject)
     again = await replica_of(store, first.name)
     assert await store.sessions.alone(replica=first.id) is None, "a later boot has taken its place"
     assert await store.sessions.alone(replica=again.id) not in (None, since)
+
+
+async def test_a_snapshot_tells_for_whom_the_latest_attempt_was_counted(store: Subject) -> None:
+    talk = await abandoned(store)
+    assert (await talk.view()).owner == talk.replica.id
+    heir = await replica_of(store)
+    claim = await talk.claim(heir)
+    assert claim is not None
+    assert ((await talk.view()).run, (await talk.view()).owner) == (claim.run, heir.id)
+
+
+async def test_an_attempt_stands_until_it_ends_or_another_one_is_counted(store: Subject) -> None:
+    talk, idle, gone = [await Conversation.begin(store) for _ in range(3)]
+    other = await replica_of(store)
+
+    async def standing(replica: int) -> dict[str, int]:
+        return dict(await store.sessions.standing(replica=replica))
+
+    assert await standing(talk.replica.id) == {}
+    claim = await talk.accepted()
+    await idle.finish(await idle.accepted())
+    deleted = await gone.accepted()
+    await store.threads.delete(deleted.key.user_id, gone.thread_id)
+    assert await standing(talk.replica.id) == {talk.thread_id: claim.run}
+    assert await standing(idle.replica.id) == await standing(gone.replica.id) == await standing(other.id) == {}
+    again = await talk.claim()
+    assert again is not None
+    assert await standing(talk.replica.id) == {talk.thread_id: again.run}
+    await store.replicas.renew(talk.replica.id, lease_ttl_s=0)
+    assert await standing(talk.replica.id) == {talk.thread_id: again.run}, "whoever may take over has not done so yet"
+    taken = await talk.claim(other)
+    assert taken is not None
+    assert (await standing(talk.replica.id), await standing(other.id)) == ({}, {talk.thread_id: taken.run})
+    await talk.finish(taken)
+    assert await standing(other.id) == {}
 
 
 async def test_strays_are_limited(store: Subject) -> None:

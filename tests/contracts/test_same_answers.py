@@ -65,7 +65,11 @@ class World:
                 return replace(value, event=replace(value.event, created_at=NEVER), owner=self.place_of(value.owner))
             case EffectClaim():
                 return replace(value, created_at=NEVER)
-            case Receipt() | Committed() | SessionView() | Struct():
+            case SessionView():
+                owner = None if value.owner is None else self.place_of(value.owner)
+                names = [name for name in value.__struct_fields__ if name != "owner"]
+                return [owner, *(self.comparable(getattr(value, name)) for name in names)]
+            case Receipt() | Committed() | Struct():
                 return [self.comparable(getattr(value, name)) for name in value.__struct_fields__]
             case list() | tuple():
                 return [self.comparable(item) for item in value]
@@ -84,6 +88,7 @@ class World:
         found.append(
             [sorted((await self.store.sessions.strays(replica=id_, limit=PLENTY)).threads) for id_ in self.replicas]
         )
+        found.append([sorted(dict(await self.store.sessions.standing(replica=id_)).items()) for id_ in self.replicas])
         found.append(sorted(await self.store.timers.due(limit=PLENTY), key=lambda due: (due.key, due.timer_id)))
         found.append(await self.store.timers.next_due_s() is None)
         found.append(await self.store.outbox.next_due() is None)

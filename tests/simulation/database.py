@@ -34,6 +34,7 @@ READS: Final = frozenset(
         "before",
         "strays",
         "behind",
+        "standing",
         "threads",
         "gone",
         "due",

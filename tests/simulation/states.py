@@ -146,6 +146,9 @@ class WatchedSessions(Sessions):
     async def alone(self, *, replica: int) -> int | None:
         return await self._inner.alone(replica=replica)
 
+    async def standing(self, *, replica: int) -> Mapping[str, int]:
+        return await self._inner.standing(replica=replica)
+
 
 class WatchedUnitOfWork(UnitOfWork):
     def __init__(self, inner: UnitOfWork, turns: Turns) -> None:
