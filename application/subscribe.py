@@ -27,7 +27,7 @@ from unbroken.application.live_sessions import LiveAttempt, LiveSession, LiveSes
 from unbroken.domain.effects import LogEntry
 from unbroken.domain.errors import ThreadDeleted
 from unbroken.domain.events import Event
-from unbroken.domain.live_stream import MAX_PART_UNITS, Part, TextPart, units
+from unbroken.domain.live_stream import Part, TextPart, merged
 from unbroken.domain.ports.outbox import Outbox
 from unbroken.domain.session import SessionKey
 
@@ -224,6 +224,8 @@ class Subscription:
         """The running attempt's news, about a frame's worth. Only for readers that were sent the whole log, so up to
         the attempt's start at least."""
         attempt = self._live.attempt
+        if attempt is not None and not attempt.shows():
+            return  # the replica's lease is over: whoever has taken over may be saying something else
         joining, self._joining = self._joining, False
         if attempt is None or attempt.run < self._least:
             return
@@ -235,7 +237,7 @@ class Subscription:
             if len(found) >= PAGE:
                 return
         while self._position < len(parts):
-            part, self._position = _merged(parts, self._position)
+            part, self._position = merged(parts, self._position)
             found.append(_show(attempt, part))
             if len(found) >= PAGE:
                 return
@@ -245,45 +247,23 @@ class Subscription:
         self._run = attempt.run
         self._position = 0
         self._replay.clear()
-        shown = self._shown if joining else None
+        shown, self._shown = self._shown, None  # what runs elsewhere may be here only after the reader's first look
         request_id = attempt.event.request_id
         same = shown is not None and (shown.request_id, shown.attempt) == (request_id, attempt.run)
         if shown and same and 0 <= shown.offset <= attempt.stream.length:
             self._position = len(attempt.stream.parts)
             lacking, index = attempt.stream.after(shown.offset), 0
             while index < len(lacking):
-                part, index = _merged(lacking, index)
+                part, index = merged(lacking, index)
                 self._replay.append(part)
             return
-        late = joining and attempt.stream.parts
+        late = same or (joining and attempt.stream.parts)
         found.append(ShowReset(request_id, attempt.run, "resync" if late else attempt.reason))
 
 
 def _show(attempt: LiveAttempt, part: Part) -> ShowText | ShowTool:
     show = ShowText if isinstance(part, TextPart) else ShowTool
     return show(attempt.event.request_id, attempt.run, part)  # type: ignore[arg-type]
-
-
-def _merged(parts: list[Part], position: int) -> tuple[Part, int]:
-    """The part at `position` with the following ones of the same message, as long as one frame holds them."""
-    first = parts[position]
-    position += 1
-    if not isinstance(first, TextPart):
-        return first, position
-    length = units(first.text)
-    texts = [first.text]
-    while position < len(parts):
-        following = parts[position]
-        if not isinstance(following, TextPart) or following.message_id != first.message_id:
-            break
-        length += units(following.text)
-        if length > MAX_PART_UNITS:
-            break
-        texts.append(following.text)
-        position += 1
-    if len(texts) == 1:
-        return first, position
-    return TextPart(first.offset, "".join(texts), first.message_id), position
 
 
 def _gap(live: LiveSession, cursor: int) -> ShowGap | None:

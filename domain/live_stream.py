@@ -8,6 +8,7 @@ next chunk, unpaired ones and U+0000 become U+FFFD.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections.abc import Sequence
 from typing import Literal
 
 from msgspec import Struct
@@ -24,13 +25,13 @@ REPLACEMENT = "�"
 ToolPhase = Literal["started", "finished", "failed"]
 
 
-class TextPart(Struct, frozen=True):
+class TextPart(Struct, frozen=True, array_like=True, tag="text"):
     offset: int
     text: str
     message_id: str
 
 
-class ToolPart(Struct, frozen=True):
+class ToolPart(Struct, frozen=True, array_like=True, tag="tool"):
     offset: int
     tool_call_id: str
     name: str
@@ -67,6 +68,29 @@ def cut(text: str, offset: int) -> str:
             return text[index:]
         seen += width
     return ""
+
+
+def merged(parts: list[Part], position: int) -> tuple[Part, int]:
+    """The part at `position` with the following ones of the same message, as long as one frame holds them; and the
+    position after them."""
+    first = parts[position]
+    position += 1
+    if not isinstance(first, TextPart):
+        return first, position
+    length = units(first.text)
+    texts = [first.text]
+    while position < len(parts):
+        following = parts[position]
+        if not isinstance(following, TextPart) or following.message_id != first.message_id:
+            break
+        length += units(following.text)
+        if length > MAX_PART_UNITS:
+            break
+        texts.append(following.text)
+        position += 1
+    if len(texts) == 1:
+        return first, position
+    return TextPart(first.offset, "".join(texts), first.message_id), position
 
 
 def join_messages(texts: list[str]) -> str:
@@ -181,6 +205,27 @@ class LiveStream:
             raise AnswerTooLong(f"the turn took more than {MAX_TOOL_STEPS} tool steps")
         shown = None if data is None else well_formed(data)
         self._push(ToolPart(self.length, well_formed(tool_call_id), well_formed(name), phase, shown))
+
+    def mirror(self, parts: Sequence[Part]) -> bool:
+        """Take over what follows in the stream of an attempt that runs elsewhere, as it is; all of it, or nothing.
+        False: it does not go on where this stream ends, or is not what a stream may hold."""
+        length, steps = self.length, self._tool_steps
+        for part in parts:
+            if part.offset != length:
+                return False
+            if isinstance(part, ToolPart):
+                steps += 1
+                continue
+            size = units(part.text)
+            if not 0 < size <= MAX_PART_UNITS or "\x00" in part.text:
+                return False
+            length += size
+        if length > MAX_UNITS or steps > MAX_TOOL_STEPS:
+            return False
+        for part in parts:
+            self._push(part)
+        self.length, self._tool_steps = length, steps
+        return True
 
     def after(self, offset: int) -> list[Part]:
         """What a reader lacks that shows `offset` units: the rest of the text, then every tool step."""

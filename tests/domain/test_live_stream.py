@@ -20,6 +20,7 @@ from unbroken.domain.live_stream import (
     ToolPart,
     cut,
     join_messages,
+    merged,
     units,
     well_formed,
 )
@@ -305,3 +306,63 @@ def test_tool_steps_stand_where_the_text_was_and_are_well_formed() -> None:
     stream.append("m", "!")
     assert stream.parts[1] == ToolPart(2, f"c{REPLACEMENT}", f"look{REPLACEMENT}", "finished", f"half {REPLACEMENT}")
     assert stream.parts[2] == TextPart(2, "!", "m")
+
+
+def portions(stream: LiveStream) -> list[TextPart | ToolPart]:
+    """Everything in it, as it is sent to whoever reads along."""
+    found: list[TextPart | ToolPart] = []
+    position = 0
+    while position < len(stream.parts):
+        part, position = merged(stream.parts, position)
+        found.append(part)
+    return found
+
+
+@given(st.lists(st.tuples(st.sampled_from(["m", "n", "tool"]), raw), max_size=30), st.data())
+def test_a_mirror_holds_what_the_stream_holds_in_whatever_pieces_it_came(
+    said: list[tuple[str, str]], data: st.DataObject
+) -> None:
+    stream, mirror = LiveStream(), LiveStream()
+    for kind, text in said:
+        if kind == "tool":
+            stream.tool(text, "look", "started")
+        else:
+            stream.append(kind, text)
+    parts = portions(stream)
+    while parts:
+        size = data.draw(st.integers(1, len(parts)))
+        assert mirror.mirror(parts[:size])
+        del parts[:size]
+    assert (mirror.text, mirror.length) == (stream.text, stream.length)
+    tools = [[part for part in one.parts if isinstance(part, ToolPart)] for one in (stream, mirror)]
+    assert tools[0] == tools[1]
+    for offset in range(stream.length + 1):
+        assert text_after(mirror, offset) == text_after(stream, offset)
+
+
+def text_after(stream: LiveStream, offset: int) -> str:
+    return "".join(part.text for part in stream.after(offset) if isinstance(part, TextPart))
+
+
+@pytest.mark.parametrize(
+    "parts",
+    [
+        [TextPart(3, "x", "m")],
+        [TextPart(1, "x", "m")],
+        [TextPart(2, "", "m")],
+        [TextPart(2, "x\x00", "m")],
+        [TextPart(2, "x" * (MAX_PART_UNITS + 1), "m")],
+        [TextPart(2, "x", "m"), TextPart(4, "x", "m")],
+        [TextPart(2, "\U0001f600", "m"), TextPart(3, "x", "m")],
+        [ToolPart(3, "c", "look", "started")],
+        [ToolPart(2, "c", "look", "started")] * MAX_TOOL_STEPS,
+        [TextPart(2 + n * 8_000, "x" * 8_000, "m") for n in range(MAX_UNITS // 8_000 + 1)],
+    ],
+)
+def test_a_mirror_takes_all_that_goes_on_or_nothing(parts: list[TextPart | ToolPart]) -> None:
+    mirror = LiveStream()
+    assert mirror.mirror([TextPart(0, "ab", "m"), ToolPart(2, "c", "look", "started")])
+    assert not mirror.mirror([TextPart(2, "fits", "m"), *parts] if parts[0].offset != 2 else parts)
+    assert (mirror.text, len(mirror.parts)) == ("ab", 2)
+    assert mirror.mirror([TextPart(2, "c", "m")])
+    assert mirror.text == "abc"
