@@ -97,6 +97,11 @@ class EventQueue:
                 self._wake(thread_id)
             self._forget(thread_id)
 
+    @property
+    def newest(self) -> dict[str, int]:
+        """The highest run seen of each session that has work here."""
+        return {thread_id: run for thread_id, run in self._newest.items() if thread_id in self._tasks}
+
     def knows(self, thread_id: str) -> bool:
         return thread_id in self._tasks or self._doors.expects(thread_id)
 
@@ -279,6 +284,7 @@ class EventQueue:
     def _forget(self, thread_id: str) -> None:
         if not self.knows(thread_id):
             self._newest.pop(thread_id, None)
+            self._live.doubted.pop(thread_id, None)
 
     async def _turn(self, thread_id: str, again: Again | None) -> Claim | Again | None:
         claim = self._handed.pop(thread_id, None)

@@ -8,6 +8,7 @@ from the store and the news of this process may arrive in any order.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal
 
 import msgspec
@@ -17,6 +18,7 @@ from unbroken.domain.effects import LogEntry
 from unbroken.domain.errors import Fenced, NotYourThread, ThreadDeleted
 from unbroken.domain.events import Event
 from unbroken.domain.live_stream import LiveStream
+from unbroken.domain.ports.lease import Lease
 from unbroken.domain.ports.sessions import Sessions
 from unbroken.domain.session import Claim, Position, SessionKey, SessionView
 
@@ -27,17 +29,27 @@ TAIL_BYTES = 256 << 10
 The newest one is kept whatever its length: every reader wants it at once."""
 
 
+def always() -> bool:
+    return True
+
+
 class LiveAttempt:
-    """The attempt that runs here now, and the log's end when it began (protocol, rule 4)."""
+    """The attempt that runs now, here or at another replica, and the log's end when it began (protocol, rule 4)."""
 
-    __slots__ = ("event", "log_index", "reason", "run", "stream")
+    __slots__ = ("event", "log_index", "mirrored", "reason", "run", "shows", "stream")
 
-    def __init__(self, claim: Claim, reason: ResetReason) -> None:
-        self.event = claim.event
-        self.run = claim.run
-        self.log_index = claim.log_index
+    def __init__(
+        self, event: Event, run: int, log_index: int, reason: ResetReason, shows: Callable[[], bool] = always
+    ) -> None:
+        self.event = event
+        self.run = run
+        self.log_index = log_index
         self.reason = reason
+        self.shows = shows
+        """Whether it may be shown now; asked before every look at its stream."""
         self.stream = LiveStream()
+        self.mirrored: int | None = None
+        """Of one that runs at another replica: how many of its owner's parts are here. None: it runs here."""
 
 
 class LiveSession:
@@ -53,8 +65,10 @@ class LiveSession:
         "log_floor",
         "log_index",
         "looks",
+        "owner",
         "pending",
         "readers",
+        "run",
         "tail",
     )
 
@@ -65,6 +79,10 @@ class LiveSession:
         self.acked: int | None = None
         """None: never read from the store, so others may wait than those in `pending`."""
         self.applied_seq = 0
+        self.run = 0
+        """The highest one that the store is known to have counted, wherever it runs."""
+        self.owner: int | None = None
+        """The replica for which it was counted."""
         self.tail: list[LogEntry] = []
         self._tail_sizes: list[int] = []
         self.pending: dict[int, Event] = {}
@@ -89,11 +107,15 @@ class LiveSession:
 
     @property
     def position(self) -> Position:
-        return Position(self.log_index, self.applied_seq, max(self.applied_seq, *self.pending, 0))
+        return Position(self.log_index, self.applied_seq, max(self.applied_seq, *self.pending, 0), self.run)
+
+    @property
+    def runs_here(self) -> bool:
+        return self.attempt is not None and self.attempt.mirrored is None
 
     @property
     def idle(self) -> bool:
-        return not (self.readers or self.pending or self.attempt or self.looks)
+        return not (self.readers or self.pending or self.runs_here or self.looks)
 
     def notify(self) -> None:
         for wake in self.readers:
@@ -110,7 +132,15 @@ class LiveSession:
         self.acked = max(self.acked or 0, view.acked)
         waiting = {event.seq: event for event in view.pending} | self.pending
         self.pending = {seq: waiting[seq] for seq in sorted(waiting)}
+        self.counted(view.run, view.owner)
         self.catch_up(view.log_index, view.applied_seq)
+
+    def counted(self, run: int, owner: int | None) -> None:
+        """The store has counted this attempt: whatever an earlier one says from now on is late, wherever it runs."""
+        if run >= self.run:
+            self.run, self.owner = run, owner
+        if self.attempt and self.attempt.run < self.run:
+            self.attempt = None
 
     def catch_up(self, log_index: int, applied_seq: int) -> None:
         """The log reaches `log_index` and events up to `applied_seq` have ended, whoever ended them."""
@@ -133,15 +163,27 @@ class LiveSession:
             self.pending = dict(sorted(self.pending.items()))
         self.notify()
 
-    def begin(self, claim: Claim, reason: ResetReason) -> LiveAttempt:
-        """Raises Fenced: readers have been told the event's end already, so a later attempt of somebody else's."""
-        if claim.event.seq <= self.applied_seq:
-            raise Fenced(f"event {claim.event.seq} has ended elsewhere")
+    def begin(self, claim: Claim, reason: ResetReason, shows: Callable[[], bool] = always) -> LiveAttempt:
+        """Raises Fenced: readers have been told of a later attempt already, or of the event's end."""
+        if claim.event.seq <= self.applied_seq or claim.run < self.run:
+            raise Fenced(f"event {claim.event.seq} has ended or was taken over elsewhere")
         self.catch_up(claim.log_index, claim.applied_seq)
         self.add(claim.event)
-        self.attempt = LiveAttempt(claim, reason)
+        self.counted(claim.run, claim.owner)
+        self.attempt = LiveAttempt(claim.event, claim.run, claim.log_index, reason, shows)
         self.notify()
         return self.attempt
+
+    def follow(self, run: int, seq: int, log_index: int, reason: ResetReason) -> LiveAttempt | None:
+        """The attempt `run` of event `seq`, which runs at another replica, as far as it is here. None: it is not the
+        one that the store is known to have counted last, its event has ended, or it runs here."""
+        event = self.pending.get(seq)
+        if run != self.run or event is None or seq != self.applied_seq + 1:
+            return None
+        if self.attempt is None:
+            self.attempt = LiveAttempt(event, run, log_index, reason)
+            self.attempt.mirrored = 0
+        return self.attempt if self.attempt.mirrored is not None else None
 
     def end(self, event: Event, entries: Sequence[LogEntry]) -> None:
         """The event's finishing commit stands: log and live change in one step, so no reader sees both."""
@@ -151,7 +193,8 @@ class LiveSession:
                 self._keep(entry)
         self.applied_seq = max(self.applied_seq, event.seq)
         self.pending.pop(event.seq, None)
-        self.abandon(event)
+        if self.attempt and self.attempt.event.seq <= event.seq:
+            self.attempt = None
         self.notify()
 
     def _keep(self, entry: LogEntry) -> None:
@@ -160,9 +203,10 @@ class LiveSession:
         while len(self.tail) > TAIL or (len(self.tail) > 1 and sum(self._tail_sizes) > TAIL_BYTES):
             del self.tail[0], self._tail_sizes[0]
 
-    def abandon(self, event: Event) -> None:
-        """The attempt is over without an end of its event; what was shown stays until the next `reset`."""
-        if self.attempt and self.attempt.event.seq <= event.seq:
+    def abandon(self, run: int) -> None:
+        """The attempt is over without an end of its event; what was shown stays until the next `reset`. One that
+        another replica has counted since may be followed from here already."""
+        if self.attempt and self.attempt.run <= run:
             self.attempt = None
 
 
@@ -170,17 +214,17 @@ class LiveSessions:
     """The sessions live in this process. Keyed by the whole session key: a stranger who watches somebody
     else's thread id before or after it exists shares nothing with it (I11)."""
 
-    def __init__(self, sessions: Sessions) -> None:
+    def __init__(self, sessions: Sessions, lease: Lease) -> None:
         self._sessions = sessions
+        self._lease = lease
         self._live: dict[SessionKey, LiveSession] = {}
         self._by_thread: dict[str, tuple[SessionKey, ...]] = {}
         """More than one where a stranger watches, too."""
-        self._on_refreshed: list[Callable[[SessionView], None]] = []
-
-    def listen(self, on_refreshed: Callable[[SessionView], None]) -> None:
-        """Call `on_refreshed(view)`, synchronously, whenever a session that somebody follows here was read anew because
-        others may have changed it; what the view knows was told to its readers just before."""
-        self._on_refreshed.append(on_refreshed)
+        self.on_look: Callable[[LiveSession], None] = lambda _: None
+        """Told of a session that was read from the store, or that somebody begins to watch."""
+        self.doubted: dict[str, int] = {}
+        """By thread: the highest run that was counted before the lease had lapsed, until the store has said whose it
+        is (`own_clock`)."""
 
     def followed(self, thread_id: str) -> list[SessionKey]:
         """The sessions of that thread that somebody follows here, or is about to."""
@@ -232,19 +276,17 @@ class LiveSessions:
         """
         live = self._live.get(key)
         if live is None or live.acked is None:
-            live, _ = await self._read(key)
+            live = await self._read(key)
+        else:
+            self.on_look(live)
         return live
 
     async def refresh(self, key: SessionKey) -> None:
         """Bring a session up to date with the store; needed only when its last commit's fate is unknown or
         somebody else may have worked on it. Raises as `open`."""
-        live, view = await self._read(key)
-        if view is not None and live.readers:
-            for on_refreshed in self._on_refreshed:
-                on_refreshed(view)
-        self.release(live)
+        self.release(await self._read(key))
 
-    async def _read(self, key: SessionKey) -> tuple[LiveSession, SessionView | None]:
+    async def _read(self, key: SessionKey) -> LiveSession:
         live = self._add(key)
         live.looks += 1
         existed = live.stored
@@ -266,7 +308,8 @@ class LiveSessions:
         live.looks -= 1
         if view is not None:
             live.merge(view)
-        return live, view
+            self.on_look(live)
+        return live
 
     def accepted(self, key: SessionKey, event: Event, claim: Claim | None) -> None:
         """An accept of this process committed."""
@@ -274,21 +317,27 @@ class LiveSessions:
         if claim is not None:
             live = live or self._add(key)
             live.catch_up(claim.log_index, claim.applied_seq)
+            live.counted(claim.run, claim.owner)
         if live is not None:
             live.add(event)
 
     def begin(self, claim: Claim) -> LiveAttempt:
-        return self._add(claim.key).begin(claim, _reason(claim))
+        live = self._add(claim.key)
+        return live.begin(claim, _reason(claim), partial(self._shows, claim.key.thread_id, claim.run))
+
+    def _shows(self, thread_id: str, run: int) -> bool:
+        return self._lease.held() and (not self.doubted or self.doubted.get(thread_id, 0) < run)
 
     def end(self, claim: Claim, entries: Sequence[LogEntry]) -> None:
         if live := self._live.get(claim.key):
             live.catch_up(claim.log_index, claim.applied_seq)
+            live.counted(claim.run, claim.owner)
             live.end(claim.event, entries)
             self.release(live)
 
     def abandon(self, claim: Claim) -> None:
         if live := self._live.get(claim.key):
-            live.abandon(claim.event)
+            live.abandon(claim.run)
 
     def notify(self, key: SessionKey) -> None:
         if live := self._live.get(key):
@@ -301,6 +350,11 @@ class LiveSessions:
     def release(self, live: LiveSession) -> None:
         """Forget a session that nobody watches and nothing runs in (I12)."""
         if live.idle and self._live.get(live.key) is live:
+            self._drop(live.key)
+
+    def leave(self, live: LiveSession) -> None:
+        """Forget a session that was only watched here, once nobody does, whatever waits in it at its owner."""
+        if not (live.readers or live.runs_here or live.looks) and self._live.get(live.key) is live:
             self._drop(live.key)
 
 

@@ -76,6 +76,10 @@ class Overhear:
             self._working += 1
             self._start(self._work())
 
+    def changed(self, thread_id: str) -> None:
+        """Something else says so."""
+        self.overheard(thread_id, free=False)
+
     async def close(self) -> None:
         """Nothing is under way when this returns, nor begun later."""
         self._closed = True

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from msgspec import Struct
@@ -88,6 +89,17 @@ class SessionProcessor:
     def running(self) -> frozenset[tuple[str, int]]:
         """(thread id, run) of the attempts under way."""
         return frozenset((thread_id, attempt.claim.run) for thread_id, attempt in self._attempts.items())
+
+    @property
+    def claims(self) -> Sequence[Claim]:
+        """Of the attempts under way."""
+        return [attempt.claim for attempt in self._attempts.values()]
+
+    def fence(self, claim: Claim) -> None:
+        """The attempt was taken over or repeated, says the store: its output ends here and now."""
+        attempt = self._attempts.get(claim.key.thread_id)
+        if attempt is not None and attempt.claim is claim:
+            attempt.fail(Fenced(f"attempt {claim.run} was taken over while the lease was over"))
 
     def stop(self, thread_id: str, kind: CancelKind, *, first: int, last: int) -> bool:
         """Stop the attempt at one of these events, whose cancel is durable; its output ends here and now. False: none

@@ -19,12 +19,15 @@ from unbroken.application.delete_thread import DeleteThread
 from unbroken.application.effect_runner import EffectRunner
 from unbroken.application.event_queue import EventQueue
 from unbroken.application.fire_timers import FireTimers
+from unbroken.application.follow_afar import FollowAfar
 from unbroken.application.live_sessions import LiveSessions
 from unbroken.application.overhear import Overhear
+from unbroken.application.own_clock import OwnClock
 from unbroken.application.readiness import Readiness
 from unbroken.application.recover import Recover
 from unbroken.application.retain import Retain
 from unbroken.application.session_processor import SessionProcessor
+from unbroken.application.show_afar import ShowAfar
 from unbroken.application.subscribe import Subscribe
 from unbroken.application.turn_end import TurnEnd
 from unbroken.domain.policy import RetryPolicy
@@ -34,6 +37,7 @@ from unbroken.domain.ports.checkpoints import Checkpoints
 from unbroken.domain.ports.controls import Controls
 from unbroken.domain.ports.event_store import EventStore
 from unbroken.domain.ports.files import Files
+from unbroken.domain.ports.lease import Lease
 from unbroken.domain.ports.outbox import Outbox
 from unbroken.domain.ports.peers import Peers
 from unbroken.domain.ports.sessions import Sessions
@@ -66,12 +70,13 @@ class Container(containers.DeclarativeContainer):
     checkpoints = providers.Dependency(instance_of=Checkpoints)
     audit = providers.Dependency(instance_of=Audit)
     agents = providers.Dependency(instance_of=Agents)
+    lease = providers.Dependency(instance_of=Lease)
     wakeups = providers.Dependency(instance_of=Wakeups, default=providers.Singleton(InProcessWakeups))
     peers = providers.Dependency(instance_of=Peers, default=providers.Singleton(NoPeers))
 
     clock = providers.Singleton(SystemClock)
     ids = providers.Object(new_id)
-    live = providers.Singleton(LiveSessions, sessions)
+    live = providers.Singleton(LiveSessions, sessions, lease)
 
     retry = providers.Singleton(
         RetryPolicy,
@@ -121,6 +126,10 @@ class Container(containers.DeclarativeContainer):
         replica=replica_id,
         concurrent_turns=settings.provided.concurrent_turns,
     )
+    own_clock = providers.Singleton(
+        OwnClock, sessions=sessions, queue=queue, processor=processor, live=live, clock=clock, replica=replica_id
+    )
+    show_afar = providers.Singleton(ShowAfar, live, peers, replica_id)
     accept = providers.Singleton(
         AcceptEvent,
         event_store=event_store,
@@ -146,6 +155,7 @@ class Container(containers.DeclarativeContainer):
         interval_s=settings.provided.cancel_poll_s,
     )
     overhear = providers.Singleton(Overhear, queue=queue, live=live, cancel=cancel, clock=clock, replica=replica_id)
+    follow_afar = providers.Singleton(FollowAfar, live, peers, replica_id, overhear.provided.changed)
     readiness = providers.Singleton(
         Readiness,
         store=health,

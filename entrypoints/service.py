@@ -9,19 +9,22 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any
 
 from unbroken.adapters.carried_hints import Company
 from unbroken.adapters.in_process.clock import SystemClock
+from unbroken.adapters.in_process.lease import AlwaysHeld
 from unbroken.adapters.langgraph.loading import NamedGraph, load_agents
 from unbroken.adapters.memory.store import MemoryStore
-from unbroken.adapters.postgres.heartbeat import Heartbeat
+from unbroken.adapters.postgres.heartbeat import Heartbeat, moment
 from unbroken.adapters.postgres.store import PostgresStore, open_postgres
 from unbroken.application.accept_event import AcceptEvent
 from unbroken.application.acknowledge import Acknowledge
 from unbroken.application.cancel import Cancel
 from unbroken.application.delete_thread import DeleteThread
 from unbroken.application.event_queue import EventQueue
+from unbroken.application.peer_messages import deliver
 from unbroken.application.readiness import Readiness
 from unbroken.application.subscribe import Subscribe
 from unbroken.domain.errors import Unavailable
@@ -29,6 +32,7 @@ from unbroken.domain.ports.agent import Agents
 from unbroken.domain.ports.audit import Audit
 from unbroken.domain.ports.checkpoints import Checkpoints
 from unbroken.domain.ports.files import Files
+from unbroken.domain.ports.lease import Lease
 from unbroken.domain.ports.outbox import Outbox
 from unbroken.domain.ports.replicas import Replica, Replicas
 from unbroken.domain.ports.sessions import Sessions
@@ -110,6 +114,7 @@ async def running(
                 open_postgres(database_url, pool_size=settings.pool_size, keep_branches=settings.keep_branches)
             )
             lease_ttl_s = settings.lease_ttl_s
+        joined_at = moment()
         replica = await store.replicas.join(settings.replica, lease_ttl_s=lease_ttl_s)
         stack.push_async_callback(_leave, store.replicas, replica)
         log.info("joined as %s, boot %d", replica.name, replica.boot)
@@ -117,14 +122,16 @@ async def running(
         if observed is not None:
             stack.push_async_callback(observing.stop, observed)
         company = Company()
+        lease: Lease = AlwaysHeld()
         if database_url is not None:
-            heartbeat = Heartbeat(
+            lease = heartbeat = Heartbeat(
                 database_url,
                 replica.id,
                 lease_ttl_s=settings.lease_ttl_s,
                 interval_s=settings.heartbeat_s,
                 on_lost=on_lost,
                 on_alive=company.counted,
+                joined_at=joined_at,
             )
             heartbeat.start()
             stack.push_async_callback(heartbeat.stop)
@@ -158,6 +165,7 @@ async def running(
             agents=agents,
             wakeups=wakeups,
             peers=peers,
+            lease=lease,
         )
         if observed is not None:
             observing.observe(container, observed.telemetry)
@@ -176,13 +184,15 @@ async def serving(settings: Settings, container: Container, agents: Agents) -> A
     service = Service(settings, container, agents)
     overhear = container.overhear()
     container.wakeups().listen(service.queue.hint, overhear.overheard)
+    container.lease().listen(container.own_clock().regained)
+    container.peers().receive(partial(deliver, container.show_afar().wanted, container.follow_afar().fed))
     await container.recover().once()
     intake = (container.recover(), container.effect_runner(), container.fire_timers(), container.retain())
     service.intake = [asyncio.create_task(_forever(loop.forever)) for loop in intake]
     # While turns are drained, a cancel from another replica still ends them.
     lasting = [
         asyncio.create_task(_forever(loop.forever))
-        for loop in (container.acknowledge(), container.cancel(), container.delete_thread())
+        for loop in (container.acknowledge(), container.cancel(), container.delete_thread(), container.own_clock())
     ]
     try:
         yield service

@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Final, TypeVarTuple, Unpack
 
 import asyncpg
@@ -19,6 +21,7 @@ from unbroken.adapters.postgres.errors import DRIVER_ERRORS
 from unbroken.adapters.postgres.pool import connect
 from unbroken.adapters.postgres.replicas import RENEW
 from unbroken.domain.errors import UnbrokenError
+from unbroken.domain.ports.lease import Lease
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +33,12 @@ ANSWER_TIMEOUT_S: Final = 3.0
 """For connecting and for one renewal; also the longest that `stop` can take."""
 
 
-class Heartbeat:
+moment: Final[Callable[[], float]] = partial(time.clock_gettime, getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+"""Seconds that never go back and, where the system has such a clock, go on while the machine sleeps, as the database's
+do."""
+
+
+class Heartbeat(Lease):
     """Renews the lease of `replica` every `interval_s` for another `lease_ttl_s`, by the database's clock.
 
     `on_lost` is called once, on the event loop that called `start`, when the lease cannot be had any more: a later
@@ -47,14 +55,19 @@ class Heartbeat:
         interval_s: float,
         on_lost: Callable[[], None],
         on_alive: Callable[[int], None] = lambda alive: None,
+        joined_at: float = float("-inf"),
     ) -> None:
-        """`on_alive`: told, on that event loop, with each renewal how many replicas are alive, this one included."""
+        """`on_alive`: told, on that event loop, with each renewal how many replicas are alive, this one included.
+        `joined_at`: the `moment` before `replica` joined for `lease_ttl_s`; without it nothing is held until the
+        first renewal."""
         self._url = url
         self._replica = replica
         self._lease_ttl_s = lease_ttl_s
         self._interval_s = interval_s
         self._on_lost = on_lost
         self._on_alive = on_alive
+        self._held_until = joined_at + lease_ttl_s
+        self._on_regained: list[Callable[[], None]] = []
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._callers_loop: asyncio.AbstractEventLoop | None = None
@@ -64,6 +77,12 @@ class Heartbeat:
         self._callers_loop = asyncio.get_running_loop()
         self._thread = threading.Thread(target=self._beat, name="unbroken-heartbeat", daemon=True)
         self._thread.start()
+
+    def held(self) -> bool:
+        return moment() < self._held_until
+
+    def listen(self, on_regained: Callable[[], None]) -> None:
+        self._on_regained.append(on_regained)
 
     async def stop(self) -> None:
         """No renewal happens after this returns; `on_lost` is not called any more."""
@@ -83,10 +102,12 @@ class Heartbeat:
                 try:
                     if connection is None or connection.is_closed():
                         connection = await connect(self._url, timeout_s=ANSWER_TIMEOUT_S)
+                    sent = moment()
                     alive = await connection.fetchval(RENEW, self._replica, self._lease_ttl_s, timeout=ANSWER_TIMEOUT_S)
                     if not alive:
                         self._tell(self._on_lost)
                         return
+                    self._renewed(sent + self._lease_ttl_s)
                     self._tell(self._on_alive, alive)
                 except (*DRIVER_ERRORS, UnbrokenError) as error:
                     log.warning("the lease could not be renewed, trying again: %s", error)
@@ -99,6 +120,22 @@ class Heartbeat:
             if connection is not None:
                 with suppress(*DRIVER_ERRORS):
                     await connection.close(timeout=1.0)
+
+    def _renewed(self, until: float) -> None:
+        """What was held without a break goes on at once, whatever the loop is busy with. After a break it is for the
+        loop to take it up: nothing may be shown before everybody was told that there was one."""
+        before = self._held_until
+        if moment() < before:
+            self._held_until = until
+            if moment() < before:
+                return
+        self._tell(self._regain, until)
+
+    def _regain(self, until: float) -> None:
+        self._held_until = max(self._held_until, until)
+        if self.held():
+            for on_regained in self._on_regained:
+                on_regained()
 
     def _tell(self, listener: Callable[[Unpack[Ts]], None], *what: *Ts) -> None:
         if not self._stopping.is_set() and self._callers_loop is not None:

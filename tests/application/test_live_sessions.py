@@ -13,6 +13,7 @@ from tests.application.puppet import Puppet
 from tests.application.reader import Reader
 from tests.application.virtual_time import virtual
 from tests.application.world import KEY, World, until
+from unbroken.adapters.in_process.lease import AlwaysHeld
 from unbroken.application.deliveries import ShowLogged, ShowUser
 from unbroken.application.live_sessions import TAIL, TAIL_BYTES, LiveSession, LiveSessions
 from unbroken.domain.effects import LogEntry, ReportFailure
@@ -93,12 +94,15 @@ class SlowSnapshot(Sessions):
     async def alone(self, *, replica: int) -> int | None:
         raise AssertionError
 
+    async def standing(self, *, replica: int) -> Mapping[str, int]:
+        raise AssertionError
+
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize("accepted", [0, 1])
 async def test_a_turn_that_ends_while_a_snapshot_is_on_its_way_is_not_forgotten(accepted: int) -> None:
     store = SlowSnapshot(view(0, accepted))
-    sessions = LiveSessions(store)
+    sessions = LiveSessions(store, AlwaysHeld())
     opening = asyncio.ensure_future(sessions.open(KEY))
     await asyncio.sleep(0)
     sessions.accepted(KEY, event(1), claim(1))
@@ -115,7 +119,7 @@ async def test_a_turn_that_ends_while_a_snapshot_is_on_its_way_is_not_forgotten(
 async def test_an_attempt_whose_event_has_ended_elsewhere_is_never_shown() -> None:
     store = SlowSnapshot(view(1, 1))
     store.arrives.set()
-    sessions = LiveSessions(store)
+    sessions = LiveSessions(store, AlwaysHeld())
     live = await sessions.open(KEY)
     with pytest.raises(Fenced):
         sessions.begin(claim(1))
@@ -125,7 +129,7 @@ async def test_an_attempt_whose_event_has_ended_elsewhere_is_never_shown() -> No
 @pytest.mark.asyncio
 async def test_a_snapshot_that_does_not_come_leaves_nothing_behind() -> None:
     store = SlowSnapshot(StoreUnavailable("away"))
-    sessions = LiveSessions(store)
+    sessions = LiveSessions(store, AlwaysHeld())
     store.arrives.set()
     with pytest.raises(StoreUnavailable):
         await sessions.open(KEY)

@@ -241,24 +241,6 @@ async def test_many_followed_sessions_are_read_by_few_tasks_and_each_is() -> Non
 
 
 @virtual
-async def test_who_listens_to_refreshes_is_given_what_was_read_of_followed_sessions_alone() -> None:
-    world = joined()
-    node, other = await world.replica("a"), await world.replica("b")
-    views: list[SessionView] = []
-    node.live.listen(views.append)
-    reader = Reader(await node.subscribe(KEY, cursor=0))
-    assert not views
-    await other.say("hello")
-    await other.ended()
-    await other.say("not followed", key(1))
-    await other.ended(key(1))
-    await until(lambda: bool(views) and views[-1].log_index == 1)
-    assert {view.key for view in views} == {KEY}
-    assert views[-1].applied_seq == 1
-    reader.close()
-
-
-@virtual
 async def test_a_stranger_on_the_same_thread_id_learns_nothing_and_disturbs_nobody() -> None:
     world = joined()
     node, other = await world.replica("a"), await world.replica("b")

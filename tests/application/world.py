@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from itertools import count
 
 from tests.application.faulty_store import Trouble
@@ -18,10 +19,14 @@ from unbroken.application.cancel import Cancel
 from unbroken.application.effect_runner import EffectRunner
 from unbroken.application.event_queue import EventQueue
 from unbroken.application.fire_timers import FireTimers
+from unbroken.application.follow_afar import FollowAfar
 from unbroken.application.live_sessions import LiveSessions
 from unbroken.application.overhear import Overhear
+from unbroken.application.own_clock import OwnClock
+from unbroken.application.peer_messages import deliver
 from unbroken.application.recover import Recover
 from unbroken.application.session_processor import SessionProcessor
+from unbroken.application.show_afar import ShowAfar
 from unbroken.application.subscribe import Subscribe
 from unbroken.application.turn_end import TurnEnd
 from unbroken.domain.effects import CancelTurn, LogEntry, ReportFailure, SendMessage
@@ -29,6 +34,7 @@ from unbroken.domain.errors import Unavailable
 from unbroken.domain.events import UserMessage, WhenBusy
 from unbroken.domain.policy import RetryPolicy
 from unbroken.domain.ports.event_store import Receipt
+from unbroken.domain.ports.lease import Lease
 from unbroken.domain.session import SessionKey, SessionView
 
 KEY = SessionKey("ann", "demo", "t1")
@@ -100,6 +106,28 @@ def _told(entry: LogEntry) -> str:
             return ""
 
 
+class LeaseInHand(Lease):
+    """Held unless a test says otherwise."""
+
+    def __init__(self) -> None:
+        self._held = True
+        self._listeners: list[Callable[[], None]] = []
+
+    def held(self) -> bool:
+        return self._held
+
+    def listen(self, on_regained: Callable[[], None]) -> None:
+        self._listeners.append(on_regained)
+
+    def lapse(self) -> None:
+        self._held = False
+
+    def regain(self) -> None:
+        self._held = True
+        for on_regained in self._listeners:
+            on_regained()
+
+
 class Node:
     """One replica, as the container wires it."""
 
@@ -110,7 +138,8 @@ class Node:
         self.agent = ScriptedAgent(store.checkpoints)
         self.agents = agents = OneAgent(self.agent)
         self.wakeups = world.hub.join(replica)
-        self.live = LiveSessions(store.sessions)
+        self.lease = LeaseInHand()
+        self.live = LiveSessions(store.sessions, self.lease)
         self.effects = EffectRunner(
             outbox=store.outbox,
             timers=store.timers,
@@ -172,6 +201,18 @@ class Node:
         )
         self.overhear = Overhear(queue=self.queue, live=self.live, cancel=self.cancel, clock=clock, replica=replica)
         self.wakeups.listen(self.queue.hint, self.overhear.overheard)
+        self.show_afar = ShowAfar(self.live, self.wakeups, replica)
+        self.follow_afar = FollowAfar(self.live, self.wakeups, replica, self.overhear.changed)
+        self.wakeups.receive(partial(deliver, self.show_afar.wanted, self.follow_afar.fed))
+        self.own_clock = OwnClock(
+            sessions=store.sessions,
+            queue=self.queue,
+            processor=self.processor,
+            live=self.live,
+            clock=clock,
+            replica=replica,
+        )
+        self.lease.listen(self.own_clock.regained)
         self.subscribe = Subscribe(self.live, store.outbox)
         self.acknowledge = Acknowledge(outbox=store.outbox, live=self.live, clock=clock, interval_s=1.0)
         self.recover = Recover(sessions=store.sessions, queue=self.queue, clock=clock, replica=replica, interval_s=1.0)
@@ -180,7 +221,7 @@ class Node:
 
     def poll(self) -> None:
         """Start the loops of a serving replica, its heartbeat included."""
-        loops = (self.recover, self.effects, self.timers, self.acknowledge, self.cancel)
+        loops = (self.recover, self.effects, self.timers, self.acknowledge, self.cancel, self.own_clock)
         self._loops = [asyncio.create_task(loop.forever()) for loop in loops]
         self._loops.append(asyncio.create_task(self._heartbeat()))
 
@@ -203,6 +244,7 @@ class Node:
         await asyncio.gather(*self._loops, return_exceptions=True)
         await self.queue.close(grace_s)
         await self.overhear.close()
+        self.wakeups.leave()
         await self.world.store.replicas.leave(self.id)
 
     async def crash(self) -> None:
@@ -213,6 +255,16 @@ class Node:
 
         self.queue._give_back = nothing  # type: ignore[method-assign]
         await self.stop()
+
+    async def dies(self) -> None:
+        """`kill -9`, as far as others can tell: its lease ends by itself, and nothing more is heard of it."""
+        self.wakeups.leave()
+        self.lease.lapse()
+        for loop in self._loops:
+            loop.cancel()
+        await asyncio.gather(*self._loops, return_exceptions=True)
+        await self.queue.close(0.0)
+        await self.overhear.close()
 
     async def _heartbeat(self) -> None:
         while True:

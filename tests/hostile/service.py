@@ -14,6 +14,7 @@ from tests.application.scripted_agent import OneAgent, ScriptedAgent, asked
 from tests.application.virtual_time import VirtualClock
 from tests.application.world import remembered
 from tests.hostile.pipe import Pipe
+from unbroken.adapters.in_process.lease import AlwaysHeld
 from unbroken.adapters.memory.store import MemoryStore
 from unbroken.application.live_sessions import LiveSessions
 from unbroken.domain.ports.agent import Attempt
@@ -117,6 +118,7 @@ async def hosting() -> AsyncIterator[Host]:
         checkpoints=store.checkpoints,
         audit=store.audit,
         agents=agents,
+        lease=AlwaysHeld(),
     )
     container.clock.override(providers.Object(clock))
     limits = UserLimits(sockets=USER_SOCKETS, messages_per_min=3_000, threads=20)

@@ -27,13 +27,16 @@ READERS: Final = (
             ),
             Edit(
                 "application/live_sessions.py",
-                "        self.attempt = LiveAttempt(claim, reason)\n",
-                "        self.attempt = LiveAttempt(claim, reason)\n        self.audience = list(self.readers)\n",
+                "        self.attempt = LiveAttempt(claim.event, claim.run, claim.log_index, reason, shows)\n",
+                "        self.attempt = LiveAttempt(claim.event, claim.run, claim.log_index, reason, shows)\n"
+                "        self.audience = list(self.readers)\n",
             ),
             Edit(
                 "application/live_sessions.py",
-                "        self.abandon(event)\n        self.notify()\n",
-                "        self.abandon(event)\n        self.notify()\n        self.audience = None\n",
+                "        if self.attempt and self.attempt.event.seq <= event.seq:\n"
+                "            self.attempt = None\n        self.notify()\n",
+                "        if self.attempt and self.attempt.event.seq <= event.seq:\n"
+                "            self.attempt = None\n        self.notify()\n        self.audience = None\n",
             ),
         ),
     ),
@@ -56,9 +59,9 @@ READERS: Final = (
         edits=(
             Edit(
                 "application/live_sessions.py",
-                "        self.attempt = LiveAttempt(claim, reason)\n",
+                "        self.attempt = LiveAttempt(claim.event, claim.run, claim.log_index, reason, shows)\n",
                 "        former = self.attempt\n"
-                "        self.attempt = LiveAttempt(claim, reason)\n"
+                "        self.attempt = LiveAttempt(claim.event, claim.run, claim.log_index, reason, shows)\n"
                 "        if former is not None and former.event.seq == claim.event.seq:\n"
                 "            for message_id, text in former.stream.messages:\n"
                 "                self.attempt.stream.begin_with(message_id, text)\n",
@@ -182,8 +185,8 @@ READERS: Final = (
         edits=(
             Edit(
                 "application/live_sessions.py",
-                "        if claim.event.seq <= self.applied_seq:\n"
-                '            raise Fenced(f"event {claim.event.seq} has ended elsewhere")\n',
+                "        if claim.event.seq <= self.applied_seq or claim.run < self.run:\n"
+                '            raise Fenced(f"event {claim.event.seq} has ended or was taken over elsewhere")\n',
                 "",
             ),
         ),

@@ -40,15 +40,15 @@ USE_CASES: Final = (
         edits=(
             Edit(
                 "application/live_sessions.py",
-                '    __slots__ = ("event", "log_index", "reason", "run", "stream")\n',
-                '    __slots__ = ("event", "log_index", "readers", "reason", "run", "stream")\n\n'
+                '    __slots__ = ("event", "log_index", "mirrored", "reason", "run", "shows", "stream")\n',
+                '    __slots__ = ("event", "log_index", "mirrored", "readers", "reason", "run", "shows", "stream")\n\n'
                 "    readers: tuple[Callable[[], None], ...]\n",
             ),
             Edit(
                 "application/live_sessions.py",
-                "        self.attempt = LiveAttempt(claim, reason)\n",
-                "        self.attempt = LiveAttempt(claim, reason)\n        self.attempt.readers = "
-                "tuple(self.readers)\n",
+                "        self.attempt = LiveAttempt(claim.event, claim.run, claim.log_index, reason, shows)\n",
+                "        self.attempt = LiveAttempt(claim.event, claim.run, claim.log_index, reason, shows)\n"
+                "        self.attempt.readers = tuple(self.readers)\n",
             ),
             Edit(
                 "application/live_sessions.py",

@@ -6,13 +6,14 @@ import asyncio
 import time
 
 import asyncpg
+import psycopg
 import pytest
 
 from tests.contracts.conversation import Conversation, replica_of
 from tests.contracts.subjects import PostgresSubject
 from tests.postgres.watching import becomes_true
 from unbroken.adapters.postgres.embedded import EmbeddedPostgres
-from unbroken.adapters.postgres.heartbeat import Heartbeat
+from unbroken.adapters.postgres.heartbeat import Heartbeat, moment
 from unbroken.adapters.postgres.store import open_postgres
 
 pytestmark = pytest.mark.asyncio
@@ -120,3 +121,75 @@ async def test_each_renewal_tells_how_many_are_alive(url: str, store: PostgresSu
 
 async def _last_is(told: list[int], alive: int) -> bool:
     return told[-1:] == [alive]
+
+
+async def test_nothing_is_held_before_the_first_renewal_and_listeners_are_told_of_it(
+    url: str, store: PostgresSubject
+) -> None:
+    replica = await replica_of(store)
+    beating, told = heartbeat(url, replica.id, asyncio.Event()), list[bool]()
+    regained = asyncio.Event()
+    beating.listen(lambda: told.append(beating.held()))
+    beating.listen(regained.set)
+    assert not beating.held()
+    beating.start()
+    await asyncio.wait_for(regained.wait(), 10)
+    await asyncio.sleep(0.3)
+    await beating.stop()
+    assert told == [True], "what goes on without a break is no news"
+
+
+async def test_what_was_joined_for_is_held_from_the_moment_before(url: str, store: PostgresSubject) -> None:
+    before = moment()
+    replica = await replica_of(store)
+    told: list[float] = []
+    beating = Heartbeat(url, replica.id, lease_ttl_s=60.0, interval_s=0.05, on_lost=lambda: None, joined_at=before)
+    beating.listen(lambda: told.append(moment()))
+    assert beating.held()
+    beating.start()
+    await asyncio.sleep(0.3)
+    await beating.stop()
+    assert told == []
+    late = Heartbeat(url, replica.id, lease_ttl_s=60.0, interval_s=0.05, on_lost=lambda: None, joined_at=before - 61)
+    assert not late.held()
+
+
+async def test_the_lease_is_never_held_longer_here_than_in_the_database(
+    url: str, store: PostgresSubject, sql: asyncpg.Connection
+) -> None:
+    replica = await replica_of(store, lease_ttl_s=0)
+    beating = heartbeat(url, replica.id, asyncio.Event())
+    beating.start()
+    await renewed(sql, replica.id)
+    await beating.stop()
+    before = moment()
+    left = await sql.fetchval(
+        "SELECT extract(epoch FROM expires_at - clock_timestamp())::double precision FROM replicas WHERE id = $1",
+        replica.id,
+    )
+    assert beating._held_until - before <= left + (moment() - before)
+
+
+async def test_a_lapse_is_told_on_the_loop_and_nothing_is_held_before(own_server: EmbeddedPostgres) -> None:
+    async with open_postgres(own_server.url, pool_size=2) as store:
+        talk = await Conversation.begin(PostgresSubject(store, own_server.url))
+        regained = asyncio.Event()
+        beating = Heartbeat(
+            own_server.url, talk.replica.id, lease_ttl_s=1.0, interval_s=0.1, on_lost=lambda: None, joined_at=moment()
+        )
+        beating.start()
+        await asyncio.to_thread(own_server.stop)
+        await becomes_true(lambda: asyncio.sleep(0, not beating.held()))
+        beating.listen(regained.set)
+        own_server.start()
+        with psycopg.connect(own_server.url, autocommit=True) as sql:  # the loop is busy all the while
+            deadline = time.monotonic() + 30
+            while time.monotonic() < deadline:
+                row = sql.execute("SELECT expires_at > now() FROM replicas WHERE id = %s", [talk.replica.id]).fetchone()
+                if row == (True,):
+                    break
+            time.sleep(0.2)  # noqa: ASYNC251
+        assert not beating.held(), "renewed, and nobody was told of the lapse"
+        await asyncio.wait_for(regained.wait(), 30)
+        assert beating.held()
+        await beating.stop()

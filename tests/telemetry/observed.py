@@ -13,6 +13,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from tests.application.scripted_agent import OneAgent, ScriptedAgent
 from unbroken.adapters.in_process.clock import SystemClock
+from unbroken.adapters.in_process.lease import AlwaysHeld
 from unbroken.adapters.memory.store import MemoryStore
 from unbroken.adapters.telemetry.attempts import Belonging
 from unbroken.adapters.telemetry.identity import StoryIds
@@ -78,6 +79,7 @@ def container_of(store: MemoryStore, agent: ScriptedAgent, replica: int) -> Cont
         checkpoints=store.checkpoints,
         audit=store.audit,
         agents=OneAgent(agent),
+        lease=AlwaysHeld(),
     )
 
 
