@@ -28,6 +28,8 @@ class Bus:
         self.lost = self.doubled = 0.0
         """Shares of hints and messages."""
         self.delay_s = 0.002
+        self.rough = 0.2
+        """Share of messages that are lost, doubled or late even while nothing else is wrong."""
 
     def join(self, replica: int) -> Member:
         """For the process whose code calls this."""
@@ -48,6 +50,18 @@ class Bus:
             for _ in range(2 if self._random.random() < self.doubled else 1):
                 delay_s = self._random.random() * self.delay_s
                 self.loop.call_at(self.loop.time() + delay_s, deliver, *what, context=taker.owner.context)
+
+    def send(self, taker: Member, deliver: Callable[[bytes], None], message: bytes) -> None:
+        """A message; unlike a hint it is one of many that belong together."""
+        trouble = self._random.random() / self.rough if self.rough else 1.0
+        if trouble < 0.4:
+            return
+        self.carry(taker, deliver, message)
+        if trouble < 0.7:
+            self.carry(taker, deliver, message)
+        elif trouble < 1.0:
+            late_s = 0.1 * self._random.random()
+            self.loop.call_at(self.loop.time() + late_s, deliver, message, context=taker.owner.context)
 
 
 class Member(Wakeups, Peers):
@@ -85,7 +99,7 @@ class Member(Wakeups, Peers):
         for member in self._bus.others(self):
             if member.replica == replica:
                 for on_message in member.on_message:
-                    self._bus.carry(member, on_message, message)
+                    self._bus.send(member, on_message, message)
 
     def receive(self, on_message: Callable[[bytes], None]) -> None:
         self.on_message.append(on_message)

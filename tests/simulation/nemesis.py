@@ -89,7 +89,7 @@ class Nemesis:
         world.database.mishap_rate = 0.0
         world.database.slowness = 1.0
         world.database.next_fates.clear()
-        world.bus.lost = world.bus.doubled = 0.0
+        world.bus.lost = world.bus.doubled = world.bus.rough = 0.0
         world.bus.delay_s = 0.002
         for replica in world.replicas:
             replica.actor.fuse = 0
@@ -219,7 +219,8 @@ class Nemesis:
         return self._for_a_while(lambda on: setattr(self._world.database, "slowness", 30.0 if on else 1.0))
 
     def _hints_lost(self, thread_id: str) -> float:
-        return self._for_a_while(lambda on: setattr(self._world.bus, "lost", 0.8 if on else 0.0))
+        share = 1.0 if self._world.seed % 2 else 0.8  # all of them: the bus is cut
+        return self._for_a_while(lambda on: setattr(self._world.bus, "lost", share if on else 0.0))
 
     def _hints_doubled(self, thread_id: str) -> float:
         def change(on: bool) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from random import Random
 from typing import Any, Final
 
@@ -28,6 +29,8 @@ class Line:
         self.closed = False
         self.silent = False
         """Nothing arrives any more, and nobody has been told."""
+        self.on_send: Callable[[str], None] = lambda _: None
+        """Told of each frame that the replica sends to a client that has read all before it."""
         self._arrivals = [0.0, 0.0]
         self._pace = 0.0005 + 0.004 * random.random()
 
@@ -96,6 +99,8 @@ class ServerEnd:
     async def send(self, message: dict[str, Any]) -> None:
         if self._ended:
             return
+        if not self._line.client.unread:
+            self._line.on_send(message["text"])
         self._line.client.unread += 1
         self._line.to_client(message["text"])
         while self._line.client.unread > WINDOW and not self._ended:

@@ -10,6 +10,7 @@ from dependency_injector import providers
 from litestar import WebSocket
 
 from tests.simulation.agent import PlannedAgents
+from tests.simulation.lease import SimulatedLease
 from tests.simulation.loop import Actor, SimulatedClock
 from tests.simulation.network import Line
 from tests.simulation.states import WatchedControls, WatchedEventStore, WatchedSessions, WatchedUnitOfWork
@@ -48,6 +49,7 @@ SETTINGS: Final = Settings(
     reader_stall_s=2.0,
     frames_per_s=200,
 )
+LIVE: Final = ('{"type":"token"', '{"type":"tool"', '{"type":"reset"')
 _container: Final = Container()
 """One for all: making it costs as much as a whole seed."""
 _given: Final[dict[str, providers.Object[Any]]] = {}
@@ -56,7 +58,7 @@ _singletons: Final[list[providers.BaseSingleton[Any]]] = []
 USED: Final = (
     *("accept", "cancel", "subscribe", "acknowledge", "sessions", "outbox", "queue", "delete_thread", "threads"),
     *("files", "readiness", "wakeups", "recover", "effect_runner", "fire_timers", "retain", "live"),
-    *("audit", "checkpoints", "overhear"),
+    *("audit", "checkpoints", "overhear", "lease", "peers", "own_clock", "show_afar", "follow_afar"),
 )
 """What a replica takes out of its container."""
 
@@ -77,6 +79,9 @@ class Replica:
         self._stop: asyncio.Event | None = None
         self._sockets: ChatSockets | None = None
         self._live_sessions: Any = None
+        self._lease: SimulatedLease | None = None
+        self._afar: Any = None
+        """Its sides of what is shown to other replicas, and of what is followed there."""
 
     def boot(self) -> None:
         if not self.actor.dead:
@@ -103,7 +108,8 @@ class Replica:
         """How much of what it keeps in memory for those who are here, by kind."""
         sockets = len(self._sockets._connections) if self._sockets else 0
         sessions = len(self._live_sessions()) if self._live_sessions else 0
-        return {"sockets": sockets, "tasks": len(self.service.queue), "sessions": sessions}
+        afar = {"followers": len(self._afar[0]), "followed": len(self._afar[1])} if self._afar else {}
+        return {"sockets": sockets, "tasks": len(self.service.queue), "sessions": sessions, **afar}
 
     def skew(self, skew_s: float) -> None:
         self._skew_s = self.actor.skew_s = skew_s
@@ -111,20 +117,24 @@ class Replica:
     def take(self, line: Line, user_id: str) -> None:
         self.lines = [known for known in self.lines if not known.closed]
         self.lines.append(line)
+        line.on_send = self._watch
         self._world.loop.spawn(self.actor, self._serve(line, user_id))
 
     async def _live(self, me: Actor) -> None:
         world = self._world
         store = world.store
-        joined = None
+        joined, asked = None, 0.0
         while joined is None:
+            asked = world.loop.time()
             try:
                 joined = await store.replicas.join(self.name, lease_ttl_s=LEASE_S)
             except Unavailable:
                 await asyncio.sleep(0.2)
         agents = PlannedAgents(world.new_agent())
-        container = _wired(world, joined.id, self._settings, agents)
+        lease = self._lease = SimulatedLease(world.loop, asked + LEASE_S)
+        container = _wired(world, joined.id, self._settings, agents, lease)
         self._live_sessions = container.live
+        self._afar = (container.show_afar(), container.follow_afar())
         stop = self._stop = asyncio.Event()
         try:
             async with serving(self._settings, container, agents) as service:
@@ -133,7 +143,7 @@ class Replica:
                     service, UserLimits(sockets=None, messages_per_min=None, threads=None)
                 )
                 watch = asyncio.create_task(sockets.close_stalled_forever())
-                beat = asyncio.create_task(self._beat(joined.id, stop))
+                beat = asyncio.create_task(self._beat(joined.id, lease, stop))
                 self.up = True
                 await stop.wait()
                 world.loop.later(self._settings.stop_limit_s, self._exit_hard, me)
@@ -162,11 +172,14 @@ class Replica:
             line.cut()
         self.lines = []
 
-    async def _beat(self, replica: int, stop: asyncio.Event) -> None:
+    async def _beat(self, replica: int, lease: SimulatedLease, stop: asyncio.Event) -> None:
         while True:
             await asyncio.sleep(self._settings.heartbeat_s)
+            sent = self._world.loop.time()
             try:
-                if not await self._world.store.replicas.renew(replica, lease_ttl_s=LEASE_S):
+                if await self._world.store.replicas.renew(replica, lease_ttl_s=LEASE_S):
+                    lease.renewed(sent + LEASE_S)
+                else:
                     stop.set()
             except Unavailable:
                 continue
@@ -179,14 +192,24 @@ class Replica:
         except Closed as end:
             line.close(int(end.code))
 
+    def _watch(self, text: str) -> None:
+        """Of an attempt of its own it shows nothing any more once its lease is over."""
+        assert self._lease is not None
+        if self._lease.held() or not text.startswith(LIVE):
+            return
+        for key in self._live_sessions().here():
+            live = self._live_sessions().get(key)
+            if live is not None and live.runs_here and f'"attempt":{live.attempt.run},' in f"{text[:-1]},":
+                self._world.late_words.append((self.name, text))
+
     def _gone(self) -> None:
         self.up = False
         self.service = None
         self._stop = None
 
 
-def _wired(world: World, replica: int, settings: Settings, agents: PlannedAgents) -> Container:
-    """The product's own composition, over the world's stores, clock, hints and ids."""
+def _wired(world: World, replica: int, settings: Settings, agents: PlannedAgents, lease: SimulatedLease) -> Container:
+    """The product's own composition, over the world's stores, clock, hints, messages and ids."""
     store, turns, member = world.store, world.turns, world.bus.join(replica)
     given = {
         "settings": settings,
@@ -207,6 +230,7 @@ def _wired(world: World, replica: int, settings: Settings, agents: PlannedAgents
         "clock": SimulatedClock(world.loop),
         "wakeups": member,
         "peers": member,
+        "lease": lease,
         "ids": world.new_id,
     }
     if not _given:

@@ -49,8 +49,9 @@ ACTIVE_S: Final = (0.6, 1.0, 2.0, 3.0)
 OTHERS: Final[tuple[tuple[Manner, ...], ...]] = ((), (), ("cursor",), ("tail",), ("old",))
 """How the other devices of a user follow."""
 DRAWN: Final = re.compile(rb"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}|[0-9a-f]{32}")
-FORGOTTEN_S: Final = 4.0
-"""After everybody has left, nothing is held any more within so long: longer than silence takes to be noticed."""
+FORGOTTEN_S: Final = 6.0
+"""After everybody has left, nothing is held any more within so long: longer than silence takes to be noticed, and then
+a follower at another replica to be forgotten."""
 FEWEST_FAULTS: Final = 3
 
 
@@ -105,6 +106,8 @@ class World:
         self._serials = count(1)
         self.late_stops: list[tuple[str, float]] = []
         """Replicas that had to be ended hard, and when."""
+        self.late_words: list[tuple[str, str]] = []
+        """Replicas that showed something of their own attempts when their lease was over, and what."""
         self._kept: list[asyncio.Future[Any]] = []
         self._works: list[Working] = []
         self._people(self._fork())
@@ -232,6 +235,9 @@ class World:
         history = self._history(settled=not violations)
         violations += violations_of(history)
         violations += self._stops()
+        violations += [
+            Violation("I5", self.threads[0], f"{name} after its lease: {text}") for name, text in self.late_words
+        ]
         for what in (*errors, *map(_told, self.loop.untaken)):
             violations.append(Violation("no defect", self.threads[0], what))
         return Outcome(
