@@ -237,3 +237,27 @@ async def test_the_end_of_a_fenced_attempt_leaves_its_heir_s_mirror_alone() -> N
             await until(lambda: reader.cursor == 1)
         assert resets(reader) == [(1, "started"), (2, "takeover")]
         reader.close()
+
+
+@virtual
+async def test_a_claim_that_is_known_to_be_taken_over_is_not_begun() -> None:
+    async with scene() as stage:
+        other = SessionKey("ann", "demo", "busy")
+        owner = await stage.world.replica("owner", slots=1)
+        stage.nodes.append(owner)
+        busy = Puppet(owner, other)
+        await owner.say("busy", other)
+        await until(lambda: busy.speaking)
+        await owner.say("hello")
+        reader = Reader(await owner.subscribe(KEY, cursor=0))
+        async with reader.following():
+            speech = await taken_over(stage, owner)
+            await speech.say("right")
+            await until(lambda: reader.text == "right", limit_s=3.0)
+            await busy.finish()  # its slot is free now
+            await asyncio.sleep(1)
+            assert [claim.key for claim in owner.agent.runs] == [other]
+            await speech.finish()
+            await until(lambda: reader.cursor == 1)
+        assert resets(reader) == [(2, "takeover")]
+        reader.close()

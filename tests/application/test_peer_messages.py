@@ -15,8 +15,9 @@ from tests.application.virtual_time import virtual
 from tests.application.world import KEY, until
 from unbroken.application.peer_messages import Feed, Want, decoded, encoded
 from unbroken.application.show_afar import LASTS_S, MOST_FOLLOWERS
+from unbroken.application.subscribe import Shown
 from unbroken.domain.errors import NotYourThread
-from unbroken.domain.live_stream import MAX_PART_UNITS, TextPart, ToolPart
+from unbroken.domain.live_stream import MAX_PART_UNITS, MAX_UNITS, TextPart, ToolPart
 from unbroken.domain.session import SessionKey
 
 
@@ -181,4 +182,19 @@ async def test_who_only_watches_a_session_has_no_followers_itself() -> None:
             await until(lambda: reader.cursor == 1)
         owner.wakeups.take(encoded(Want(KEY, 99, 1, 0, True)))
         assert len(owner.show_afar) == 1, "nothing is unfinished"
+        reader.close()
+
+
+@virtual
+async def test_who_shows_more_than_one_message_holds_is_told_to_begin_anew() -> None:
+    async with scene() as stage:
+        _, puppet = await speaking(stage)
+        await puppet.say("x" * (MAX_UNITS // 2))
+        far = MAX_UNITS // 2 - 10
+        _, reader = await watching(stage, shown=Shown("request-hello", 1, far), text="x" * far)
+        async with reader.following():
+            await until(lambda: reader.text == puppet.text and bool(resets(reader)))
+            await puppet.finish()
+            await until(lambda: reader.cursor == 1)
+        assert resets(reader) == [(1, "resync")]
         reader.close()
