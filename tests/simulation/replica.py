@@ -199,7 +199,10 @@ class Replica:
             return
         for key in self._live_sessions().here():
             live = self._live_sessions().get(key)
-            if live is not None and live.runs_here and f'"attempt":{live.attempt.run},' in f"{text[:-1]},":
+            attempt = live.attempt if live is not None and live.runs_here else None
+            if attempt is None or f'"requestId":"{attempt.event.request_id}"' not in text:
+                continue
+            if f'"attempt":{attempt.run},' in f"{text[:-1]},":
                 self._world.late_words.append((self.name, text))
 
     def _gone(self) -> None:
