@@ -60,6 +60,10 @@ class Subscribe:
         """
         live = await self._live.open(key)
         start = (live.acked or 0) if cursor is None else cursor
+        if start > live.log_index:
+            # Another replica may have told this client more than is known here: its log is no other log (I8).
+            await self._live.refresh(key)
+            live = await self._live.open(key)
         return self._follow(live, start, shown)
 
     def _follow(self, live: LiveSession, cursor: int, shown: Shown | None) -> Subscription:

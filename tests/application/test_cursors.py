@@ -53,6 +53,28 @@ async def test_a_cursor_from_the_future_or_too_far_back_gets_a_gap_and_goes_on_f
 
 
 @virtual
+async def test_a_cursor_that_another_replica_gave_is_known_where_the_log_was_behind() -> None:
+    world = World()
+    owner, other = await world.replica("a"), await world.replica("b")
+    await talked(owner, 1)
+    beside = Reader(await other.subscribe(KEY, cursor=0))
+    await owner.say("more")
+    await until(lambda: not len(owner.queue))
+    reader = Reader(await other.subscribe(KEY, cursor=2))
+    await reader.drain()
+    assert reader.seen == []
+    await beside.drain()
+    assert [entry.log_index for entry in beside.log] == [1, 2]
+    for each in (reader, beside):
+        each.close()
+    assert len(other.live) == 0
+    alone = Reader(await other.subscribe(KEY, cursor=3))
+    await alone.drain()
+    assert alone.seen == [ShowGap(2, "unknown_cursor")]
+    alone.close()
+
+
+@virtual
 async def test_a_long_log_comes_before_what_waits_and_what_is_being_said() -> None:
     world = World()
     node = await world.replica()

@@ -23,6 +23,7 @@ class Reader:
         """The last cursor told; None: not known yet."""
         self._socket = socket
         self._thread = thread
+        self._talk = talk
         self._first_sender = talk.first_sender
         self._old = self._legacy = "cursor" not in socket.query
         """`_old`: began as a client of the old protocol; `_legacy`: is one still, having acknowledged nothing."""
@@ -97,9 +98,16 @@ class Reader:
         self._accepted.add(request)
 
     def _gap(self, frame: Frame) -> None:
+        if frame["reason"] == "unknown_cursor" and self.position is not None and self._was_told(self.position):
+            self._fault("I8", f"cursor {self.position} is said to be unknown, and was told before", frame)
         if self.position is not None and frame["cursor"] < self.position and frame["reason"] != "unknown_cursor":
             self._fault("I8", f"a gap leads back from {self.position} to {frame['cursor']}", frame)
         self.position = frame["cursor"]
+
+    def _was_told(self, cursor: int) -> bool:
+        """Whether anyone was told so much of this log before this connection began."""
+        told = (line for kind in DURABLE for _, line in self._talk.told.get(kind, ()))
+        return any(line.at < self._socket.opened_at and line.frame.get("cursor", 0) >= cursor for line in told)
 
     def _reset(self, request: str, frame: Frame) -> None:
         self._live(request, frame)

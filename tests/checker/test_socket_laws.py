@@ -8,6 +8,7 @@ from tests.checker.changes import assert_flagged, changed, gone, inserted, resum
 from tests.checker.story import ERROR, WHICH, Change, frame, reset, token
 
 GAP_BACK = frame("gap", cursor=0, reason="too_far")
+GAP_UNKNOWN = frame("gap", cursor=2, reason="unknown_cursor")
 LOOSE_QUESTION = frame("question", "r1", cursor=4, interruptId="q", value=1)
 HUGE = token("r2", 2, 6, "x" * 65_537)
 
@@ -15,6 +16,7 @@ SHOWN: dict[str, tuple[str, str, Change]] = {
     "a durable frame lost in silence": ("I8", "no gap was announced", gone("phone", "error")),
     "a gap that was not announced": ("I8", "no gap was announced", gone("phone", "gap")),
     "a gap that leads back": ("I8", "a gap leads back", inserted("tab", GAP_BACK, "user", requestId="r2")),
+    "a cursor forgotten": ("I8", "and was told before", inserted("phone", GAP_UNKNOWN, "question")),
     "a durable frame sent twice": ("I1", "was sent again", inserted("tab", ERROR, "reset", attempt=5)),
     "a request that ended twice": ("I1", "ended twice", changed("tab", "final", {"requestId": "r2"}, cursor=5)),
     "the end of the log never sent": ("I1", "was told only up to", gone("phone", "final", cursor=5)),
