@@ -7,7 +7,7 @@ JOBS ?= 2
 FRAMES ?= 1_000_000
 BIN := .venv/bin
 
-.PHONY: help run test check migrate bench crash simulate mutants soak fuzz fuzz-coverage hostile clean runtime dev
+.PHONY: help run test check migrate bench crash simulate mutants soak replicas fuzz fuzz-coverage hostile clean runtime dev
 
 help:
 	@echo "make run      serve on 127.0.0.1:8000 with an embedded PostgreSQL in .unbroken/"
@@ -16,6 +16,7 @@ help:
 	@echo "make migrate  bring the database's schema up to date"
 	@echo "make bench    measure against the direct send"
 	@echo "make soak     people, faults and PostgreSQL for MINUTES, with latencies and memory"
+	@echo "make replicas three replicas, NATS, PostgreSQL and 300 conversations under faults for MINUTES"
 	@echo "make mutants  seed bugs into copies of the tree, and see which of them are noticed"
 	@echo "make simulate the whole service under seeds and faults: SEEDS=100000 FROM=0"
 	@echo "make crash    kill a server KILLS times, each time at another point of a turn, on PostgreSQL"
@@ -49,6 +50,10 @@ simulate: dev
 MINUTES ?= 30
 soak: dev
 	@$(BIN)/python -m tests.soak --minutes $(MINUTES) $(ARGS)
+
+# Three replicas, a broker, 300 conversations and a nemesis: make replicas MINUTES=20 ARGS="--bus postgres"
+replicas: dev
+	@$(BIN)/python -m tests.replicas --minutes $(MINUTES) $(ARGS)
 
 # SIGKILL at every await of a turn: make crash KILLS=2000 FROM=0
 KILLS ?= 2000

@@ -40,6 +40,7 @@ class Client:
         cursor: int | None = 0,
         stays: bool = False,
         acks: bool = True,
+        open_timeout_s: float = PATIENCE_S,
         record: Record = lambda line: None,
     ) -> None:
         self.view = View(cursor)
@@ -55,6 +56,7 @@ class Client:
         self._headers = dict(headers or {})
         self._stays = stays
         self._acks = acks and cursor is not None
+        self._open_timeout_s = open_timeout_s
         self._record = record
         self._said: dict[str, Frame] = {}
         self._ever: set[str] = set()
@@ -203,12 +205,12 @@ class Client:
             proxy=None,
             compression=None,
             max_size=None,
-            open_timeout=PATIENCE_S,
+            open_timeout=self._open_timeout_s,
             additional_headers=self._headers,
         ) as socket:
             self._here = set()
             self.view.opened(self._here)
-            self._record({"kind": "open", "query": query})
+            self._record({"kind": "open", "query": query, "url": self._url})
             self._socket = socket
             self.connected += 1
             self._news.set()

@@ -56,12 +56,21 @@ class Server:
         database_url: str | None = None,
         arguments: Sequence[str] = (),
         environment: Mapping[str, str] | None = None,
+        host: str = "127.0.0.1",
+        within: Sequence[str] = (),
+        aloof: bool = False,
     ) -> None:
-        """`database_url` None: the embedded database, in `directory`."""
+        """`database_url` None: the embedded database, in `directory`. `within`: a command that runs it elsewhere, as
+        `ip netns exec NAME` does, and becomes it. `aloof`: a terminal's Ctrl-C does not reach it."""
+        self.host = host
         self.port = free_port()
+        self._within = within
+        self._group = 0 if aloof else None
         self.log = directory / "server.log"
         self._arguments = arguments
         self._environment = dict(environment or {})
+        if host != "127.0.0.1":
+            self._environment["UNBROKEN_HOST"] = host
         self._data_dir = directory / "data"
         if database_url is not None:
             self._environment["DATABASE_URL"] = database_url
@@ -69,12 +78,17 @@ class Server:
 
     @property
     def url(self) -> str:
-        return f"ws://127.0.0.1:{self.port}"
+        return f"ws://{self.host}:{self.port}"
 
     @property
     def process(self) -> subprocess.Popen[bytes]:
         assert self._process is not None, "the server was not started"
         return self._process
+
+    @property
+    def started(self) -> bool:
+        """Whether it ever was."""
+        return self._process is not None
 
     def __enter__(self) -> Self:
         self.start()
@@ -97,12 +111,13 @@ class Server:
         started.append(self)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [UNBROKEN, "serve", *options],
+                [*self._within, UNBROKEN, "serve", *options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 env=environment(UNBROKEN_AGENT_COMMIT="turn=turn,whole=turn", **self._environment),
                 cwd=self.log.parent,
+                process_group=self._group,
             )
 
     def wait_ready(self) -> None:
@@ -111,7 +126,7 @@ class Server:
         while time.monotonic() < deadline:
             assert self.process.poll() is None, f"the server ended: {self.said()[-3000:]}"
             try:
-                with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/api/threads/none/messages", timeout=5):
+                with urllib.request.urlopen(f"http://{self.host}:{self.port}/api/threads/none/messages", timeout=5):
                     return
             except urllib.error.HTTPError:
                 return
