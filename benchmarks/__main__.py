@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks import idle, kept, long, start, turns
+from benchmarks import hop, idle, kept, long, replicas, start, turns
 from benchmarks.document import drawings, tables
 from benchmarks.machine import cores, databases, open_as_many_sockets_as_allowed, open_folder, pin
 from benchmarks.options import arguments
@@ -27,6 +27,8 @@ PARTS: Final[dict[str, tuple[Measure, type[Any]]]] = {
     "long": (long.measure, long.Window),
     "idle": (idle.measure, idle.Idle),
     "start": (start.measure, start.Start),
+    "replicas": (replicas.measure, replicas.Several),
+    "hop": (hop.measure, hop.Hop),
 }
 
 

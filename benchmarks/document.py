@@ -1,6 +1,7 @@
 """`python -m benchmarks.document [FOLDER]`: take what was measured into the documents.
 
-Raw figures go to docs/performance/, plots to docs/pictures/, and tables between the marks of docs/performance.md.
+Raw figures go to docs/performance/, plots to docs/pictures/, and tables between the marks of docs/performance.md and
+docs/scaling.md.
 Without a folder, only the tables are written anew.
 """
 
@@ -8,16 +9,18 @@ from __future__ import annotations
 
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import Final, TypeVar
 
 from benchmarks import kept
 from benchmarks.curves import CURVES, curve
+from benchmarks.hop import Hop
 from benchmarks.idle import Idle
 from benchmarks.long import Window
 from benchmarks.plots import PLOTS, plot
+from benchmarks.replicas import Several
 from benchmarks.report import Measurement, row, spread
 from benchmarks.report import table as table_of_turns
 from benchmarks.servers import KINDS
@@ -29,8 +32,11 @@ DOCS: Final = kept.ROOT / "docs"
 KEPT: Final = DOCS / "performance"
 PICTURES: Final = DOCS / "pictures"
 DOCUMENT: Final = DOCS / "performance.md"
-PARTS: Final[dict[str, type[kept.Row]]] = {"turns": Measurement, "long": Window, "idle": Idle, "start": Start}
+SCALING: Final = DOCS / "scaling.md"
+OF_ONE: Final[dict[str, type[kept.Row]]] = {"turns": Measurement, "long": Window, "idle": Idle, "start": Start}
+OF_SEVERAL: Final[dict[str, type[kept.Row]]] = {"replicas": Several, "hop": Hop}
 
+BUS_NAMES: Final = {"nats": "NATS", "postgres": "Postgres hints"}
 ORDER: Final = (*KINDS, EMBEDDED)
 
 T = TypeVar("T")
@@ -68,6 +74,26 @@ START: Columns[Start] = [
     ("CPU until ready s", lambda one: one.ready_cpu_s, 2),
     ("CPU of imports s", lambda one: one.imports_cpu_s, 2),
 ]
+SEVERAL: Columns[Several] = [
+    ("turns/s", lambda one: one.turns_per_s, 0),
+    ("first token p50 ms", lambda one: one.first_token_p50, 2),
+    ("p99", lambda one: one.first_token_p99, 2),
+    ("turn p50 ms", lambda one: one.turn_p50, 2),
+    ("p99", lambda one: one.turn_p99, 2),
+    ("servers' CPU ms a turn", lambda one: one.server_cpu, 2),
+    ("Postgres CPU ms a turn", lambda one: one.postgres_cpu, 2),
+    ("NATS CPU ms a turn", lambda one: one.broker_cpu, 2),
+    ("idle: servers' CPU ms a second", lambda one: one.idle_server_cpu, 2),
+    ("Postgres CPU ms a second", lambda one: one.idle_postgres_cpu, 2),
+]
+HOP: Columns[Hop] = [
+    ("later p50 ms", lambda one: one.hop_p50, 2),
+    ("p95", lambda one: one.hop_p95, 2),
+    ("p99", lambda one: one.hop_p99, 2),
+    ("first token p50 ms", lambda one: one.first_token_p50, 2),
+    ("seen live %", lambda one: one.live * 100, 0),
+    ("frames a turn", lambda one: one.frames, 1),
+]
 
 
 def measured(folder: Path) -> Measured:
@@ -86,16 +112,14 @@ def tables(folder: Path) -> Iterator[str]:
     """Markdown: the targets, then all figures."""
     yield from targets(folder)
     yield from figures(folder)
+    yield from scaling(folder)
 
 
 def targets(folder: Path) -> Iterator[str]:
     yield ""
     yield from table_of_targets(measured(folder))
-    origins = dict.fromkeys(
-        origin for part, kind in PARTS.items() for origin in kept.origins(folder / f"{part}.json", kind)
-    )
     yield ""
-    yield f"Measured at {'; '.join(origins)}." if origins else "Not measured yet."
+    yield _origins(folder, OF_ONE)
     yield ""
 
 
@@ -118,6 +142,27 @@ def figures(folder: Path) -> Iterator[str]:
         yield "### Turns\n"
         yield table_of_turns(found.turns)
         yield ""
+
+
+def scaling(folder: Path) -> Iterator[str]:
+    """What being several costs; medians as above."""
+    several = kept.rows(folder / "replicas.json", Several)
+    hops = kept.rows(folder / "hop.json", Hop)
+    yield ""
+    if several:
+        several.sort(key=lambda one: (one.bus, one.replicas))
+        yield from _table(several, lambda one: f"{one.replicas} × {BUS_NAMES[one.bus]}", SEVERAL)
+    if hops:
+        yield from _table(sorted(hops, key=lambda one: -len(one.where)), lambda one: f"watched at {one.where}", HOP)
+    yield _origins(folder, OF_SEVERAL)
+    yield ""
+
+
+def _origins(folder: Path, parts: Mapping[str, type[kept.Row]]) -> str:
+    found = dict.fromkeys(
+        origin for part, kind in parts.items() for origin in kept.origins(folder / f"{part}.json", kind)
+    )
+    return f"Measured at {'; '.join(found)}." if found else "Not measured yet."
 
 
 def _table(found: Sequence[T], name: Callable[[T], str], columns: Columns[T]) -> Iterator[str]:
@@ -152,26 +197,29 @@ def drawings(folder: Path) -> dict[str, str]:
 
 
 def document(text: str, folder: Path) -> str:
-    """The document with the tables of today's figures between its marks."""
-    for name, lines in _blocks(folder):
-        begin, end = f"<!-- {name}: written by `python -m benchmarks.document` -->", f"<!-- end of {name} -->"
-        before, _, rest = text.partition(begin)
-        _, found, after = rest.partition(end)
-        if not found:
-            raise ValueError(f"the document has no marks of {name}")
-        text = "\n".join([before + begin, *lines, end]) + after
-    return text
+    """docs/performance.md with the tables of today's figures between its marks. Raises ValueError without marks."""
+    text = _marked(text, "targets", targets(folder))
+    return _marked(text, "figures", chain(figures(folder), pictures(folder)))
 
 
-def _blocks(folder: Path) -> Iterator[tuple[str, Iterator[str]]]:
-    yield "targets", targets(folder)
-    yield "figures", chain(figures(folder), pictures(folder))
+def scaling_document(text: str, folder: Path) -> str:
+    """The same of docs/scaling.md."""
+    return _marked(text, "replicas", scaling(folder))
+
+
+def _marked(text: str, name: str, lines: Iterator[str]) -> str:
+    begin, end = f"<!-- {name}: written by `python -m benchmarks.document` -->", f"<!-- end of {name} -->"
+    before, _, rest = text.partition(begin)
+    _, found, after = rest.partition(end)
+    if not found:
+        raise ValueError(f"the document has no marks of {name}")
+    return "\n".join([before + begin, *lines, end]) + after
 
 
 def take(folder: Path) -> None:
     """Copy raw figures and draw them."""
     KEPT.mkdir(exist_ok=True)
-    for part in PARTS:
+    for part in (*OF_ONE, *OF_SEVERAL):
         if (folder / f"{part}.json").exists():
             shutil.copyfile(folder / f"{part}.json", KEPT / f"{part}.json")
     for name, drawn in drawings(KEPT).items():
@@ -182,3 +230,4 @@ if __name__ == "__main__":
     for given in sys.argv[1:2]:
         take(Path(given))
     DOCUMENT.write_text(document(DOCUMENT.read_text("utf-8"), KEPT), "utf-8")
+    SCALING.write_text(scaling_document(SCALING.read_text("utf-8"), KEPT), "utf-8")

@@ -6,6 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Final
 
+from benchmarks.replicas import BUSES
 from benchmarks.runs import SHAPES
 from benchmarks.servers import KINDS
 
@@ -14,6 +15,8 @@ PARTS: Final = {
     "long": "one conversation of 500 turns",
     "idle": "a thousand and five thousand sockets that say nothing",
     "start": "from start to ready, warm",
+    "replicas": "one, two and four replicas over one PostgreSQL, on the same cores",
+    "hop": "a session watched live at its owner and at another replica",
 }
 ROUNDS, ROUNDS_FULL = 2, 5
 SMALL: Final = {"parts": ["turns", "start"], "sessions": [1, 100], "tokens": [64], "shapes": ["no delay", "streaming"]}
@@ -38,11 +41,13 @@ def arguments(given: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--sessions", type=int, nargs="+", help="turns: side by side (1 100; full: 1 10 100 1000)")
     parser.add_argument("--tokens", type=int, nargs="+", help="turns: of an answer (64; full: 64 8)")
     parser.add_argument("--shapes", nargs="+", choices=SHAPES, help="turns: pauses of the model")
-    parser.add_argument("--turns", type=int, help="turns: of each session; absent: a run of a few seconds")
+    parser.add_argument("--turns", type=int, help="turns, replicas, hop: of each session; absent: some seconds of them")
     parser.add_argument("--servers", nargs="+", choices=KINDS, default=list(KINDS), help="turns, long: which")
     parser.add_argument("--long-tokens", type=int, nargs="+", default=[64], help="long: of an answer (%(default)s)")
     parser.add_argument("--long-turns", type=int, default=500, help="long: how many (%(default)s)")
     parser.add_argument("--idle", type=int, nargs="+", default=[1000, 5000], help="idle: sockets (%(default)s)")
+    parser.add_argument("--replicas", type=int, nargs="+", default=[1, 2, 4], help="replicas: how many (%(default)s)")
+    parser.add_argument("--buses", nargs="+", choices=BUSES, default=list(BUSES), help="replicas: between them")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results"), help="folder for figures and plots")
     parser.add_argument("--pg-bin", type=Path, help="PostgreSQL's programs; absent: the bundled version")
     parser.add_argument("--no-pin", action="store_true", help="let servers and the rest share all cores")

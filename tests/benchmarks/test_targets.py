@@ -180,7 +180,8 @@ def test_a_curve_has_a_line_a_server_that_rises_with_its_figures(name: str, tmp_
 
 def test_a_full_run_has_every_part_and_cell_and_a_part_can_be_had_alone() -> None:
     full, one = arguments(["--full"]), arguments(["long", "--rounds", "1"])
-    assert (full.parts, full.rounds, full.sessions) == (["turns", "long", "idle", "start"], 5, [1, 10, 100, 1000])
+    assert full.parts == ["turns", "long", "idle", "start", "replicas", "hop"]
+    assert (full.rounds, full.sessions) == (5, [1, 10, 100, 1000])
     assert (full.tokens, full.shapes) == ([64, 8], ["no delay", "streaming"])
     assert (one.parts, one.rounds) == (["long"], 1)
     assert arguments([]).parts == ["turns", "start"]

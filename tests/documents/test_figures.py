@@ -23,6 +23,11 @@ def test_the_tables_of_performance_are_what_was_measured() -> None:
     assert text == performance.document(text, performance.KEPT)
 
 
+def test_the_tables_of_scaling_are_what_was_measured() -> None:
+    text = performance.SCALING.read_text("utf-8")
+    assert text == performance.scaling_document(text, performance.KEPT)
+
+
 def test_several_runs_have_a_sum_of_what_adds_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = tmp_path / "kept.jsonl"
     runs = [
