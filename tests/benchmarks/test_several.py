@@ -92,6 +92,16 @@ async def test_a_client_at_the_owner_s_replica_sees_every_token_live(
     assert abs(found.hop_p50) < 1000
 
 
+@pytest.mark.slow
+@pytest.mark.asyncio
+async def test_a_client_at_another_replica_sees_tokens_live(own_server: EmbeddedPostgres, tmp_path: Path) -> None:
+    setting = Setting("streaming", tokens=64, sessions=1, turns=2)
+    async with several("nats", 2, setting, place(own_server, tmp_path)) as (targets, _):
+        found = await hop.once(OTHER, *targets, 1, setting)
+    assert 0.0 < found.live <= 1.0
+    assert found.frames > 2
+
+
 def place(postgres: EmbeddedPostgres, folder: Path) -> Place:
     assert postgres.pid is not None
     return Place(

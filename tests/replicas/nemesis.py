@@ -4,11 +4,14 @@ another with sockets and the broker. Whatever strikes is written down as a fault
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from random import Random
-from typing import Final
+from typing import Any, Final
+
+import asyncpg
 
 from tests.checker.history import Fault
 from tests.replicas.place import LEASE_S, Place, Replica
@@ -22,6 +25,10 @@ AFTERMATH_S: Final = 2.0
 """What a fault still disturbs when it is over: connections are made anew, processes have started."""
 LATE_S: Final = 0.25
 TICK_S: Final = 0.1
+WARM_S: Final = 5.0
+"""What processes get that have just started, and everybody comes at once."""
+FLUSH: Final = "SELECT pg_logical_emit_message(true, 'machine', '')"
+"""The least that PostgreSQL can be asked to write to its disk."""
 
 PROCESSES: Final = ("kill", "kill", "kill", "kill", "stall", "stall", "stall", "deploy", "deploy")
 DATABASE: Final = ("restart", "terminate", "sever", "sever", "partition", "partition")
@@ -40,6 +47,7 @@ class Nemesis:
         self._random = random
         self._place = place
         self._pause_s = pause_s
+        self._probe: asyncpg.Connection[Any] | None = None
         self._under_way: set[asyncio.Task[Fault]] = set()
         self._strikes: dict[str, Callable[[Replica], Awaitable[None]]] = {
             "kill": self._kill,
@@ -57,11 +65,13 @@ class Nemesis:
         }
 
     async def forever(self) -> None:
+        self.faults.append(Fault("start", time.time() - WARM_S, time.time() + WARM_S))
         beside = BESIDE + (BROKER if self._place.broker is not None else ())
         async with asyncio.TaskGroup() as group:
             group.create_task(self._haunt(PROCESSES + DATABASE, self._pause_s))
             group.create_task(self._haunt(beside, self._pause_s * LESS_BESIDE))
-            group.create_task(self._listen_to_the_machine())
+            group.create_task(self._listen_to_the_machine(self._tick))
+            group.create_task(self._listen_to_the_machine(self._flush))
             group.create_task(self._look_after_replicas())
 
     async def _haunt(self, kinds: tuple[str, ...], pause_s: float) -> None:
@@ -75,6 +85,8 @@ class Nemesis:
     async def calm(self) -> None:
         """Whoever has ended `forever` waits here: what has begun is brought to its end, and who was killed is back."""
         await asyncio.gather(*self._under_way)
+        if self._probe is not None:
+            self._probe.terminate()
 
     async def strike(self, kind: str, replica: Replica | None = None) -> Fault:
         """Returns when it is over. `replica` None: any of them."""
@@ -150,15 +162,27 @@ class Nemesis:
         await asyncio.sleep(self._random.uniform(0.0, 5.0))
         await self._place.broker.start()
 
-    async def _listen_to_the_machine(self) -> None:
-        """A machine that lets even this process wait makes no promises of seconds; replicas on it may lose a lease."""
+    async def _listen_to_the_machine(self, ask: Callable[[], Awaitable[None]]) -> None:
+        """A machine that lets even this process, or a single write of PostgreSQL's, wait makes no promises of seconds;
+        replicas on it may lose a lease."""
         while True:
             before = time.time()
-            await asyncio.sleep(TICK_S)
+            await ask()
             late = time.time() - before - TICK_S
             if late > LATE_S:
                 costs = late > LEASE_S / 3
                 self.faults.append(Fault("machine", before, time.time() + AFTERMATH_S, costs_attempts=costs))
+
+    async def _tick(self) -> None:
+        await asyncio.sleep(TICK_S)
+
+    async def _flush(self) -> None:
+        """Past all proxies. While the database is down, that is a fault of its own."""
+        await asyncio.sleep(TICK_S)
+        with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+            if self._probe is None or self._probe.is_closed():
+                self._probe = await asyncpg.connect(self._place.database.url, timeout=5)
+            await self._probe.execute(FLUSH, timeout=10)
 
     async def _look_after_replicas(self) -> None:
         while True:
