@@ -20,7 +20,7 @@ from benchmarks.report import quantile_ms
 from benchmarks.runs import CONNECTED_S, SETTLE_S, Place, Setting, connected
 from benchmarks.servers import Server, server
 from benchmarks.turns import turned
-from tests.replicas.nats_server import NatsServer
+from tests.bus.nats_server import NatsServer
 
 BUSES: Final = ("nats", "postgres")
 WARM: Final = Setting("no delay", tokens=8, sessions=2, turns=5)

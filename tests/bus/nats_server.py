@@ -17,27 +17,34 @@ PROGRAM: Final = Path(sys.executable).with_name("nats-server")
 class NatsServer:
     """`async with NatsServer() as server:` a broker at `server.url`, on a port that stays its own."""
 
-    def __init__(self, *options: str) -> None:
+    def __init__(self, *options: str, host: str = "127.0.0.1") -> None:
+        self.host = host
         with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
+            probe.bind((host, 0))
             self.port: int = probe.getsockname()[1]
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        return f"nats://127.0.0.1:{self.port}"
+        return f"nats://{self.host}:{self.port}"
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None, "the broker was not started"
+        return self._process.pid
 
     async def start(self) -> None:
         self._process = subprocess.Popen(  # noqa: ASYNC220 - starting it takes no time, and its end is asked for
-            [PROGRAM, "-a", "127.0.0.1", "-p", str(self.port), *self._options],
+            [PROGRAM, "-a", self.host, "-p", str(self.port), *self._options],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            process_group=0,  # a terminal's Ctrl-C is not meant for it
         )
         async with asyncio.timeout(20):
             while True:
                 try:
-                    _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+                    _, writer = await asyncio.open_connection(self.host, self.port)
                 except OSError:
                     await asyncio.sleep(0.02)
                 else:

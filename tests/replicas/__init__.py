@@ -5,7 +5,6 @@ python -m tests.replicas.rolling --times 3           all replicas restarted one 
 python -m tests.replicas.partition                   a replica in a network namespace of its own, packets vanish
 
 place.py        the processes, and a cuttable proxy on each way between them
-nats_server.py  a broker of the wheel
 provider.py     the model's provider: what it was asked for, by whom, and what it said
 people.py       who talks, from replica to replica, each frame of it written down
 nemesis.py      what goes wrong

@@ -12,9 +12,9 @@ from typing import Final, Literal, Self
 
 import asyncpg
 
+from tests.bus.nats_server import NatsServer
 from tests.end_to_end.proxy import Proxy
 from tests.end_to_end.server import GRAPHS, Server
-from tests.replicas.nats_server import NatsServer
 from tests.replicas.provider import Provider
 from unbroken.adapters.postgres.embedded import EmbeddedPostgres
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from tests.checker.check import violations_of
 from tests.checker.history import Fault, History, Socket, Tables, read_trace
@@ -24,7 +24,7 @@ class Verdict(Struct):
     broken: list[str] = []
     sights: list[Sight] = []
     takeovers: list[Takeover] = []
-    asked: Counter[int] = Counter()
+    asked: Counter[int] = field(default_factory=Counter)
     """How many events the model was asked about so often."""
     threads: int = 0
 
