@@ -97,7 +97,7 @@ async def test_a_client_at_the_owner_s_replica_sees_every_token_live(
 async def test_a_client_at_another_replica_sees_tokens_live(own_server: EmbeddedPostgres, tmp_path: Path) -> None:
     setting = Setting("streaming", tokens=64, sessions=1, turns=2)
     async with several("nats", 2, setting, place(own_server, tmp_path)) as (targets, _):
-        found = await hop.once(OTHER, *targets, 1, setting)
+        found = await hop.once(OTHER, targets[0], targets[1], 1, setting)
     assert 0.0 < found.live <= 1.0
     assert found.frames > 2
 

@@ -39,7 +39,7 @@ class Pooler(Proxy):
             self._silent.add(writer)
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-        if sink.get_extra_info("peername")[1] == self._behind:
+        if sink.get_extra_info("peername")[1] == self.behind:
             await super()._pump(source, sink)
             return
         try:
