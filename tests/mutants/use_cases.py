@@ -138,9 +138,9 @@ USE_CASES: Final = (
         edits=(
             Edit(
                 "application/subscribe.py",
-                "        live = await self._live.open(key)\n",
+                "        live = await self._live.open(key)\n        start =",
                 "        missed = await self._outbox.read(key.thread_id, after=max(cursor or 0, 0), limit=PAGE)\n"
-                "        live = await self._live.open(key)\n",
+                "        live = await self._live.open(key)\n        start =",
             ),
             Edit(
                 "application/subscribe.py",
