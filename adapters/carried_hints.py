@@ -138,7 +138,7 @@ class CarriedWakeups(Wakeups):
             told = _decoder.decode(payload)
             for thread_id in (*told.changed, *told.free):
                 check_id("thread_id", thread_id)
-        except (msgspec.MsgspecError, InvalidValue) as error:
+        except (msgspec.MsgspecError, InvalidValue, UnicodeDecodeError, RecursionError) as error:
             self._complain(error)
             return
         if told.replica == self.replica:

@@ -83,8 +83,8 @@ class NatsBus(CarriedWakeups, Peers):
             if connection is not None:
                 try:
                     await self._publish(connection)
-                except TROUBLE as error:
-                    log.debug("not published: %s", error)
+                except Exception as error:  # noqa: BLE001 (a defect of the library's must not be the bus's end)
+                    log.log(logging.DEBUG if isinstance(error, TROUBLE) else logging.ERROR, "not published: %r", error)
                     connection.give_up()
                     if self._connection is connection:  # else another has taken its place
                         self._connected.clear()
@@ -125,6 +125,8 @@ class NatsBus(CarriedWakeups, Peers):
             except TROUBLE as error:
                 log.log(logging.DEBUG if told else logging.WARNING, "no broker at %s, trying again: %s", where, error)
                 told = True
+            except Exception:
+                log.exception("the bus failed; it begins anew")
             finally:
                 self._connection = None
                 self._connected.clear()

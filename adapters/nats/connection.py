@@ -29,8 +29,9 @@ PING_S: Final = 5.0
 PENDING_BYTES: Final = 1 << 20
 """Written and not yet taken by the system, before whoever publishes waits."""
 CLOSE_S: Final = 0.5
-TROUBLE: Final = (nats.errors.Error, OSError, TimeoutError)
-"""What a call of the library may raise when the world is to blame."""
+TROUBLE: Final = (nats.errors.Error, OSError, TimeoutError, RuntimeError)
+"""What a call of the library may raise when the world is to blame. uvloop's word for a transport that has just been
+closed is RuntimeError."""
 
 
 class BrokerConnection:
@@ -59,6 +60,7 @@ class BrokerConnection:
                 closed_cb=self._client.end,
                 tls=ssl.create_default_context() if self._client.tls_only else None,
             )
+            self._client.end_with_its_tasks()
             for subject, take in subscriptions.items():
                 await self._client.subscribe(subject, cb=_taking(take))
             await self._client.flush()
@@ -95,10 +97,12 @@ class BrokerConnection:
 
     async def close(self) -> None:
         """Nothing of it is left on return: no task, no socket; whether or not the broker takes anything."""
-        client = self._client
-        with suppress(*TROUBLE):
-            await asyncio.wait_for(client.close(), CLOSE_S)
-        await client.cut_off()
+        try:
+            await asyncio.wait_for(self._client.close(), CLOSE_S)
+        except Exception as error:  # noqa: BLE001 (whatever it was, nothing of the connection may stay)
+            log.debug("while the broker's connection was closed: %r", error)
+        finally:
+            await self._client.cut_off()
 
 
 class _Client(Client):
@@ -111,6 +115,13 @@ class _Client(Client):
 
     async def end(self) -> None:
         self.lost.set()
+
+    def end_with_its_tasks(self) -> None:
+        """Whoever may write to the broker can end the library's reading by one message that it cannot take apart, and
+        its asking whether the broker is there succeeds then without asking."""
+        for task in (self._reading_task, self._flusher_task):
+            if task is not None:
+                task.add_done_callback(lambda _: self.lost.set())
 
     async def _process_op_err(self, e: Exception) -> None:
         log.debug("the broker is lost: %s", e)

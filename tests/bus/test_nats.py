@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import logging
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
+import uvloop
 
 from tests.bus.carriers import IDENTITY, NatsCarrier, Side, eventually
 from tests.bus.nats_server import NatsServer
@@ -15,13 +17,12 @@ from unbroken.adapters.nats import bus as bus_module
 from unbroken.adapters.nats import connection as connection_module
 from unbroken.adapters.nats.bus import WAITING_BYTES, NatsBus
 
-pytestmark = pytest.mark.asyncio
-
 
 def bus_at(url: str, replica: int = 1) -> NatsBus:
     return NatsBus(url, replica=replica, identity=IDENTITY, company=Company())
 
 
+@pytest.mark.asyncio
 async def test_a_broker_may_come_late_and_be_killed_and_come_back(caplog: pytest.LogCaptureFixture) -> None:
     server = NatsServer()
     with caplog.at_level(logging.INFO):
@@ -43,6 +44,7 @@ async def test_a_broker_may_come_late_and_be_killed_and_come_back(caplog: pytest
     assert len(complaints) <= 14, "a broker that is away is told once, not with each try"
 
 
+@pytest.mark.asyncio
 async def test_a_broker_that_stalls_is_given_up_and_nothing_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection_module, "PING_S", 1.0)
     async with NatsServer() as server, bus_at(server.url) as first, bus_at(server.url, 2) as second:
@@ -60,6 +62,7 @@ async def test_a_broker_that_stalls_is_given_up_and_nothing_waits_for_it(monkeyp
         await NatsCarrier().meet(one, other, "after the stall")
 
 
+@pytest.mark.asyncio
 async def test_installations_that_share_a_broker_do_not_hear_each_other(broker: NatsCarrier) -> None:
     one = await broker.join()
     stranger = await broker.join(identity="fedcba9876543210")
@@ -72,6 +75,7 @@ async def test_installations_that_share_a_broker_do_not_hear_each_other(broker: 
     assert not stranger.messages
 
 
+@pytest.mark.asyncio
 async def test_a_token_or_a_password_in_the_url_is_used(caplog: pytest.LogCaptureFixture) -> None:
     async with NatsServer("--user", "ann", "--pass", "secret") as server:
         with caplog.at_level(logging.DEBUG, logger=bus_module.__name__):
@@ -86,6 +90,7 @@ async def test_a_token_or_a_password_in_the_url_is_used(caplog: pytest.LogCaptur
         await eventually(lambda: bus.reachable)
 
 
+@pytest.mark.asyncio
 async def test_a_url_of_tls_is_never_served_without(caplog: pytest.LogCaptureFixture) -> None:
     async with NatsServer() as server:
         with caplog.at_level(logging.WARNING):
@@ -94,6 +99,7 @@ async def test_a_url_of_tls_is_never_served_without(caplog: pytest.LogCaptureFix
                 assert not bus.reachable
 
 
+@pytest.mark.asyncio
 async def test_a_message_larger_than_the_broker_takes_is_dropped_and_said(
     caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
@@ -109,6 +115,7 @@ async def test_a_message_larger_than_the_broker_takes_is_dropped_and_said(
         assert "max_payload" in caplog.text
 
 
+@pytest.mark.asyncio
 async def test_what_was_given_last_is_told_before_the_end(broker: NatsCarrier) -> None:
     other = await broker.join()
     async with bus_at(broker.url, 50) as leaving:
@@ -116,3 +123,37 @@ async def test_what_was_given_last_is_told_before_the_end(broker: NatsCarrier) -
         for number in range(500):
             leaving.hint(f"released-{number}", free=True)
     await eventually(lambda: {(f"released-{number}", True) for number in range(500)} <= set(other.overheard))
+
+
+def test_on_the_server_s_loop_a_lost_broker_is_never_the_end_of_the_bus() -> None:
+    """uvloop raises RuntimeError where something is written to a transport that has just been closed."""
+
+    async def lost_while_hints_are_given() -> None:
+        async with NatsServer() as server, bus_at(server.url) as first, bus_at(server.url, 2) as second:
+            one, other = Side(1, first, first), Side(2, second, second)
+            for life in range(4):
+                await NatsCarrier().meet(one, other, f"life {life}")
+                killing = asyncio.ensure_future(server.kill())
+                while not killing.done() or first.reachable:
+                    first.announce(f"t{life}")
+                    first.send(2, b"a message")
+                    await asyncio.sleep(0)
+                assert not any(task.done() for task in (*first._tasks, *second._tasks))
+                await server.start()
+            await NatsCarrier().meet(one, other, "in the end")
+
+    uvloop.run(lost_while_hints_are_given())
+
+
+@pytest.mark.asyncio
+async def test_a_message_that_the_library_cannot_take_apart_makes_nobody_deaf(broker: NatsCarrier) -> None:
+    one, other = await broker.join(), await broker.join()
+    await broker.meet(one, other)
+    address = urlsplit(broker.server.url)
+    reader, writer = await asyncio.open_connection(address.hostname, address.port)
+    await reader.readline()
+    writer.write(b'CONNECT {"verbose":false}\r\nPUB unbroken.%s.hints \xff 2\r\nhi\r\nPING\r\n' % IDENTITY.encode())
+    await reader.readline()
+    writer.close()
+    await asyncio.sleep(0.5)
+    await broker.meet(one, other, "after it")
