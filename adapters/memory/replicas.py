@@ -1,11 +1,15 @@
 from __future__ import annotations
 
+from typing import Final
+
 from msgspec.structs import replace
 
 from unbroken.adapters.memory.tables import Lease
 from unbroken.adapters.memory.transactions import Database, Transaction
 from unbroken.domain.ports.clock import Clock
 from unbroken.domain.ports.replicas import Replica, Replicas
+
+LONG_GONE_S: Final = 86_400.0
 
 
 class MemoryReplicas(Replicas):
@@ -16,7 +20,7 @@ class MemoryReplicas(Replicas):
     async def join(self, name: str, *, lease_ttl_s: float) -> Replica:
         def step(transaction: Transaction) -> Replica:
             for id_, lease in transaction.leases.items():
-                if lease.name == name:
+                if lease.name == name or lease.expires < self._clock.monotonic() - LONG_GONE_S:
                     transaction.leases.remove(id_)
             replica = Replica(next(self._database.replica_ids), name, (transaction.boots.get(name) or 0) + 1)
             transaction.boots.put(name, replica.boot)

@@ -98,19 +98,25 @@ class Heartbeat(Lease):
         connection: asyncpg.Connection | None = None
         try:
             while not self._stopping.is_set():
-                pause_s = self._interval_s
+                pause_s, failed = self._interval_s, False
                 try:
                     if connection is None or connection.is_closed():
                         connection = await connect(self._url, timeout_s=ANSWER_TIMEOUT_S)
                     sent = moment()
                     alive = await connection.fetchval(RENEW, self._replica, self._lease_ttl_s, timeout=ANSWER_TIMEOUT_S)
                     if not alive:
+                        self._held_until = float("-inf")
                         self._tell(self._on_lost)
                         return
                     self._renewed(sent + self._lease_ttl_s)
                     self._tell(self._on_alive, alive)
                 except (*DRIVER_ERRORS, UnbrokenError) as error:
                     log.warning("the lease could not be renewed, trying again: %s", error)
+                    failed = True
+                except Exception:
+                    log.exception("the lease could not be renewed, trying again")
+                    failed = True
+                if failed:
                     if connection is not None:
                         connection.terminate()
                     pause_s = min(pause_s, PAUSE_S)

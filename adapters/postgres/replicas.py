@@ -6,13 +6,16 @@ from unbroken.adapters.postgres.pool import Pool
 from unbroken.domain.ports.replicas import Replica, Replicas
 
 JOIN: Final = """
+WITH long_gone AS (DELETE FROM replicas WHERE expires_at < now() - interval '1 day' AND name <> $1)
 INSERT INTO replicas AS r (name, boot, id, expires_at)
 VALUES ($1, 1, nextval('replica_ids'), now() + make_interval(secs => $2))
 ON CONFLICT (name) DO UPDATE SET
     boot = r.boot + 1, id = nextval('replica_ids'), expires_at = now() + make_interval(secs => $2)
 RETURNING id, boot
 """
-"""One row a name: the new boot takes the place of the former one, whose id nobody has from then on."""
+"""One row a name: the new boot takes the place of the former one, whose id nobody has from then on. Where each process
+has a name of its own, as in a container, their rows would be without end: the long gone go. Should one of them wake
+up, it finds that it has been replaced."""
 
 RENEW: Final = """
 WITH renewed AS (

@@ -93,7 +93,8 @@ WHERE (s.log_index > k.log_index OR s.applied_seq > k.applied_seq OR i.next_seq 
 """
 
 ALONE: Final = """
-SELECT CASE WHEN count(r.id) FILTER (WHERE r.id <> $1) = 0 THEN sum(r.boot)::bigint END AS joined FROM replicas r
+SELECT CASE WHEN count(r.id) FILTER (WHERE r.id <> $1) = 0 THEN (SELECT i.last_value FROM replica_ids i) END AS joined
+FROM replicas r
 """
 """Whoever has left has no id, and no commit of it passes the fence any more; who only lost its lease has one."""
 

@@ -69,7 +69,7 @@ RULES: Final = (
         edits=(
             Edit(
                 "adapters/memory/replicas.py",
-                "                if lease.name == name:\n",
+                "                if lease.name == name or lease.expires < self._clock.monotonic() - LONG_GONE_S:\n",
                 "                if lease.name == name and lease.expires < self._clock.monotonic():\n",
             ),
         ),
