@@ -222,6 +222,8 @@ class LiveSessions:
         """More than one where a stranger watches, too."""
         self.on_look: Callable[[LiveSession], None] = lambda _: None
         """Told of a session that was read from the store, or that somebody begins to watch."""
+        self.on_begin: Callable[[Claim], None] = lambda _: None
+        """Told of an attempt before anything of it can be shown."""
         self.doubted: dict[str, int] = {}
         """By thread: the highest run that was counted before the lease had lapsed, until the store has said whose it
         is (`own_clock`)."""
@@ -323,6 +325,7 @@ class LiveSessions:
 
     def begin(self, claim: Claim) -> LiveAttempt:
         live = self._add(claim.key)
+        self.on_begin(claim)
         return live.begin(claim, _reason(claim), partial(self._shows, claim.key.thread_id, claim.run))
 
     def _shows(self, thread_id: str, run: int) -> bool:

@@ -10,6 +10,7 @@ from tests.application.reader import Reader
 from tests.application.scene import Scene, resets, scene, speaking, watching
 from tests.application.virtual_time import virtual
 from tests.application.world import KEY, LEASE_S, Node, until
+from unbroken.application.own_clock import LATE_S
 from unbroken.domain.session import SessionKey
 
 
@@ -197,7 +198,7 @@ async def test_what_is_durable_goes_on_without_a_lease() -> None:
 
 
 @virtual
-async def test_what_is_counted_after_the_lapse_waits_for_nobody() -> None:
+async def test_what_begins_soon_after_a_lapse_waits_for_one_answer_and_later_for_nobody() -> None:
     async with scene() as stage:
         owner, puppet, reader = await thawing(stage)
         owner.lease.lapse()
@@ -206,16 +207,47 @@ async def test_what_is_counted_after_the_lapse_waits_for_nobody() -> None:
         await held.reached.wait()
         async with reader.following():
             await puppet.say("first")
-            assert reader.text == ""
             await owner.say("second")
             await puppet.finish()
             await until(lambda: puppet.speaking)
             await puppet.say("second")
-            assert reader.text == "second"
+            await asyncio.sleep(1)
+            assert reader.text == "", "it may have been counted before the lapse"
             held.release()
+            await until(lambda: reader.text == "second")
             await puppet.finish()
             await until(lambda: reader.cursor == 2)
+            await asyncio.sleep(LATE_S)
+            held = stage.world.trouble.hold("standing", "before")
+            await owner.say("third")
+            await until(lambda: puppet.speaking)
+            await puppet.say("third")
+            await until(lambda: reader.text == "third")
+            assert not held.reached.is_set()
+            await puppet.finish()
+            await until(lambda: reader.cursor == 3)
         assert not owner.live.doubted
+        reader.close()
+
+
+@virtual
+async def test_an_answer_from_before_an_attempt_was_counted_does_not_fence_it() -> None:
+    async with scene() as stage:
+        owner, puppet, reader = await thawing(stage)
+        await puppet.finish()
+        owner.lease.lapse()
+        held = stage.world.trouble.hold("standing", "after")
+        await renewed(stage, owner)
+        await held.reached.wait()
+        async with reader.following():
+            await owner.say("second")
+            await until(lambda: puppet.speaking)
+            held.release()
+            await puppet.say("second")
+            await until(lambda: reader.text == "second")
+            await puppet.finish()
+            await until(lambda: reader.cursor == 2)
+        assert owner.agent.runs[-1].tries == 1
         reader.close()
 
 
