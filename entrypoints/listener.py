@@ -15,10 +15,11 @@ BACKLOG: Final = 2048
 
 
 def listen(host: str, port: int, *, shared: bool = False) -> socket.socket:
-    """`shared`: beside other listeners of the same kind and user; the kernel spreads new connections over them.
-    Raises InvalidValue."""
+    """`shared`: beside other listeners of the same kind and user; the kernel spreads new connections over them, so that
+    it must not listen before it can serve: the server does that itself. Raises InvalidValue."""
     listener = _bound(host, port, shared=shared)
-    listener.listen(BACKLOG)
+    if not shared:
+        listener.listen(BACKLOG)
     return listener
 
 

@@ -16,7 +16,7 @@ from unbroken.domain.errors import InvalidValue
 from unbroken.entrypoints import observing
 from unbroken.entrypoints.allocator import give_back_what_is_large
 from unbroken.entrypoints.collector import collect_when_grown, leave_alone_what_is_there
-from unbroken.entrypoints.listener import listen
+from unbroken.entrypoints.listener import BACKLOG, listen
 from unbroken.entrypoints.served_database import database
 from unbroken.entrypoints.service import running
 from unbroken.entrypoints.settings import Settings
@@ -154,6 +154,7 @@ def _config(settings: Settings, app: Litestar) -> uvicorn.Config:
         loop="uvloop",
         ws=FrugalSocket,
         ws_max_size=settings.max_frame_bytes,
+        backlog=BACKLOG,
         ws_per_message_deflate=False,  # frames are small; deflate costs more than it saves, and memory a socket
         timeout_graceful_shutdown=LAST_REQUESTS_S,
         log_config=None,

@@ -2,7 +2,7 @@
 
     starting ──▶ serving ──signal──▶ stopping: each is told, and has its limit ──▶ exit
         │           └─ ends ──▶ started again, later each time ──▶ serving
-        └─ ends ──▶ given up, if none has ever served, or this one three times running
+        └─ ends ──▶ given up, if nobody has ever served, or nobody else does and this was its third start in vain
 
 It serves nobody itself: it holds the port, runs the embedded database, and brings the schema up to date once.
 """
@@ -17,7 +17,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any, Final
 
@@ -58,6 +58,7 @@ def run_workers(settings: Settings, options: Mapping[str, Any]) -> None:
         workers = Workers(settings, {**options, "port": port}, url)
         stopping.on_cut_off.insert(0, workers.kill)
         stopping.on_request = workers.stop
+        workers.on_give_up = stopping.begin
         with workers.none_left():
             code = workers.watch()
         if stopping.signalled == signal.SIGINT and not workers.ever_served:
@@ -76,6 +77,8 @@ class _Seat:
         self.serves = False
         self.failures = 0
         """Ends in a row, each too soon."""
+        self.unserved = 0
+        """Starts in a row that ended before it served."""
         self.begins_at = 0.0
         """When the next one is started, by the monotonic clock."""
         self.began_at = 0.0
@@ -89,6 +92,8 @@ class Workers:
 
     def __init__(self, settings: Settings, options: Mapping[str, Any], url: str) -> None:
         self.ever_served = False
+        self.on_give_up: Callable[[], object] = lambda: None
+        """Called when they are told to stop for a reason of ours: the limit of a stop counts from then on."""
         self._settings = settings
         self._options = options
         self._url = url
@@ -135,15 +140,31 @@ class Workers:
             if seat.process is not None and seat.process.poll() is not None:
                 self._ended(lines, seat, seat.process)
             if seat.process is None and not self._stopping and time.monotonic() >= seat.begins_at:
-                self._start(lines, seat)
+                self._try_to_start(lines, seat)
         if self._stopping and not self._told:
             self._told = True
             for seat in self._seats:
                 if seat.process is not None:
                     seat.process.terminate()
 
-    def _start(self, lines: selectors.BaseSelector, seat: _Seat) -> None:
-        ours, theirs = socket.socketpair()
+    def _try_to_start(self, lines: selectors.BaseSelector, seat: _Seat) -> None:
+        """Where the system has no room for another process just now, the others serve on."""
+        try:
+            ours, theirs = socket.socketpair()
+        except OSError as error:
+            self._not_started(seat, error)
+            return
+        try:
+            self._start(lines, seat, ours, theirs)
+        except OSError as error:
+            ours.close()
+            self._not_started(seat, error)
+
+    def _not_started(self, seat: _Seat, error: OSError) -> None:
+        seat.begins_at = time.monotonic() + LONGEST_PAUSE_S
+        log.error("%s cannot be started: %s; it is tried again in %g s", seat, error, LONGEST_PAUSE_S)
+
+    def _start(self, lines: selectors.BaseSelector, seat: _Seat, ours: socket.socket, theirs: socket.socket) -> None:
         name = f"{self._settings.replica}:{seat.number}"
         options = {**self._options, "replica_name": name, "workers": 1}
         task = Task(seat.number, theirs.fileno(), options)
@@ -172,7 +193,7 @@ class Workers:
             seat.line.close()
             seat.line = None
             return
-        seat.serves = True
+        seat.serves, seat.unserved = True, 0
         if not self.ever_served:
             self.ever_served = True
             host = f"[{self._settings.host}]" if ":" in self._settings.host else self._settings.host
@@ -193,14 +214,17 @@ class Workers:
         if self._stopping:
             self._cut_off = self._cut_off or code == CUT_OFF or code == -signal.SIGKILL
             return
-        how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+        how = f"was killed by {_name(-code)}" if code < 0 else f"ended with exit code {code}"
         seat.failures = 0 if seat.serves and time.monotonic() - seat.began_at > STEADY_S else seat.failures + 1
+        seat.unserved += not seat.serves
+        others_serve = any(other.serves for other in self._seats if other is not seat)
+        in_vain = not self.ever_served or (seat.unserved >= GIVE_UP_AFTER and not others_serve)
         if code == REPLACED:
             self._give_up(f"another process now runs as the replica of {seat}; all have stopped")
-        elif not seat.serves and (not self.ever_served or seat.failures >= GIVE_UP_AFTER):
+        elif not seat.serves and in_vain:
             self._give_up(f"{seat} {how} before it served: the log above says why; all have stopped")
         else:
-            pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** max(0, seat.failures - 1))
+            pause_s = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(10, max(0, seat.failures - 1)))
             seat.begins_at = time.monotonic() + pause_s
             log.warning("%s (pid %d) %s; it is started again in %g s", seat, process.pid, how, pause_s)
         seat.serves = False
@@ -208,6 +232,14 @@ class Workers:
     def _give_up(self, why: str) -> None:
         self._failure = self._failure or why
         self._stopping = True
+        self.on_give_up()
+
+
+def _name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal has none
+        return f"signal {number}"
 
 
 def _environment(number: int, url: str) -> dict[str, str]:
