@@ -112,6 +112,9 @@ class EventQueue:
         if claim.run > self._newest.get(thread_id, 0):
             self._newest[thread_id] = claim.run
             self._handed[thread_id] = claim
+            self._processor.outrun(claim)
+            if thread_id in self._pauses:
+                self._pauses[thread_id].set()
             self._wake(thread_id)
 
     def hint(self, thread_id: str) -> None:

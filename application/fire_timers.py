@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 
 from unbroken.application.accept_event import AcceptEvent
@@ -58,4 +59,12 @@ class FireTimers:
         """The request id holds a character that no client's may: nobody can take it before the timer does."""
         body = TimerFired(timer.timer_id, timer.generation, timer.payload)
         request_id = f"timer:{timer.timer_id}/{timer.generation}"
-        await self._accept(timer.key, request_id, body, trace_context=timer.trace_context)
+        accept = asyncio.ensure_future(self._accept(timer.key, request_id, body, trace_context=timer.trace_context))
+        try:
+            await asyncio.shield(accept)
+        except asyncio.CancelledError:
+            # What was claimed by then is handed in, and the queue gives it back. Nobody would if its accept were gone.
+            await asyncio.wait({accept})
+            if not accept.cancelled():
+                accept.exception()
+            raise

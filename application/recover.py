@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 BATCH = 10_000
 """More than run here at once: the sessions that this replica works on are among the strays."""
 CATCH_UP_S = 0.8
-"""At least between two questions whether readers have missed anything; looks for work may come more often."""
+"""Between two questions whether readers have missed anything. Looks for work do not wait for the answers."""
 
 
 class Recover:
@@ -30,7 +30,6 @@ class Recover:
         self._interval_s = interval_s
         self._left: frozenset[str] = frozenset()
         """Strays that the last look left to others."""
-        self._caught_up_at = float("-inf")
 
     async def once(self) -> int:
         """Hint every stray session that is this replica's to take and that nothing here is working on; returns how
@@ -45,9 +44,6 @@ class Recover:
         self._left = others
         if found:
             log.info("taking up %d sessions with unfinished events", found)
-        if self._clock.monotonic() - self._caught_up_at >= CATCH_UP_S:
-            self._caught_up_at = self._clock.monotonic()
-            await self._queue.catch_up()
         return found
 
     async def forever(self) -> None:
@@ -57,3 +53,11 @@ class Recover:
             except Unavailable as error:
                 log.warning("cannot look for unfinished events yet: %s", error)
             await self._clock.sleep(self._interval_s)
+
+    async def catch_up_forever(self) -> None:
+        while True:
+            try:
+                await self._queue.catch_up()
+            except Unavailable as error:
+                log.warning("cannot look yet for what others did: %s", error)
+            await self._clock.sleep(CATCH_UP_S)

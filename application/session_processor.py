@@ -101,6 +101,12 @@ class SessionProcessor:
         if attempt is not None and attempt.claim is claim:
             attempt.fail(Fenced(f"attempt {claim.run} was taken over while the lease was over"))
 
+    def outrun(self, claim: Claim) -> None:
+        """A later attempt of its session was counted: what still runs of an earlier one is fenced, and holds it up."""
+        attempt = self._attempts.get(claim.key.thread_id)
+        if attempt is not None and attempt.claim.run < claim.run:
+            attempt.fail(Fenced(f"attempt {attempt.claim.run} was overtaken by {claim.run}"))
+
     def stop(self, thread_id: str, kind: CancelKind, *, first: int, last: int) -> bool:
         """Stop the attempt at one of these events, whose cancel is durable; its output ends here and now. False: none
         of them runs here, or not any more."""

@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
 
-from unbroken.adapters.carried_hints import Company
+from unbroken.adapters.carried_hints import Company, until_ended
 from unbroken.adapters.in_process.clock import SystemClock
 from unbroken.adapters.in_process.lease import AlwaysHeld
 from unbroken.adapters.langgraph.loading import NamedGraph, load_agents
@@ -92,7 +92,7 @@ class Service:
         """Begin nothing new, let running turns finish for `grace_s`, hand over the rest. Again: nothing happens."""
         self.stopping = True
         self.readiness.stop()
-        await asyncio.gather(_ended(self.intake), self.queue.close(grace_s))
+        await asyncio.gather(until_ended(self.intake), self.queue.close(grace_s))
 
 
 @asynccontextmanager
@@ -171,7 +171,7 @@ async def running(
             observing.observe(container, observed.telemetry)
             gauges = observing.gauges(container, observed.telemetry, store)
             looking = asyncio.create_task(_forever(gauges.forever))
-            stack.push_async_callback(_ended, [looking])
+            stack.push_async_callback(until_ended, [looking])
         async with serving(settings, container, container.agents()) as service:
             yield service
 
@@ -189,17 +189,18 @@ async def serving(settings: Settings, container: Container, agents: Agents) -> A
     await container.recover().once()
     intake = (container.recover(), container.effect_runner(), container.fire_timers(), container.retain())
     service.intake = [asyncio.create_task(_forever(loop.forever)) for loop in intake]
-    # While turns are drained, a cancel from another replica still ends them.
+    # While turns are drained, a cancel from another replica still ends them, and readers hear what others do.
     lasting = [
         asyncio.create_task(_forever(loop.forever))
         for loop in (container.acknowledge(), container.cancel(), container.delete_thread(), container.own_clock())
     ]
+    lasting.append(asyncio.create_task(_forever(container.recover().catch_up_forever)))
     try:
         yield service
     finally:
         await service.drain(settings.drain_s)
         await overhear.close()
-        await _ended(lasting)
+        await until_ended(lasting)
         try:
             await service.acknowledge.flush()
         except Unavailable as error:
@@ -214,12 +215,6 @@ async def _forever(loop: Callable[[], Coroutine[Any, Any, None]]) -> None:
         except Exception:
             log.exception("a background loop failed; it begins anew")
             await asyncio.sleep(1.0)
-
-
-async def _ended(loops: Sequence[asyncio.Task[None]]) -> None:
-    for loop in loops:
-        loop.cancel()
-    await asyncio.gather(*loops, return_exceptions=True)
 
 
 async def _leave(replicas: Replicas, replica: Replica) -> None:

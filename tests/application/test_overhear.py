@@ -352,4 +352,5 @@ async def test_that_a_look_took_a_session_over_is_told_to_the_others() -> None:
     await until(lambda: heir.agent.running == 1)
     await asyncio.sleep(0)
     assert told == [(KEY.thread_id, False)] * 2, "the hint, and that the look has found something"
+    await other.stop()
     await heir.stop()

@@ -264,7 +264,7 @@ async def test_a_stranger_gets_nothing_of_a_thread_that_came_to_be_somebody_else
         await node.ended()
         with pytest.raises(NotYourThread):
             await node.say("let me in", stranger)
-        await node.recover.once()
+        await node.queue.catch_up()
     assert reader.seen == []
     with pytest.raises(NotYourThread):
         await node.subscribe(stranger, cursor=0)

@@ -147,7 +147,7 @@ async def test_readers_of_a_fenced_replica_learn_the_end_from_the_store() -> Non
     heir.poll()
     await heir.ended()
     await until(lambda: not len(stalled.queue))
-    await stalled.recover.once()
+    await stalled.queue.catch_up()
     await reader.follow_to(1)
     reader.close()
     assert len(stalled.live) == 0

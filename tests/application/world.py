@@ -223,6 +223,7 @@ class Node:
         """Start the loops of a serving replica, its heartbeat included."""
         loops = (self.recover, self.effects, self.timers, self.acknowledge, self.cancel, self.own_clock)
         self._loops = [asyncio.create_task(loop.forever()) for loop in loops]
+        self._loops.append(asyncio.create_task(self.recover.catch_up_forever()))
         self._loops.append(asyncio.create_task(self._heartbeat()))
 
     async def say(self, text: str, key: SessionKey = KEY, request_id: str = "") -> Receipt:
@@ -258,6 +259,11 @@ class Node:
 
     async def dies(self) -> None:
         """`kill -9`, as far as others can tell: its lease ends by itself, and nothing more is heard of it."""
+
+        async def nothing(thread_id: str) -> None:
+            pass
+
+        self.queue._give_back = nothing  # type: ignore[method-assign]
         self.wakeups.leave()
         self.lease.lapse()
         for loop in self._loops:

@@ -289,7 +289,7 @@ FORGETFUL: Final = {
     ),
     "a claim looks for its event": (
         None,
-        ("unbroken_claim_v2", "e.thread_id = s.thread_id AND e.seq = s.applied_seq + 1", "e.seq = s.applied_seq + 1"),
+        ("unbroken_claim_v3", "e.thread_id = s.thread_id AND e.seq = s.applied_seq + 1", "e.seq = s.applied_seq + 1"),
     ),
     "an accept cancels timers": (None, ("unbroken_accept_v2", "t.thread_id = p_thread AND t.status", "t.status")),
 }
