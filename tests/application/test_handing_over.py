@@ -10,9 +10,11 @@ import pytest
 
 from tests.application.reader import Reader
 from tests.application.scripted_agent import echo
+from tests.application.test_effects_and_timers import sets
 from tests.application.virtual_time import virtual
 from tests.application.world import KEY, RETRY, Node, World, remembered, until
 from unbroken.application.deliveries import ShowReset
+from unbroken.domain.effects import ScheduleTimer
 from unbroken.domain.errors import AgentRaised
 from unbroken.domain.ports.agent import Attempt
 from unbroken.domain.session import SessionKey
@@ -323,3 +325,25 @@ def test_deploys_at_any_moment_cost_no_message_a_try(seed: int) -> None:
         await nodes[-1].stop()
 
     scenario()
+
+
+@virtual
+async def test_a_timer_that_fires_while_its_replica_is_told_to_stop_is_given_back_at_no_cost() -> None:
+    world = World()
+    first, second = await world.replica("a"), await world.replica("b")
+    sets(first, ScheduleTimer(60.0, timer_id="t"))
+    first.poll()
+    await first.say("hello")
+    await first.ended()
+    held = world.trouble.hold("accept", "after")
+    await held.reached.wait()
+    stopping = asyncio.create_task(first.stop(grace_s=60.0))
+    await asyncio.sleep(0.1)
+    held.release()
+    await asyncio.wait_for(stopping, 5)
+    second.poll()
+    await second.ended()
+    tries = [claim.tries for node in (first, second) for claim in node.agent.runs if claim.event.seq == 2]
+    assert tries == [1]
+    await world.check()
+    await second.stop()

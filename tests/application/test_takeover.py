@@ -300,3 +300,28 @@ async def test_closing_waits_for_a_superstep_whose_commit_has_begun() -> None:
     assert not closing.done(), "whoever comes next must find the head where it will stay"
     held.release()
     await closing
+
+
+@virtual
+async def test_what_a_later_message_has_overtaken_does_not_hold_it_up() -> None:
+    world = World()
+    stalled, heir = await world.replica("a"), await world.replica("b")
+
+    async def never(attempt: Attempt) -> str:
+        await asyncio.sleep(3600)
+        return ""
+
+    stalled.agent.script = never
+    await stalled.say("hello")
+    await until(lambda: stalled.agent.running == 1)
+    await asyncio.sleep(LEASE_S + 1)
+    heir.poll()
+    await heir.ended()
+    await world.store.replicas.renew(stalled.id, lease_ttl_s=LEASE_S)
+    stalled.agent.script = echo
+    await stalled.say("next")
+    await until(lambda: len(stalled.agent.runs) == 2, limit_s=1.0)
+    await stalled.ended()
+    assert await world.ends() == ["re: hello!", "re: next!"]
+    await world.check()
+    await heir.stop()

@@ -20,8 +20,8 @@ from unbroken.adapters.postgres.embedded_binaries import bundled_bin_dir
 
 pytestmark = pytest.mark.slow
 
-SETTING = Setting("no delay", tokens=8, sessions=2, turns=3)
-TURNS = 6
+SETTING = Setting("no delay", tokens=8, sessions=2, turns=10)
+TURNS = 20
 FRAMES_OF_UNBROKEN = 5
 """At least: accepted, user, reset, tokens, final."""
 
@@ -62,7 +62,9 @@ async def test_ours_is_a_fourth_server_and_its_turns_commit(own_server: Embedded
     assert len(found.figures["turn_s"]) == TURNS
     assert len(found.figures["gaps_s"]) == TURNS * (SETTING.tokens - 1)
     assert TURNS * FRAMES_OF_UNBROKEN <= found.figures["frames"] <= TURNS * (SETTING.tokens + 4)
-    assert measurement.transactions >= 1.5  # two a turn; an idle run of half a second may take off one too many
+    # Two a turn, or one and a half where the two sessions' commits meet; an idle run of half a second may take off what
+    # a replica does by itself at its start.
+    assert measurement.transactions >= 1.25
     assert found.log.records > TURNS
     assert 0 < found.log.record_bytes < 2 * found.counted.wal_bytes
     assert 0 < await bytes_of_rows(own_server.url, bundled_bin_dir()) < found.log.record_bytes / TURNS

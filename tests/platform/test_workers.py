@@ -113,6 +113,23 @@ async def test_a_worker_that_is_killed_is_started_again_and_its_sessions_go_on(f
         assert len(workers_of(server)) == 2
 
 
+def test_a_worker_that_dies_again_and_again_stops_nobody_else(folder: Path, database_url: str) -> None:
+    with Server(folder, database_url=database_url, arguments=TWO) as server:
+        all_serve(server)
+        steady, victim = sorted(workers_of(server), key=lambda worker: worker.cmdline()[-1])
+        for deaths in range(1, 5):
+            victim.kill()
+            becomes(lambda deaths=deaths: server.said().count("was killed by SIGKILL") == deaths)  # type: ignore[misc]
+            if deaths < 4:
+                becomes(lambda: len(workers_of(server)) == 2)
+                (victim,) = [worker for worker in workers_of(server) if worker != steady]
+                # It has not begun to serve, and nobody is led to it.
+                with urllib.request.urlopen(f"http://127.0.0.1:{server.port}/health/ready", timeout=10) as answer:
+                    assert answer.status == 200
+        assert steady.is_running()
+        assert server.process.poll() is None
+
+
 @pytest.mark.asyncio
 async def test_ctrl_c_in_a_terminal_reaches_everyone_and_ends_them_once(folder: Path, database_url: str) -> None:
     with Server(folder, database_url=database_url, arguments=TWO) as server:
