@@ -311,6 +311,11 @@ test("what is under way has lasted until now, and a lost attempt at most until t
   assert.deepEqual(words(underWay.slice(0, 2), undefined), ["Accepting 4 ms"]);
 });
 
+test("an attempt that was handed over is not called lost", () => {
+  const deployed = TWO_ATTEMPTS.map((entry) => (entry.attempt === 7 ? { ...entry, handedOver: true } : entry));
+  assert.equal(segments(deployed).map(segmentWords)[2], "Attempt 7, handed over within 2.00 s");
+});
+
 test("a text that is cut short says so, and keeps its characters whole", () => {
   assert.equal(shortened("just so", 7), "just so");
   assert.equal(shortened("one two", 4), "one…");

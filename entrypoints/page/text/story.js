@@ -84,9 +84,12 @@ export function entryWords(entry) {
   }
 }
 
-function attemptWords({ why, because, lost }) {
+const LOST = "lost; a reset took back what it had not committed";
+const HANDED_OVER = "handed over, as its process was told to stop; the next one goes on from what it had committed";
+
+function attemptWords({ why, because, lost, handedOver }) {
   const reason = why === "again" ? `the one before ended: ${because ?? NOT_KNOWN}` : (WHY[why] ?? "");
-  return [reason, lost && "lost; a reset took back what it had not committed"].filter(Boolean).join("; ");
+  return [reason, handedOver ? HANDED_OVER : lost && LOST].filter(Boolean).join("; ");
 }
 
 function stepWords({ step, source }) {
@@ -99,7 +102,7 @@ function effectWords({ cursor, status, tries, code, error }) {
   return [code, state, counted, error].filter(Boolean).join(", ");
 }
 
-// The drawn line: [{name, kind, ms, lost, open}], where `ms` is known. An attempt lasts until the commit, a lost one at
+// The drawn line: [{name, kind, ms, lost, handedOver, open}], where `ms` is known. An attempt lasts until the commit, a lost one at
 // most until the next one; what is `open` has lasted so long by `now`, the server's.
 export function segments(entries, now) {
   const stages = entries.filter(({ kind }) => ["received", "accepted", "attempt", "committed"].includes(kind));
@@ -112,7 +115,14 @@ export function segments(entries, now) {
     if (entry.kind === "received") drawn.push({ kind: "accept", name: "Accepting", ms, open });
     if (entry.kind === "accepted") drawn.push({ kind: "wait", name: "Waiting", ms, open });
     if (entry.kind === "attempt")
-      drawn.push({ kind: "run", name: `Attempt ${entry.attempt}`, ms, lost: entry.lost, open });
+      drawn.push({
+        kind: "run",
+        name: `Attempt ${entry.attempt}`,
+        ms,
+        lost: entry.lost,
+        handedOver: entry.handedOver,
+        open,
+      });
   });
   const first = (kind) => entries.find((entry) => entry.kind === kind);
   drawn.push({ kind: "deliver", name: "Delivering", ms: first("delivered")?.ms ?? null });
@@ -120,7 +130,8 @@ export function segments(entries, now) {
   return drawn.filter(({ ms }) => ms !== null);
 }
 
-export function segmentWords({ name, ms, lost, open }) {
+export function segmentWords({ name, ms, lost, handedOver, open }) {
+  if (handedOver) return `${name}, handed over within ${lengthWords(ms)}`;
   if (lost) return `${name}, lost within ${lengthWords(ms)}`;
   return `${name} ${lengthWords(ms)}${open ? " so far" : ""}`;
 }
