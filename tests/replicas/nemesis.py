@@ -4,7 +4,6 @@ another with sockets and the broker. Whatever strikes is written down as a fault
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
@@ -179,10 +178,13 @@ class Nemesis:
     async def _flush(self) -> None:
         """Past all proxies. While the database is down, that is a fault of its own."""
         await asyncio.sleep(TICK_S)
-        with contextlib.suppress(OSError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        try:
             if self._probe is None or self._probe.is_closed():
                 self._probe = await asyncpg.connect(self._place.database.url, timeout=5)
             await self._probe.execute(FLUSH, timeout=10)
+        except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
+            if self._probe is not None:
+                self._probe.terminate()  # after a statement that was given up the driver is in no state for another
 
     async def _look_after_replicas(self) -> None:
         while True:
