@@ -23,7 +23,7 @@ from benchmarks.turns import turned
 from tests.bus.nats_server import NatsServer
 
 BUSES: Final = ("nats", "postgres")
-WARM: Final = Setting("no delay", tokens=8, sessions=2, turns=5)
+WARM: Final = Setting("no delay", tokens=64, sessions=2, turns=5)
 MEASURED: Final = Setting("no delay", tokens=64, sessions=100, turns=10)
 IDLE_S: Final = 4.0
 
@@ -97,7 +97,7 @@ async def measure(options: argparse.Namespace, place: Place, into: list[Several]
 async def once(bus: str, count: int, number: int, setting: Setting, place: Place) -> Several:
     """Raises RuntimeError if a server or a load failed."""
     async with several(bus, count, setting, place) as (targets, broker):
-        await _loads(targets, WARM)
+        await _loads(targets, replace(WARM, tokens=setting.tokens))
         each = replace(setting, sessions=setting.sessions // count)
         async with AsyncExitStack() as stack:
             loads = [await stack.enter_async_context(connected(target, each)) for target in targets]
