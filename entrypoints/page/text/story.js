@@ -85,7 +85,8 @@ export function entryWords(entry) {
 }
 
 const LOST = "lost; a reset took back what it had not committed";
-const HANDED_OVER = "handed over, as its process was told to stop; the next one goes on from what it had committed";
+const HANDED_OVER = 
+  "handed over, as its process was told to stop; the next one goes on from what it had committed";
 
 function attemptWords({ why, because, lost, handedOver }) {
   const reason = why === "again" ? `the one before ended: ${because ?? NOT_KNOWN}` : (WHY[why] ?? "");
@@ -102,8 +103,8 @@ function effectWords({ cursor, status, tries, code, error }) {
   return [code, state, counted, error].filter(Boolean).join(", ");
 }
 
-// The drawn line: [{name, kind, ms, lost, handedOver, open}], where `ms` is known. An attempt lasts until the commit, a lost one at
-// most until the next one; what is `open` has lasted so long by `now`, the server's.
+// The drawn line: [{name, kind, ms, lost, handedOver, open}], where `ms` is known. An attempt lasts until the commit, a
+// lost one at most until the next one; what is `open` has lasted so long by `now`, the server's.
 export function segments(entries, now) {
   const stages = entries.filter(({ kind }) => ["received", "accepted", "attempt", "committed"].includes(kind));
   const drawn = [];
@@ -114,15 +115,8 @@ export function segments(entries, now) {
     const ms = entry.at && until ? Math.max(0, new Date(until) - new Date(entry.at)) : null;
     if (entry.kind === "received") drawn.push({ kind: "accept", name: "Accepting", ms, open });
     if (entry.kind === "accepted") drawn.push({ kind: "wait", name: "Waiting", ms, open });
-    if (entry.kind === "attempt")
-      drawn.push({
-        kind: "run",
-        name: `Attempt ${entry.attempt}`,
-        ms,
-        lost: entry.lost,
-        handedOver: entry.handedOver,
-        open,
-      });
+    const { attempt, lost, handedOver } = entry;
+    if (entry.kind === "attempt") drawn.push({ kind: "run", name: `Attempt ${attempt}`, ms, lost, handedOver, open });
   });
   const first = (kind) => entries.find((entry) => entry.kind === kind);
   drawn.push({ kind: "deliver", name: "Delivering", ms: first("delivered")?.ms ?? null });
