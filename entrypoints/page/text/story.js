@@ -85,7 +85,7 @@ export function entryWords(entry) {
 }
 
 const LOST = "lost; a reset took back what it had not committed";
-const HANDED_OVER = 
+const HANDED_OVER =
   "handed over, as its process was told to stop; the next one goes on from what it had committed";
 
 function attemptWords({ why, because, lost, handedOver }) {
