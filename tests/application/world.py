@@ -240,36 +240,33 @@ class Node:
 
     async def stop(self, grace_s: float = 0.0) -> None:
         """What a deploy does; with no grace, whatever runs is cut off."""
-        for loop in self._loops:
-            loop.cancel()
-        await asyncio.gather(*self._loops, return_exceptions=True)
-        await self.queue.close(grace_s)
-        await self.overhear.close()
+        await self._end(grace_s)
         self.wakeups.leave()
         await self.world.store.replicas.leave(self.id)
 
     async def crash(self) -> None:
         """What a `kill -9` does: nobody is told, nothing is given back; its lease has run out when this returns."""
-
-        async def nothing(thread_id: str) -> None:
-            pass
-
-        self.queue._give_back = nothing  # type: ignore[method-assign]
+        self._gives_nothing_back()
         await self.stop()
 
     async def dies(self) -> None:
         """`kill -9`, as far as others can tell: its lease ends by itself, and nothing more is heard of it."""
+        self._gives_nothing_back()
+        self.wakeups.leave()
+        self.lease.lapse()
+        await self._end(0.0)
 
+    def _gives_nothing_back(self) -> None:
         async def nothing(thread_id: str) -> None:
             pass
 
         self.queue._give_back = nothing  # type: ignore[method-assign]
-        self.wakeups.leave()
-        self.lease.lapse()
+
+    async def _end(self, grace_s: float) -> None:
         for loop in self._loops:
             loop.cancel()
         await asyncio.gather(*self._loops, return_exceptions=True)
-        await self.queue.close(0.0)
+        await self.queue.close(grace_s)
         await self.overhear.close()
 
     async def _heartbeat(self) -> None:
