@@ -67,6 +67,11 @@ _agents = click.option(
     metavar="NAME=WHERE",
     help="Serve a graph: NAME=file.py:variable or NAME=module:variable. Repeatable; the first is the default.",
 )
+_config = click.option(
+    "--config",
+    type=click.Path(path_type=Path),
+    help="Serve a LangGraph project: its langgraph.json. Absent: the one of this folder, if no agents are named.",
+)
 _data_dir = click.option(
     "--data-dir", type=click.Path(file_okay=False, path_type=Path), help="Where the embedded PostgreSQL keeps its data."
 )
@@ -74,6 +79,7 @@ _data_dir = click.option(
 
 @cli.command()
 @_agents
+@_config
 @_data_dir
 @click.option("--host", help="Address to serve on.")
 @click.option("--port", type=click.IntRange(0, 65535), help="TCP port; 0 takes a free one.")
@@ -85,7 +91,7 @@ def serve(**given: Any) -> None:
     if settings.workers > 1:
         from unbroken.entrypoints.workers import run_workers
 
-        run_workers(settings, {name: given[name] for name in ("agents", "host") if given[name]})
+        run_workers(settings, {name: given[name] for name in ("agents", "config", "host") if given[name]})
         return
     from unbroken.entrypoints.server import run
 
@@ -217,6 +223,7 @@ def retry(session: str, effect: str, **given: Any) -> None:
 
 @cli.command()
 @_agents
+@_config
 def agents(**given: Any) -> None:
     """Load the agents and list them; the first is the default."""
     settings = _settings(given)

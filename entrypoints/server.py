@@ -11,13 +11,14 @@ import click
 import uvicorn
 from litestar import Litestar
 
-from unbroken.adapters.langgraph.loading import NamedGraph, load_graphs
+from unbroken.adapters.langgraph.loading import NamedGraph
 from unbroken.domain.errors import InvalidValue
 from unbroken.entrypoints import observing
 from unbroken.entrypoints.allocator import give_back_what_is_large
 from unbroken.entrypoints.collector import collect_when_grown, leave_alone_what_is_there
 from unbroken.entrypoints.listener import BACKLOG, listen
 from unbroken.entrypoints.served_database import database
+from unbroken.entrypoints.served_project import served
 from unbroken.entrypoints.service import running
 from unbroken.entrypoints.settings import Settings
 from unbroken.entrypoints.stopping import Stopping
@@ -144,7 +145,7 @@ def _run(server: _Server, listener: socket.socket) -> None:
 
 def agent_graphs(settings: Settings) -> list[NamedGraph]:
     """The agents' graphs, the default first. Raises InvalidValue."""
-    return load_graphs(settings.agents, model=settings.model, model_base_url=settings.model_base_url)
+    return [*served(settings).graphs]
 
 
 def _config(settings: Settings, app: Litestar) -> uvicorn.Config:

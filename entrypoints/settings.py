@@ -63,6 +63,11 @@ class Settings(BaseSettings):
         default=(),
         description="Agents, comma-separated: `NAME=file.py:variable` or `NAME=module:variable`; the default first",
     )
+    config: Path | None = Field(
+        default=None,
+        description="A LangGraph project to serve: its `langgraph.json`; absent: the one of the working folder, if no"
+        " agents are named",
+    )
     model: str | None = Field(
         default=None,
         description="`provider:model` for the bundled agent, e.g. `openai:gpt-4o-mini`; absent: a scripted demo",

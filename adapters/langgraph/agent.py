@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
+from langgraph_sdk.runtime import AccessContext
+
 from unbroken.adapters.langgraph.attachments import Attachments
 from unbroken.adapters.langgraph.containment import agent_code
 from unbroken.adapters.langgraph.failures import agent_raised
+from unbroken.adapters.langgraph.graph_source import RUNS, UPDATES, FixedGraph, GraphSource, GraphUse
 from unbroken.adapters.langgraph.habits import Habits
 from unbroken.adapters.langgraph.history import Graph
 from unbroken.adapters.langgraph.inputs import input_of
@@ -39,21 +42,22 @@ class LangGraphAgent(Agent):
 
     def __init__(
         self,
-        graph: Graph,
+        graph: Graph | GraphSource,
         checkpoints: Checkpoints,
         *,
         commit: CommitMode = CommitMode.SUPERSTEP,
         files: Files | None = None,
         heads: RecentHeads | None = None,
     ) -> None:
-        """`files` None: references to files stay as they are. `heads`: what is remembered, shared among agents; None:
-        a memory of its own."""
-        self.graph = graph
+        """`graph`: the one graph, or what makes one for each attempt. `files` None: references to files stay as they
+        are. `heads`: what is remembered, shared among agents; None: a memory of its own."""
+        self.source = graph if isinstance(graph, GraphSource) else FixedGraph(graph)
         self.commit = commit
         self._checkpoints = checkpoints
         self._files = files
         self._habits = Habits()
-        self._remembering = remembering_nodes(graph)
+        fixed = self.source.fixed
+        self._remembering = None if fixed is None else remembering_nodes(fixed)
         self._heads = heads or RecentHeads()
 
     async def run(self, attempt: Attempt) -> Answer:
@@ -62,9 +66,10 @@ class LangGraphAgent(Agent):
         self._heads.drop(attempt.claim)  # until this attempt has come to an answer
         try:
             with agent_code():
-                run = await self._repaired(attempt, head)
-                attempt.gate.check()
-                answer = await run.answer()
+                async with self.source.open(_use(RUNS, attempt.claim)) as graph:
+                    run = await self._repaired(graph, attempt, head)
+                    attempt.gate.check()
+                    answer = await run.answer()
         except (UnbrokenError, asyncio.CancelledError):
             raise
         except BaseException as error:  # a node's SystemExit as well: it fails the turn, not the process
@@ -78,7 +83,8 @@ class LangGraphAgent(Agent):
 
     async def settle(self, settling: Settling) -> Settled:
         self._heads.drop(settling.claim)
-        return await settled(self.graph, self._checkpoints, settling)
+        async with self.source.open(_use(UPDATES, settling.claim)) as graph:
+            return await settled(graph, self._checkpoints, settling)
 
     def _head(self, attempt: Attempt) -> AttemptHead:
         claim = attempt.claim
@@ -86,21 +92,22 @@ class LangGraphAgent(Agent):
             return AttemptHead(self._checkpoints, claim.key.thread_id, dict(attempt.fork.heads)[ROOT])
         return AttemptHead(self._checkpoints, claim.key.thread_id, claim.head, self._heads.get(claim))
 
-    async def _repaired(self, attempt: Attempt, head: AttemptHead) -> TurnRun:
+    async def _repaired(self, graph: Graph, attempt: Attempt, head: AttemptHead) -> TurnRun:
         """A message that follows unanswered tool calls (it came instead of the answer to a question) is found out
         before any node runs; the run then begins anew, with results for those calls."""
         try:
-            return await self._run(attempt, head)
+            return await self._run(graph, attempt, head)
         except DanglingToolCalls:
-            return await self._run(attempt, self._head(attempt), dangling=True)
+            return await self._run(graph, attempt, self._head(attempt), dangling=True)
 
-    async def _run(self, attempt: Attempt, head: AttemptHead, *, dangling: bool = False) -> TurnRun:
+    async def _run(self, graph: Graph, attempt: Attempt, head: AttemptHead, *, dangling: bool = False) -> TurnRun:
         claim = attempt.claim
         attempt.gate.check()
         if attempt.fork is not None and not claim.resumes:
             await self._check(claim, attempt.fork, head)
         attachments = self._attachments(claim.key)
-        run = TurnRun(self.graph, head, attempt, self._habits, attachments, self._remembering)
+        remembering = remembering_nodes(graph) if self._remembering is None else self._remembering
+        run = TurnRun(graph, head, attempt, self._habits, attachments, remembering)
         if claim.resumes:
             await run.resume(commits=self._commits)
         elif isinstance(claim.event.body, InputResponse):
@@ -140,7 +147,7 @@ class LangGraphAgent(Agent):
         same commit as the new message, or a crash in between would take the one for the other.
         """
         snapshot = await run.snapshot()
-        if waits_for_someone(snapshot, self.graph.interrupt_before_nodes, self.graph.interrupt_after_nodes):
+        if waits_for_someone(snapshot, run.graph.interrupt_before_nodes, run.graph.interrupt_after_nodes):
             return False
         if snapshot.next:
             await run.drive(None, commits=False)
@@ -149,3 +156,7 @@ class LangGraphAgent(Agent):
     @property
     def _commits(self) -> bool:
         return self.commit is CommitMode.SUPERSTEP
+
+
+def _use(access: AccessContext, claim: Claim) -> GraphUse:
+    return GraphUse(access, {"configurable": {"thread_id": claim.key.thread_id, "user_id": claim.key.user_id}})

@@ -1,28 +1,18 @@
-"""From `NAME=file.py:variable` or `NAME=module:variable` to the agents served here.
-
-A file is imported under the name it would have in its own project: its directory (for a file inside a package,
-the package's parent) goes to the front of `sys.path`. So its neighbours import, also when they are called
-`domain` or `application`, and classes in its state keep the names that stored checkpoints know them by.
-"""
+"""The agents served here: from `NAME=file.py:variable` or `NAME=module:variable`, a project's, or the bundled one."""
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import re
-import sys
-import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
-from typing import Any
 
-from langgraph.graph.state import CompiledStateGraph, StateGraph
+from langgraph.store.base import BaseStore
 from msgspec import Struct
 
 from unbroken.adapters.langgraph.agent import LangGraphAgent
 from unbroken.adapters.langgraph.containment import left_behind
-from unbroken.adapters.langgraph.history import Graph
+from unbroken.adapters.langgraph.graph_source import FixedGraph, GraphSource, source_of
+from unbroken.adapters.langgraph.importing import FORMS, variable
 from unbroken.adapters.langgraph.recent_heads import MAX_BYTES, RecentHeads
 from unbroken.domain.errors import InvalidValue, UnknownAgent
 from unbroken.domain.policy import CommitMode
@@ -40,7 +30,8 @@ class NamedGraph(Struct, frozen=True):
     name: str
     source: str
     """What a person would look for: `file.py:variable`, or what is bundled."""
-    graph: Graph
+    graph: GraphSource
+    description: str | None = None
 
 
 class LangGraphAgents(Agents):
@@ -68,14 +59,19 @@ def load_agents(
     exceptions: Mapping[str, CommitMode] | None = None,
     files: Files | None = None,
     head_cache_bytes: int = MAX_BYTES,
+    memory: BaseStore | None = None,
 ) -> LangGraphAgents:
-    """`exceptions`: the commit mode of single agents, by name. `head_cache_bytes`: for all agents together. Raises
-    InvalidValue for a name that is not served."""
+    """`exceptions`: the commit mode of single agents, by name. `head_cache_bytes`: for all agents together. `memory`:
+    the long-term one that their nodes find. Raises InvalidValue for a name that is not served."""
     modes = dict(exceptions or {})
     heads = RecentHeads(head_cache_bytes)
     agents = {
         named.name: LangGraphAgent(
-            named.graph, checkpoints, commit=modes.pop(named.name, commit), files=files, heads=heads
+            named.graph if memory is None else named.graph.with_store(memory),
+            checkpoints,
+            commit=modes.pop(named.name, commit),
+            files=files,
+            heads=heads,
         )
         for named in graphs
     }
@@ -91,14 +87,25 @@ def load_graphs(
 
     Raises InvalidValue, whose message is one line that names the agent and what is wrong with it.
     """
-    graphs = [_named(spec) for spec in specs]
-    if model or not graphs:
-        graphs.append(_bundled(model, model_base_url))
-    names = [named.name for named in graphs]
+    return with_bundled([_named(spec) for spec in specs], model, model_base_url)
+
+
+def with_bundled(graphs: Sequence[NamedGraph], model: str | None, model_base_url: str | None) -> list[NamedGraph]:
+    """And the bundled agent, on `model`, or where there would be none. Raises InvalidValue for a name given twice."""
+    all_ = [*graphs, *([_bundled(model, model_base_url)] if model or not graphs else [])]
+    names = [named.name for named in all_]
     for name in names:
         if names.count(name) > 1:
             raise InvalidValue(f"agent {name}", "is given twice")
-    return graphs
+    return all_
+
+
+def named_graph(name: str, source: str, *, root: Path | None = None, description: str | None = None) -> NamedGraph:
+    """`source`: `file.py:variable` or `module:variable`, looked for in `root`. Raises InvalidValue."""
+    if not _NAME.fullmatch(name):
+        raise InvalidValue("agent", f"{name!r} is not a name: 1 to 128 of A-Z a-z 0-9 _ - .")
+    label = f"agent {name}"
+    return NamedGraph(name, source, source_of(label, source, variable(label, source, root)), description)
 
 
 def _bundled(model: str | None, base_url: str | None) -> NamedGraph:
@@ -106,103 +113,14 @@ def _bundled(model: str | None, base_url: str | None) -> NamedGraph:
     if model:
         from unbroken.adapters.langgraph.model_agent import model_graph  # noqa: PLC0415
 
-        return NamedGraph(BUNDLED, f"the model {model}", model_graph(model, base_url))
+        return NamedGraph(BUNDLED, f"the model {model}", FixedGraph(model_graph(model, base_url)))
     from unbroken.adapters.langgraph.demo_agent import demo_graph  # noqa: PLC0415
 
-    return NamedGraph(BUNDLED, "the scripted demo", demo_graph())
+    return NamedGraph(BUNDLED, "the scripted demo", FixedGraph(demo_graph()))
 
 
 def _named(spec: str) -> NamedGraph:
     name, equals, source = spec.partition("=")
-    where, colon, variable = source.rpartition(":")
-    if not equals or not colon or not where or not variable:
-        raise InvalidValue("agent", f"{spec!r} is neither NAME=file.py:variable nor NAME=module:variable")
-    if not _NAME.fullmatch(name):
-        raise InvalidValue("agent", f"{name!r} is not a name: 1 to 128 of A-Z a-z 0-9 _ - .")
-    label = f"agent {name}"
-    module = _imported(label, where)
-    if not hasattr(module, variable):
-        raise InvalidValue(label, f"{where} has no variable {variable!r}")
-    return NamedGraph(name, source, _graph(label, source, getattr(module, variable)))
-
-
-def _graph(label: str, source: str, found: Any) -> Graph:
-    if isinstance(found, StateGraph):
-        try:
-            found = found.compile()
-        except Exception as error:
-            raise InvalidValue(label, f"{source} does not compile: {_last_line(error)}") from error
-    if not isinstance(found, CompiledStateGraph):
-        kind = type(found).__name__
-        raise InvalidValue(label, f"{source} is a {kind}, not a LangGraph graph (StateGraph, or what it compiles to)")
-    if "messages" not in found.builder.schemas.get(found.builder.input_schema, found.channels):
-        raise InvalidValue(label, f"{source} has no `messages` in its state, so it cannot be talked to")
-    return found
-
-
-def _imported(label: str, where: str) -> ModuleType:
-    """`where`: a file's path if it ends in .py or has a directory in it, else a module's dotted name."""
-    is_file = where.endswith(".py") or "/" in where
-    if is_file and not Path(where).is_file():
-        raise InvalidValue(label, f"the file {where} does not exist")
-    try:
-        return _import_file(Path(where).resolve(), label) if is_file else _import_module(where)
-    except (Exception, SystemExit) as error:
-        raise InvalidValue(label, f"{where} does not import: {_last_line(error)}") from error
-
-
-def _import_module(name: str) -> ModuleType:
-    _search_first(Path.cwd())
-    return importlib.import_module(name)
-
-
-def _import_file(path: Path, label: str) -> ModuleType:
-    root, parts = path.parent, [path.stem]
-    while (root / "__init__.py").exists():
-        root, parts = root.parent, [root.name, *parts]
-    _search_first(root)
-    name = ".".join(parts)
-    if all(part.isidentifier() for part in parts):
-        known = sys.modules.get(name)
-        if known is None and _leads_to(name, path):
-            return importlib.import_module(name)
-        if known is not None and _is_of(known, path):
-            return known
-    return _import_aside(path, f"{label.replace(' ', '_')}_{path.stem}")
-
-
-def _import_aside(path: Path, name: str) -> ModuleType:
-    """For a file whose natural name is taken, or is none."""
-    found = importlib.util.spec_from_file_location(name, path)
-    assert found is not None
-    assert found.loader is not None
-    module = importlib.util.module_from_spec(found)
-    sys.modules[name] = module
-    try:
-        found.loader.exec_module(module)
-    except BaseException:
-        del sys.modules[name]
-        raise
-    return module
-
-
-def _leads_to(name: str, path: Path) -> bool:
-    found = importlib.util.find_spec(name)
-    return found is not None and found.origin is not None and Path(found.origin).resolve() == path
-
-
-def _is_of(module: ModuleType, path: Path) -> bool:
-    file = getattr(module, "__file__", None)
-    return file is not None and Path(file).resolve() == path
-
-
-def _search_first(directory: Path) -> None:
-    if str(directory) not in sys.path:
-        sys.path.insert(0, str(directory))
-
-
-def _last_line(error: BaseException) -> str:
-    if isinstance(error, SyntaxError):
-        return f"SyntaxError: {error.msg} ({Path(error.filename or '?').name}, line {error.lineno})"
-    lines = [line for line in "".join(traceback.format_exception_only(error)).splitlines() if line.strip()]
-    return lines[-1].strip() if lines else type(error).__name__
+    if not equals or ":" not in source.strip(":"):
+        raise InvalidValue("agent", f"{spec!r} is neither {' nor '.join(f'NAME={form}' for form in FORMS)}")
+    return named_graph(name, source)

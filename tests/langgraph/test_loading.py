@@ -75,14 +75,14 @@ def test_a_file_inside_a_package_may_import_its_neighbours(tmp_path: Path) -> No
     written(tmp_path / "src" / "pack" / "words.py", "HELLO = 'hello'")
     written(tmp_path / "src" / "pack" / "agent.py", "from .words import HELLO\nfrom pack.words import HELLO\n" + GRAPH)
     (named,) = load_graphs([f"x={tmp_path}/src/pack/agent.py:graph"])
-    assert sys.modules["pack.agent"].graph is named.graph
+    assert sys.modules["pack.agent"].graph is named.graph.fixed
 
 
 def test_a_file_is_imported_once_and_under_its_own_name(tmp_path: Path) -> None:
     path = written(tmp_path / "my_agent.py", GRAPH + "\nruns = globals().get('runs', 0) + 1\n")
     first, second = load_graphs([f"a={path}:graph", f"b={path}:builder"])
-    assert first.graph is sys.modules["my_agent"].graph
-    assert second.graph is not first.graph
+    assert first.graph.fixed is sys.modules["my_agent"].graph
+    assert second.graph.fixed is not first.graph.fixed
     assert sys.modules["my_agent"].runs == 1
 
 

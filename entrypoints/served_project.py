@@ -1,0 +1,93 @@
+"""What is served: single agents, the bundled one, or a LangGraph project with everything its `langgraph.json` names."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from langgraph_sdk import Auth
+from msgspec import Struct
+
+from unbroken.adapters.langgraph.importing import variable
+from unbroken.adapters.langgraph.loading import NamedGraph, load_graphs, named_graph, with_bundled
+from unbroken.adapters.langgraph.project import NAME, Project, read_project
+from unbroken.adapters.langgraph.project_environment import make_importable, set_variables
+from unbroken.domain.errors import InvalidValue
+from unbroken.entrypoints.settings import Settings
+
+log = logging.getLogger(__name__)
+
+
+class Served(Struct, frozen=True):
+    graphs: Sequence[NamedGraph]
+    """The default agent first."""
+    project: Project | None = None
+    auth: Auth | None = None
+    """The project's own way to know callers and what they may do."""
+    app: Any = None
+    """An ASGI application of the project's, whose routes come before ours."""
+
+
+def served(settings: Settings) -> Served:
+    """Imports the users' code. Raises InvalidValue, in one line that says where, what and what to do."""
+    project = project_of(settings)
+    if project is None:
+        graphs = load_graphs(settings.agents, model=settings.model, model_base_url=settings.model_base_url)
+        return Served(graphs)
+    for line in (*set_variables(project), *make_importable(project)):
+        log.warning("%s", line)
+    if project.ignored:
+        log.info("%s: without meaning here: %s", project.file.name, ", ".join(project.ignored))
+    graphs = [
+        named_graph(name, entry.path, root=project.root, description=entry.description)
+        for name, entry in project.graphs().items()
+    ]
+    return Served(
+        with_bundled(graphs, settings.model, settings.model_base_url),
+        project,
+        auth=_auth(project),
+        app=_app(project),
+    )
+
+
+def project_of(settings: Settings) -> Project | None:
+    """The project to serve: the one that is named, or that of this folder if no agents are. Raises InvalidValue."""
+    if settings.config is None:
+        here = Path(NAME)
+        if not here.is_file():
+            return None
+        if settings.agents:
+            log.info("%s of this folder is not served, because agents are named", NAME)
+            return None
+        return read_project(here)
+    if settings.agents:
+        raise InvalidValue("config", "a project and agents are named: leave out UNBROKEN_CONFIG, or --agent")
+    return read_project(settings.config / NAME if settings.config.is_dir() else settings.config)
+
+
+def _auth(project: Project) -> Auth | None:
+    path = project.entries.auth.path if project.entries.auth else None
+    if path is None:
+        return None
+    label = project.key("auth.path")
+    found = variable(label, path, project.root)
+    if not isinstance(found, Auth):
+        raise InvalidValue(label, f"{path} is a {type(found).__name__}, not a langgraph_sdk.Auth")
+    if found._authenticate_handler is None:
+        raise InvalidValue(
+            label, f"{path} knows nobody: give it a function with @{path.rpartition(':')[2]}.authenticate"
+        )
+    return found
+
+
+def _app(project: Project) -> Any:
+    path = project.entries.http.app if project.entries.http else None
+    if path is None:
+        return None
+    label = project.key("http.app")
+    found = variable(label, path, project.root)
+    if not callable(found) or isinstance(found, type):
+        raise InvalidValue(label, f"{path} is a {type(found).__name__}, not an ASGI application")
+    return found

@@ -1,0 +1,3 @@
+"""A user's own adapters."""
+
+NAME = "my adapters"

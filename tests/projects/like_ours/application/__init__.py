@@ -1,0 +1,3 @@
+"""A user's own application."""
+
+NAME = "my application"

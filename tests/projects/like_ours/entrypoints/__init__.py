@@ -1,0 +1,3 @@
+"""A user's own entrypoints."""
+
+NAME = "my entrypoints"
