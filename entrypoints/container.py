@@ -40,6 +40,7 @@ from unbroken.domain.ports.files import Files
 from unbroken.domain.ports.lease import Lease
 from unbroken.domain.ports.outbox import Outbox
 from unbroken.domain.ports.peers import Peers
+from unbroken.domain.ports.runs import Runs
 from unbroken.domain.ports.sessions import Sessions
 from unbroken.domain.ports.store_health import StoreHealth
 from unbroken.domain.ports.threads import Threads
@@ -68,6 +69,7 @@ class Container(containers.DeclarativeContainer):
     files = providers.Dependency(instance_of=Files)
     user_data = providers.Dependency(instance_of=UserData)
     checkpoints = providers.Dependency(instance_of=Checkpoints)
+    runs = providers.Dependency(instance_of=Runs)
     audit = providers.Dependency(instance_of=Audit)
     agents = providers.Dependency(instance_of=Agents)
     lease = providers.Dependency(instance_of=Lease)

@@ -35,6 +35,7 @@ from unbroken.domain.ports.files import Files
 from unbroken.domain.ports.lease import Lease
 from unbroken.domain.ports.outbox import Outbox
 from unbroken.domain.ports.replicas import Replica, Replicas
+from unbroken.domain.ports.runs import Runs
 from unbroken.domain.ports.sessions import Sessions
 from unbroken.domain.ports.threads import Threads
 from unbroken.entrypoints import observing
@@ -63,6 +64,7 @@ class Service:
     threads: Threads
     files: Files
     readiness: Readiness
+    runs: Runs
     audit: Audit
     checkpoints: Checkpoints
     wake_effects: Callable[[], None]
@@ -81,6 +83,7 @@ class Service:
         self.threads = container.threads()
         self.files = container.files()
         self.readiness = container.readiness()
+        self.runs = container.runs()
         self.audit = container.audit()
         self.checkpoints = container.checkpoints()
         self.wake_effects = container.effect_runner().wake
@@ -161,6 +164,7 @@ async def running(
             files=store.files,
             user_data=store.user_data,
             checkpoints=store.checkpoints,
+            runs=store.runs,
             audit=store.audit,
             agents=agents,
             wakeups=wakeups,

@@ -12,6 +12,7 @@ from unbroken.adapters.memory.files import MemoryFiles
 from unbroken.adapters.memory.health import MemoryHealth
 from unbroken.adapters.memory.outbox import MemoryOutbox
 from unbroken.adapters.memory.replicas import MemoryReplicas
+from unbroken.adapters.memory.runs import MemoryRuns
 from unbroken.adapters.memory.sessions import MemorySessions
 from unbroken.adapters.memory.threads import MemoryThreads
 from unbroken.adapters.memory.timers import MemoryTimers
@@ -28,6 +29,7 @@ from unbroken.domain.ports.event_store import EventStore
 from unbroken.domain.ports.files import Files
 from unbroken.domain.ports.outbox import Outbox
 from unbroken.domain.ports.replicas import Replicas
+from unbroken.domain.ports.runs import Runs
 from unbroken.domain.ports.sessions import Sessions
 from unbroken.domain.ports.store_health import StoreHealth
 from unbroken.domain.ports.threads import Threads
@@ -63,6 +65,7 @@ class MemoryStore:
         self.outbox: Outbox = MemoryOutbox(self.database, clock)
         self.timers: Timers = MemoryTimers(self.database, clock)
         self.replicas: Replicas = MemoryReplicas(self.database, clock)
+        self.runs: Runs = MemoryRuns(self.database)
         self.audit: Audit = MemoryAudit(self.database, clock)
         self.health: StoreHealth = MemoryHealth(self.database, clock)
         self.backlogs: Backlogs = MemoryBacklogs(self.database, clock)

@@ -19,6 +19,7 @@ from unbroken.adapters.postgres.health import PostgresHealth
 from unbroken.adapters.postgres.outbox import PostgresOutbox
 from unbroken.adapters.postgres.pool import Pool, open_pool
 from unbroken.adapters.postgres.replicas import PostgresReplicas
+from unbroken.adapters.postgres.runs import PostgresRuns
 from unbroken.adapters.postgres.sessions import CLAIM, VIEW, PostgresSessions
 from unbroken.adapters.postgres.threads import PostgresThreads
 from unbroken.adapters.postgres.timers import PostgresTimers
@@ -33,6 +34,7 @@ from unbroken.domain.ports.event_store import EventStore
 from unbroken.domain.ports.files import Files
 from unbroken.domain.ports.outbox import Outbox
 from unbroken.domain.ports.replicas import Replicas
+from unbroken.domain.ports.runs import Runs
 from unbroken.domain.ports.sessions import Sessions
 from unbroken.domain.ports.store_health import StoreHealth
 from unbroken.domain.ports.threads import Threads
@@ -69,6 +71,7 @@ class PostgresStore:
         self.threads: Threads = PostgresThreads(pool)
         self.files: Files = PostgresFiles(pool)
         self.user_data: UserData = PostgresUserData(pool)
+        self.runs: Runs = PostgresRuns(pool)
         self.audit: Audit = PostgresAudit(pool)
         self.health: StoreHealth = PostgresHealth(pool)
         self.backlogs: Backlogs = PostgresBacklogs(pool)

@@ -30,6 +30,7 @@ from unbroken.domain.ports.event_store import EventStore
 from unbroken.domain.ports.files import Files
 from unbroken.domain.ports.outbox import Outbox
 from unbroken.domain.ports.replicas import Replicas
+from unbroken.domain.ports.runs import Runs
 from unbroken.domain.ports.sessions import Sessions
 from unbroken.domain.ports.store_health import StoreHealth
 from unbroken.domain.ports.threads import Threads
@@ -53,6 +54,7 @@ class Subject(Protocol):
     threads: Threads
     files: Files
     user_data: UserData
+    runs: Runs
     audit: Audit
 
     def commits_fail(self) -> AbstractAsyncContextManager[None]:

@@ -116,6 +116,7 @@ async def hosting() -> AsyncIterator[Host]:
         files=store.files,
         user_data=store.user_data,
         checkpoints=store.checkpoints,
+        runs=store.runs,
         audit=store.audit,
         agents=agents,
         lease=AlwaysHeld(),

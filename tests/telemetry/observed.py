@@ -77,6 +77,7 @@ def container_of(store: MemoryStore, agent: ScriptedAgent, replica: int) -> Cont
         files=store.files,
         user_data=store.user_data,
         checkpoints=store.checkpoints,
+        runs=store.runs,
         audit=store.audit,
         agents=OneAgent(agent),
         lease=AlwaysHeld(),
