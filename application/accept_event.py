@@ -8,7 +8,7 @@ from typing import Final
 from unbroken.application.event_queue import EventQueue
 from unbroken.application.live_sessions import LiveSessions
 from unbroken.domain.errors import CancelKind, CommitUnknown, UnknownFile
-from unbroken.domain.events import EventBody, NewEvent, UserMessage, WhenBusy
+from unbroken.domain.events import MESSAGES, EventBody, NewEvent, UserMessage, WhenBusy
 from unbroken.domain.files import file_ids
 from unbroken.domain.ports.agent import Agents
 from unbroken.domain.ports.clock import Clock
@@ -57,11 +57,12 @@ class AcceptEvent:
         *,
         when_busy: WhenBusy | None = None,
         trace_context: Mapping[str, str] | None = None,
+        event_id: str | None = None,
     ) -> Receipt:
         """Accept one event. When this returns the event is durable, and its turn is under way or waits its turn.
 
-        `when_busy`: what a user's message does to unfinished ones; None: as its agent is set. `trace_context`: of
-        what caused the event, if that is known.
+        `when_busy`: what a user's message or run does to unfinished ones; None: as its agent is set. `trace_context`:
+        of what caused the event, if that is known. `event_id`: a new UUID, where somebody has to know it before.
 
         Between the commit and the return nothing is awaited: whoever holds the receipt can tell its client
         before anything that derives from the event can be read here.
@@ -72,7 +73,7 @@ class AcceptEvent:
         """
         received = self._clock.monotonic()
         self._agents.get(key.agent_id)
-        if not isinstance(body, UserMessage):
+        if not isinstance(body, MESSAGES):
             when_busy = WhenBusy.ENQUEUE  # an answer or a timer never pushes a message aside
         elif when_busy is None:
             when_busy = self._when_busy(key.agent_id)
@@ -80,11 +81,10 @@ class AcceptEvent:
             # Before the event: a file that is there now stays as long as its thread does.
             for file_id in await self._files.missing(key, wanted):
                 raise UnknownFile(file_id)
-        event_id = self._new_id()
         thread_id = key.thread_id
         async with self._queue.expecting(thread_id):
             waited_s = self._clock.monotonic() - received
-            new = NewEvent(event_id, request_id, body, dict(trace_context or {}), waited_s)
+            new = NewEvent(event_id or self._new_id(), request_id, body, dict(trace_context or {}), waited_s)
             try:
                 receipt = await self._event_store.accept(
                     key, new, replica=self._replica, queue_limit=self._queue_limit, when_busy=when_busy

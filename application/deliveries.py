@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from unbroken.domain.effects import LogEntry
 from unbroken.domain.events import Event
-from unbroken.domain.live_stream import TextPart, ToolPart
+from unbroken.domain.live_stream import StepPart, TextPart, ToolPart
 
 ResetReason = Literal["started", "retry", "takeover", "resync"]
 GapReason = Literal["retained", "too_far", "unknown_cursor"]
@@ -38,12 +38,22 @@ class ShowText(Struct, frozen=True):
     request_id: str
     attempt: int
     part: TextPart
+    sides: int
+    """How many parts that are no text stand before it in the attempt's stream: with its offset, its place there."""
 
 
 class ShowTool(Struct, frozen=True):
     request_id: str
     attempt: int
     part: ToolPart
+    sides: int
+
+
+class ShowStep(Struct, frozen=True):
+    request_id: str
+    attempt: int
+    part: StepPart
+    sides: int
 
 
 class ShowGap(Struct, frozen=True):
@@ -53,4 +63,4 @@ class ShowGap(Struct, frozen=True):
     reason: GapReason
 
 
-Delivery = ShowUser | ShowLogged | ShowReset | ShowText | ShowTool | ShowGap
+Delivery = ShowUser | ShowLogged | ShowReset | ShowText | ShowTool | ShowStep | ShowGap

@@ -20,7 +20,7 @@ from typing import Final
 
 from unbroken.application.live_sessions import LiveSession, LiveSessions
 from unbroken.application.peer_messages import Feed, Want, encoded
-from unbroken.domain.live_stream import ToolPart
+from unbroken.domain.live_stream import TextPart
 from unbroken.domain.ports.peers import Peers
 from unbroken.domain.session import SessionKey
 
@@ -103,7 +103,7 @@ class FollowAfar:
             log.warning("what another replica sent of an attempt does not fit", extra={"session": str(feed.key)})
             return
         attempt.mirrored = feed.until
-        if begun or any(isinstance(part, ToolPart) for part in feed.parts):
+        if begun or any(not isinstance(part, TextPart) for part in feed.parts):
             live.notify()
         elif feed.parts:
             live.goes_on()

@@ -93,6 +93,14 @@ class RunningAttempt(Attempt):
                 self.fail(failure)
             self._sessions.notify(self.claim.key)
 
+    def step(self, method: str, namespace: tuple[str, ...], data: bytes) -> None:
+        if self.gate.open:
+            try:
+                self._live.stream.step(method, namespace, data)
+            except AnswerTooLong as failure:
+                self.fail(failure)
+            self._sessions.notify(self.claim.key)
+
     def hand_over(self) -> None:
         """The process is to stop: end at the next superstep that is committed, and that another one follows."""
         self._hands_over = True

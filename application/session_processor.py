@@ -16,6 +16,7 @@ from msgspec import Struct
 from unbroken.application.live_sessions import LiveSessions
 from unbroken.application.running_attempt import RunningAttempt
 from unbroken.application.turn_end import TurnEnd, about
+from unbroken.domain.checkpoints import ROOT
 from unbroken.domain.errors import (
     AgentRaised,
     BranchGone,
@@ -30,7 +31,7 @@ from unbroken.domain.errors import (
     TurnFailed,
     Unavailable,
 )
-from unbroken.domain.events import UserMessage
+from unbroken.domain.events import RunStart, StateUpdate, UserMessage
 from unbroken.domain.policy import Opening, RetryPolicy, opening, repeats
 from unbroken.domain.ports.agent import Agents
 from unbroken.domain.ports.clock import Clock
@@ -198,8 +199,10 @@ class SessionProcessor:
             return await self._end.cancelled(claim, request.kind, await attempt.remains("cancelled"))
 
     async def _fork(self, claim: Claim) -> Fork | None:
-        """Where a message goes on that replaces another. Raises BranchGone, StoreUnavailable."""
+        """Where an event goes on that does not follow the head. Raises BranchGone, StoreUnavailable."""
         body = claim.event.body
+        if isinstance(body, RunStart | StateUpdate) and body.checkpoint_id is not None and not claim.resumes:
+            return Fork(((ROOT, body.checkpoint_id),))
         if not isinstance(body, UserMessage) or body.replaces is None or claim.resumes:
             return None
         fork = await self._sessions.before(claim.key.thread_id, body.replaces)

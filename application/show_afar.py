@@ -14,7 +14,7 @@ from typing import Final
 
 from unbroken.application.live_sessions import LiveAttempt, LiveSession, LiveSessions
 from unbroken.application.peer_messages import Feed, Want, encoded
-from unbroken.domain.live_stream import Part, merged
+from unbroken.domain.live_stream import Part, StepPart, merged, without_data
 from unbroken.domain.ports.peers import MAX_MESSAGE_BYTES, Peers
 from unbroken.domain.session import SessionKey
 
@@ -173,6 +173,8 @@ def _portion(parts: list[Part], position: int) -> tuple[tuple[Part, ...], int]:
     size = 0
     while position < len(parts):
         part, following = merged(parts, position)
+        if isinstance(part, StepPart) and len(encoded(part)) > FEED_BYTES:
+            part = without_data(part)  # a snapshot that is too long for a message; readers there ask the store
         size += len(encoded(part))
         if size > FEED_BYTES:
             break

@@ -19,6 +19,7 @@ from unbroken.application.deliveries import (
     ShowGap,
     ShowLogged,
     ShowReset,
+    ShowStep,
     ShowText,
     ShowTool,
     ShowUser,
@@ -27,7 +28,7 @@ from unbroken.application.live_sessions import LiveAttempt, LiveSession, LiveSes
 from unbroken.domain.effects import LogEntry
 from unbroken.domain.errors import ThreadDeleted
 from unbroken.domain.events import Event
-from unbroken.domain.live_stream import Part, TextPart, merged
+from unbroken.domain.live_stream import Part, TextPart, ToolPart, merged
 from unbroken.domain.ports.outbox import Outbox
 from unbroken.domain.session import SessionKey
 
@@ -45,16 +46,26 @@ class Shown(Struct, frozen=True):
     offset: int
 
 
+class Since(Struct, frozen=True):
+    """How much of the running answer a client was given, where it was given all of it in order."""
+
+    attempt: int
+    position: int
+    """See `live_stream.Place`."""
+
+
 class Subscribe:
     def __init__(self, live: LiveSessions, outbox: Outbox) -> None:
         self._live = live
         self._outbox = outbox
 
-    async def __call__(self, key: SessionKey, *, cursor: int | None, shown: Shown | None = None) -> Subscription:
+    async def __call__(
+        self, key: SessionKey, *, cursor: int | None, shown: Shown | Since | None = None
+    ) -> Subscription:
         """Follow a session from `cursor` on (None: from what was acknowledged; TAIL_CURSOR: from now on).
 
         From one snapshot: a gap if there is one, the log after the cursor, waiting events, the running attempt
-        (from `shown.offset` if it is the very attempt the client shows, else from its beginning), then live.
+        (from `shown` on if it is the very attempt the client shows, else from its beginning), then live.
 
         Raises NotYourThread, ThreadDeleted, StoreUnavailable.
         """
@@ -66,7 +77,7 @@ class Subscribe:
             live = await self._live.open(key)
         return self._follow(live, start, shown)
 
-    def _follow(self, live: LiveSession, cursor: int, shown: Shown | None) -> Subscription:
+    def _follow(self, live: LiveSession, cursor: int, shown: Shown | Since | None) -> Subscription:
         return Subscription(self._live, live, self._outbox, cursor, shown)
 
 
@@ -88,12 +99,15 @@ class Subscription:
         "_resting",
         "_run",
         "_shown",
+        "_sides",
         "_users",
         "_waiting",
         "cursor",
     )
 
-    def __init__(self, hub: LiveSessions, live: LiveSession, outbox: Outbox, cursor: int, shown: Shown | None) -> None:
+    def __init__(
+        self, hub: LiveSessions, live: LiveSession, outbox: Outbox, cursor: int, shown: Shown | Since | None
+    ) -> None:
         self._hub = hub
         self._live = live
         self._outbox = outbox
@@ -113,6 +127,8 @@ class Subscription:
         self._least = shown.attempt if shown else 0
         """Who shows an attempt has seen another replica take over from an earlier one that still runs here."""
         self._position = 0
+        self._sides = 0
+        """Of what was handed out of the attempt's stream."""
         self._resting: asyncio.TimerHandle | None = None
         """What ends the rest that this reader was given."""
         self._replay: list[Part] = []
@@ -237,37 +253,58 @@ class Subscription:
             self._enter(found, attempt, joining)
         parts = attempt.stream.parts
         while self._replay:
-            found.append(_show(attempt, self._replay.pop(0)))
+            self._show(found, attempt, self._replay.pop(0))
             if len(found) >= PAGE:
                 return
         while self._position < len(parts):
             part, self._position = merged(parts, self._position)
-            found.append(_show(attempt, part))
+            self._show(found, attempt, part)
             if len(found) >= PAGE:
                 return
+
+    def _show(self, found: list[Delivery], attempt: LiveAttempt, part: Part) -> None:
+        request_id, run, sides = attempt.event.request_id, attempt.run, self._sides
+        if isinstance(part, TextPart):
+            found.append(ShowText(request_id, run, part, sides))
+            return
+        self._sides = sides + 1
+        if isinstance(part, ToolPart):
+            found.append(ShowTool(request_id, run, part, sides))
+        else:
+            found.append(ShowStep(request_id, run, part, sides))
 
     def _enter(self, found: list[Delivery], attempt: LiveAttempt, joining: bool) -> None:
         """Begin to follow an attempt: from the offset the client shows, if it shows this very one."""
         self._run = attempt.run
-        self._position = 0
+        self._position = self._sides = 0
         self._replay.clear()
         shown, self._shown = self._shown, None  # what runs elsewhere may be here only after the reader's first look
         request_id = attempt.event.request_id
+        if isinstance(shown, Since):
+            if shown.attempt == attempt.run:
+                self._position = len(attempt.stream.parts)
+                lacking, place = attempt.stream.beyond(shown.position)
+                self._sides = place.sides
+                self._replay = _merged(lacking)
+            else:
+                found.append(ShowReset(request_id, attempt.run, attempt.reason))
+            return
         same = shown is not None and (shown.request_id, shown.attempt) == (request_id, attempt.run)
         if shown and same and 0 <= shown.offset <= attempt.stream.length:
             self._position = len(attempt.stream.parts)
-            lacking, index = attempt.stream.after(shown.offset), 0
-            while index < len(lacking):
-                part, index = merged(lacking, index)
-                self._replay.append(part)
+            self._replay = _merged(attempt.stream.after(shown.offset))
             return
         late = same or (joining and attempt.stream.parts)
         found.append(ShowReset(request_id, attempt.run, "resync" if late else attempt.reason))
 
 
-def _show(attempt: LiveAttempt, part: Part) -> ShowText | ShowTool:
-    show = ShowText if isinstance(part, TextPart) else ShowTool
-    return show(attempt.event.request_id, attempt.run, part)  # type: ignore[arg-type]
+def _merged(parts: list[Part]) -> list[Part]:
+    found: list[Part] = []
+    index = 0
+    while index < len(parts):
+        part, index = merged(parts, index)
+        found.append(part)
+    return found
 
 
 def _gap(live: LiveSession, cursor: int) -> ShowGap | None:

@@ -17,7 +17,7 @@ from unbroken.application.live_sessions import LiveSessions
 from unbroken.domain.checkpoints import StateChange
 from unbroken.domain.effects import CancelTurn, EffectBody, NewEffect, ReportFailure, SendMessage, SkipEvent, dedupe_key
 from unbroken.domain.errors import BranchGone, CancelKind, Refused, TurnFailed, Unavailable
-from unbroken.domain.events import UserMessage
+from unbroken.domain.events import StateUpdate, UserMessage
 from unbroken.domain.live_stream import join_messages
 from unbroken.domain.policy import Questions, keeps_history, questions_after, questions_settled
 from unbroken.domain.ports.agent import Agent, Agents
@@ -79,7 +79,8 @@ class TurnEnd:
             waiting=bool(questions.open),
             revised=revised,
         )
-        effects = self._effects(claim, [*questions.closed, message, *questions.asked])
+        said: EffectBody = SkipEvent("the state was changed") if isinstance(claim.event.body, StateUpdate) else message
+        effects = self._effects(claim, [*questions.closed, said, *questions.asked])
         for effect in answer.effects:
             key = dedupe_key(claim.event.id, effect.node_path, effect.occurrence, effect.ordinal, _kind(effect.body))
             effects.append(NewEffect(self._new_id(), len(effects), effect.body, key))

@@ -80,7 +80,7 @@ class ScheduleTimer(Struct, frozen=True, tag="schedule_timer", tag_field="type")
 
 
 class SkipEvent(Struct, frozen=True, tag="skip_event", tag_field="type"):
-    """The event ended unstarted, and nobody was waiting for it."""
+    """The event ended without anything that people see: nobody was waiting for it, or it only changed the state."""
 
     reason: str
 

@@ -35,9 +35,62 @@ class TimerFired(Struct, frozen=True, tag="timer_fired", tag_field="type"):
     payload: Any = None
 
 
-EventBody = UserMessage | InputResponse | TimerFired
+class RunStart(Struct, frozen=True, tag="run_start", tag_field="type", omit_defaults=True):
+    """A run of the agent's graph as LangGraph's own clients ask for it: any input, not only a message.
 
-FROM_USERS = (UserMessage, InputResponse)
+    Everything that shapes the run is in the event, so that whoever takes it over runs the same.
+    """
+
+    input: Any = None
+    """Plain JSON as the graph's input. None, and no command: go on from where the state stands."""
+    command: dict[str, Any] | None = None
+    """LangGraph's `Command` as plain JSON: any of `resume`, `update`, `goto`."""
+    config: dict[str, Any] = {}
+    """`recursion_limit`, `tags`, `configurable`: the caller's, never what names a thread, a user or a checkpoint."""
+    context: Any = None
+    metadata: dict[str, Any] = {}
+    checkpoint_id: str | None = None
+    """Of the root: the conversation goes on from there (a fork). What followed it stays in the log."""
+    interrupt_before: str | list[str] | None = None
+    """Node names, or "*": stops before them, besides where the graph stops by itself."""
+    interrupt_after: str | list[str] | None = None
+    rich: bool = False
+    """Record what LangGraph's stream modes yield as well, for clients that follow those."""
+
+    @property
+    def resume(self) -> Any:
+        """The answer to what the agent asked; None: it gives none."""
+        return self.command.get("resume") if self.command else None
+
+
+class StateUpdate(Struct, frozen=True, tag="state_update", tag_field="type", omit_defaults=True):
+    """Somebody writes the agent's state, in its order among the turns, as if a node had returned `values`."""
+
+    values: Any = None
+    as_node: str | None = None
+    checkpoint_id: str | None = None
+    """Of the root: where the new state branches off; None: the head."""
+
+
+EventBody = UserMessage | InputResponse | TimerFired | RunStart | StateUpdate
+
+FROM_USERS = (UserMessage, InputResponse, RunStart)
+MESSAGES = (UserMessage, RunStart)
+"""What may push unfinished events aside (`WhenBusy`)."""
+
+
+def said_by(body: UserMessage | RunStart) -> str | list[ContentBlock]:
+    """What people see of it: a message's content, a run's last message from a human, or its input as JSON."""
+    if isinstance(body, UserMessage):
+        return body.content
+    given = body.input.get("messages") if isinstance(body.input, dict) else None
+    for message in reversed(given) if isinstance(given, list) else ():
+        if isinstance(message, dict) and (message.get("type") or message.get("role")) in ("human", "user"):
+            content = message.get("content")
+            if isinstance(content, str) or (isinstance(content, list) and all(isinstance(b, dict) for b in content)):
+                return content
+    shown = body.command if body.input is None else body.input
+    return "" if shown is None else msgspec.json.encode(shown).decode()
 
 
 class WhenBusy(StrEnum):

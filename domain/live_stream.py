@@ -1,4 +1,4 @@
-"""The provisional output of one running attempt: one text, and the tool calls beside it.
+"""The provisional output of one running attempt: one text, and what is shown beside it, tool calls and other steps.
 
 Positions count UTF-16 code units of the attempt's one text (protocol, rule 2). Appending makes text
 well-formed once, for the stream and for everything derived from it: a trailing high surrogate waits for the
@@ -8,15 +8,20 @@ next chunk, unpaired ones and U+0000 become U+FFFD.
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import deque
 from collections.abc import Sequence
 from typing import Literal
 
+import msgspec
 from msgspec import Struct
 
 from unbroken.domain.errors import AnswerTooLong
 
 MAX_UNITS = 1 << 20
 MAX_TOOL_STEPS = 1_000
+MAX_STEPS = 100_000
+MAX_STEP_BYTES = 8 << 20
+"""Of all steps' data; beyond, the oldest steps lose theirs: a snapshot of long ago that a later one has replaced."""
 MAX_PART_UNITS = 8_192
 """No part is longer, so a frame made of one stays under 64 KiB however its text is escaped."""
 BETWEEN_MESSAGES = "\n\n"
@@ -39,7 +44,36 @@ class ToolPart(Struct, frozen=True, array_like=True, tag="tool"):
     data: str | None = None
 
 
-Part = TextPart | ToolPart
+class StepPart(Struct, frozen=True, array_like=True, tag="step"):
+    """Anything else that a run shows beside its text.
+
+    `custom`: what a node wrote with LangGraph's stream writer; `reasoning` and `aside` (text of a subgraph's message):
+    {"messageId", "text"}. Of a rich run also what LangGraph's stream modes yield, by their names.
+    """
+
+    offset: int
+    method: str
+    namespace: tuple[str, ...]
+    """The subgraph it comes from, outermost first; empty: the root graph."""
+    data: bytes | None
+    """JSON. None: let go of."""
+
+
+Part = TextPart | ToolPart | StepPart
+
+
+class Place(Struct, frozen=True, order=True):
+    """How far an attempt's stream was read: the same wherever it is read, however its parts were merged."""
+
+    units: int
+    """Of text."""
+    sides: int
+    """Tool and other steps."""
+
+    @property
+    def position(self) -> int:
+        """One number that grows with each part."""
+        return self.units + self.sides
 
 
 def units(text: str) -> int:
@@ -101,17 +135,35 @@ def join_messages(texts: list[str]) -> str:
 class LiveStream:
     """Append-only and shared: a connection is a position in `parts`, never a queue of its own.
 
-    Bounded at 1 Mi units and 1,000 tool steps; beyond, appending raises AnswerTooLong. While one message
-    streams, the chunks of others wait until it is closed.
+    Bounded at 1 Mi units, 1,000 tool steps and 100,000 others; beyond, appending raises AnswerTooLong. While one
+    message streams, the chunks of others wait until it is closed.
     """
 
-    __slots__ = ("_ended", "_held", "_high", "_open", "_seen", "_starts", "_tool_steps", "_waiting", "length", "parts")
+    __slots__ = (
+        "_ended",
+        "_held",
+        "_high",
+        "_open",
+        "_seen",
+        "_starts",
+        "_step_bytes",
+        "_steps",
+        "_steps_held",
+        "_tool_steps",
+        "_waiting",
+        "length",
+        "parts",
+    )
 
     def __init__(self) -> None:
         self.parts: list[Part] = []
         self.length = 0
         self._starts: list[int] = []
         self._tool_steps = 0
+        self._steps = 0
+        self._step_bytes = 0
+        self._steps_held: deque[int] = deque()
+        """Where the steps stand whose data is here."""
         self._open: str | None = None
         self._high = ""
         self._seen: set[str] = set()
@@ -206,29 +258,43 @@ class LiveStream:
         shown = None if data is None else well_formed(data)
         self._push(ToolPart(self.length, well_formed(tool_call_id), well_formed(name), phase, shown))
 
+    def step(self, method: str, namespace: tuple[str, ...], data: bytes) -> None:
+        """`data`: JSON."""
+        if self._steps == MAX_STEPS:
+            raise AnswerTooLong(f"the turn showed more than {MAX_STEPS} steps beside its text")
+        self._push_step(StepPart(self.length, method, namespace, data))
+
     def mirror(self, parts: Sequence[Part]) -> bool:
         """Take over what follows in the stream of an attempt that runs elsewhere, as it is; all of it, or nothing.
         False: it does not go on where this stream ends, or is not what a stream may hold."""
-        length, steps = self.length, self._tool_steps
+        length, tool_steps, steps = self.length, self._tool_steps, self._steps
         for part in parts:
             if part.offset != length:
                 return False
             if isinstance(part, ToolPart):
+                tool_steps += 1
+                continue
+            if isinstance(part, StepPart):
+                if part.data is not None and not _is_json(part.data):
+                    return False
                 steps += 1
                 continue
             size = units(part.text)
             if not 0 < size <= MAX_PART_UNITS or "\x00" in part.text:
                 return False
             length += size
-        if length > MAX_UNITS or steps > MAX_TOOL_STEPS:
+        if length > MAX_UNITS or tool_steps > MAX_TOOL_STEPS or steps > MAX_STEPS:
             return False
         for part in parts:
-            self._push(part)
-        self.length, self._tool_steps = length, steps
+            if isinstance(part, StepPart):
+                self._push_step(part)
+            else:
+                self._push(part)
+        self.length, self._tool_steps = length, tool_steps
         return True
 
     def after(self, offset: int) -> list[Part]:
-        """What a reader lacks that shows `offset` units: the rest of the text, then every tool step."""
+        """What a reader lacks that shows `offset` units: the rest of the text, then everything beside it."""
         index = bisect_right(self._starts, offset)
         lacking: list[Part] = []
         if index:
@@ -236,8 +302,22 @@ class LiveStream:
             if isinstance(part, TextPart) and (rest := cut(part.text, offset - part.offset)):
                 lacking.append(TextPart(part.offset + units(part.text) - units(rest), rest, part.message_id))
         lacking += (part for part in self.parts[index:] if isinstance(part, TextPart))
-        lacking += (part for part in self.parts if isinstance(part, ToolPart))
+        lacking += (part for part in self.parts if not isinstance(part, TextPart))
         return lacking
+
+    def beyond(self, position: int) -> tuple[list[Part], Place]:
+        """What a reader lacks that was given everything up to `position` (see `Place`), and the place where it stands:
+        at most there. Inside a surrogate pair, or beyond the end, it stands before."""
+        sides = 0
+        for index, part in enumerate(self.parts):
+            end = part.offset + sides + (units(part.text) if isinstance(part, TextPart) else 1)
+            if end > position:
+                if isinstance(part, TextPart) and position > part.offset + sides:
+                    rest = cut(part.text, position - part.offset - sides)
+                    part = TextPart(part.offset + units(part.text) - units(rest), rest, part.message_id)  # noqa: PLW2901
+                return [part, *self.parts[index + 1 :]], Place(part.offset, sides)
+            sides += not isinstance(part, TextPart)
+        return [], Place(self.length, sides)
 
     def _write(self, message_id: str, chunk: str) -> None:
         text = well_formed(chunk)
@@ -261,6 +341,31 @@ class LiveStream:
                 return part.message_id == message_id
         return False
 
+    def _push_step(self, part: StepPart) -> None:
+        self._steps += 1
+        if part.data is not None:
+            self._step_bytes += len(part.data)
+            self._steps_held.append(len(self.parts))
+        self._push(part)
+        while self._step_bytes > MAX_STEP_BYTES and len(self._steps_held) > 1:
+            index = self._steps_held.popleft()
+            oldest = self.parts[index]
+            assert isinstance(oldest, StepPart)
+            self._step_bytes -= len(oldest.data or b"")
+            self.parts[index] = without_data(oldest)
+
     def _push(self, part: Part) -> None:
         self.parts.append(part)
         self._starts.append(part.offset)
+
+
+def without_data(step: StepPart) -> StepPart:
+    return StepPart(step.offset, step.method, step.namespace, None)
+
+
+def _is_json(data: bytes) -> bool:
+    try:
+        msgspec.json.decode(data)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return False
+    return True

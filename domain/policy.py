@@ -9,7 +9,7 @@ from msgspec import Struct
 
 from unbroken.domain.effects import CloseQuestion, RequestInput
 from unbroken.domain.errors import AnswerTooLong, BranchGone, QuestionClosed, TimedOut, TurnFailed
-from unbroken.domain.events import InputResponse, TimerFired
+from unbroken.domain.events import EventBody, InputResponse, RunStart, TimerFired
 from unbroken.domain.session import Claim
 from unbroken.domain.turn import Question
 
@@ -98,9 +98,8 @@ def own_question_id(interrupt_id: str) -> str:
 def questions_after(claim: Claim, pending: Sequence[Question]) -> Questions:
     """After an answer, with what is `pending` in the agent's state now: an answered question is closed, one that an
     answer to another left open stays, everything else that was open is superseded."""
-    body = claim.event.body
-    answered = body.interrupt_id if isinstance(body, InputResponse) else None
-    left = [id_ for id_ in claim.open_questions if id_ != answered] if answered is not None else []
+    answered = answered_by(claim.event.body, claim.open_questions)
+    left = [id_ for id_ in claim.open_questions if id_ not in answered] if answered else []
     own = {own_question_id(id_): id_ for id_ in left}
     still = {own[question.interrupt_id] for question in pending if question.interrupt_id in own}
     asked = tuple(
@@ -116,13 +115,26 @@ def questions_settled(claim: Claim, *, cancelled: bool) -> Questions:
     """After an attempt whose history was mended: nothing is pending any more."""
     if cancelled:
         return Questions(tuple(CloseQuestion(id_, "cancelled") for id_ in claim.open_questions))
-    body = claim.event.body
-    return Questions(_closed(claim, (), body.interrupt_id if isinstance(body, InputResponse) else None))
+    return Questions(_closed(claim, (), answered_by(claim.event.body, claim.open_questions)))
 
 
-def _closed(claim: Claim, still: Collection[str], answered: str | None) -> tuple[CloseQuestion, ...]:
+def answered_by(body: EventBody, open_questions: Sequence[str]) -> frozenset[str]:
+    """Which of the open questions the event answers. A run's `resume` is one answer to all of them, or a mapping from
+    the questions' ids, the agent's own or ours, to the answers."""
+    if isinstance(body, InputResponse):
+        return frozenset({body.interrupt_id})
+    if not isinstance(body, RunStart) or body.resume is None:
+        return frozenset()
+    if isinstance(body.resume, dict):
+        named = frozenset(id_ for id_ in open_questions if id_ in body.resume or own_question_id(id_) in body.resume)
+        if named:
+            return named
+    return frozenset(open_questions)
+
+
+def _closed(claim: Claim, still: Collection[str], answered: Collection[str]) -> tuple[CloseQuestion, ...]:
     return tuple(
-        CloseQuestion(id_, "answered" if id_ == answered else "superseded")
+        CloseQuestion(id_, "answered" if id_ in answered else "superseded")
         for id_ in claim.open_questions
         if id_ not in still
     )

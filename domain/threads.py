@@ -9,7 +9,7 @@ from typing import Final
 from msgspec import Struct
 
 from unbroken.domain.effects import CancelTurn, EffectBody, RequestInput, SendMessage
-from unbroken.domain.events import EventBody, InputResponse, UserMessage
+from unbroken.domain.events import EventBody, InputResponse, RunStart, UserMessage, said_by
 
 MAX_TITLE: Final = 200
 """Characters of a title that somebody chose."""
@@ -63,7 +63,8 @@ def status_of(*, unfinished: bool, asks: bool) -> ThreadStatus:
 def said(body: EventBody | EffectBody) -> str:
     """What people read of an event or an effect, as far as it is text: what a search finds."""
     match body:
-        case UserMessage(content):
+        case UserMessage() | RunStart():
+            content = said_by(body)
             if isinstance(content, str):
                 return content
             return " ".join(str(block.get("text", "")) for block in content if block.get("type") == "text")

@@ -10,7 +10,7 @@ from langchain_core.messages import HumanMessage
 
 from unbroken.adapters.langgraph.effects import RESET
 from unbroken.adapters.langgraph.rows import to_json
-from unbroken.domain.events import Event, TimerFired, UserMessage
+from unbroken.domain.events import Event, RunStart, TimerFired, UserMessage
 
 TIMER = "timer"
 """The `name` of the message that a fired timer puts into the conversation."""
@@ -31,7 +31,11 @@ def message_of(event: Event) -> HumanMessage:
     return HumanMessage(content, id=event.id)
 
 
-def input_of(event: Event, effect_channels: Sequence[str]) -> dict[str, Any]:
+def input_of(event: Event, effect_channels: Sequence[str]) -> Any:
+    """What the graph is given; None: it goes on from where it stands."""
+    if isinstance(event.body, RunStart):
+        given = deepcopy(event.body.input)
+        return {**given, **resets(effect_channels)} if isinstance(given, dict) else given
     return {"messages": [message_of(event)], **resets(effect_channels)}
 
 

@@ -12,7 +12,7 @@ from unbroken.adapters.langgraph.inputs import message_of
 from unbroken.adapters.langgraph.messages import spoken
 from unbroken.adapters.langgraph.saver import StagingSaver
 from unbroken.domain.checkpoints import StateChange
-from unbroken.domain.events import InputResponse
+from unbroken.domain.events import InputResponse, RunStart, StateUpdate
 from unbroken.domain.live_stream import join_messages
 from unbroken.domain.ports.checkpoints import Checkpoints
 from unbroken.domain.turn import Settled, Settling
@@ -41,7 +41,11 @@ async def settled(graph: Graph, checkpoints: Checkpoints, settling: Settling) ->
     messages = await history.messages()
     if base is None:  # a thread of another saver's: the event's own message tells where the event begins
         before = _until(messages, event.id)
-    own = [] if isinstance(event.body, InputResponse) or _holds(messages, event.id) else [message_of(event)]
+    own = (
+        []
+        if isinstance(event.body, InputResponse | RunStart | StateUpdate) or _holds(messages, event.id)
+        else [message_of(event)]
+    )
     partial = [
         AIMessage(text.rstrip(), id=message_id, response_metadata={"stop_reason": settling.reason})
         for message_id, text in unsaid(shown, _added(messages, before, event.id))

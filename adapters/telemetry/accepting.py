@@ -38,6 +38,7 @@ class ObservedAccept(AcceptEvent):
         *,
         when_busy: WhenBusy | None = None,
         trace_context: Mapping[str, str] | None = None,
+        event_id: str | None = None,
     ) -> Receipt:
         kind = str(body.__struct_config__.tag)
         attributes = names.messaging("accept", "send", "events") | names.session(key)
@@ -48,7 +49,9 @@ class ObservedAccept(AcceptEvent):
         )
         began, outcome = time.perf_counter(), "accepted"
         try:
-            receipt = await super().__call__(key, request_id, body, when_busy=when_busy, trace_context=carrier_of(span))
+            receipt = await super().__call__(
+                key, request_id, body, when_busy=when_busy, trace_context=carrier_of(span), event_id=event_id
+            )
             span.set_attributes(names.event(receipt.event))
             if receipt.duplicate:
                 outcome = "duplicate"

@@ -88,5 +88,8 @@ class ObservedAttempt(Attempt):
     def tool(self, tool_call_id: str, name: str, phase: ToolPhase, data: str | None = None) -> None:
         self._inner.tool(tool_call_id, name, phase, data)
 
+    def step(self, method: str, namespace: tuple[str, ...], data: bytes) -> None:
+        self._inner.step(method, namespace, data)
+
     async def commit_superstep(self, change: StateChange) -> None:
         await self._inner.commit_superstep(change)

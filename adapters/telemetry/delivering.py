@@ -15,9 +15,18 @@ from unbroken.adapters.telemetry import names
 from unbroken.adapters.telemetry.acknowledging import Written
 from unbroken.adapters.telemetry.identity import attempt_named, context_of, link, of_event, span_named
 from unbroken.adapters.telemetry.telemetry import Telemetry, failed, now_ns
-from unbroken.application.deliveries import Delivery, ShowGap, ShowLogged, ShowReset, ShowText, ShowTool, ShowUser
+from unbroken.application.deliveries import (
+    Delivery,
+    ShowGap,
+    ShowLogged,
+    ShowReset,
+    ShowStep,
+    ShowText,
+    ShowTool,
+    ShowUser,
+)
 from unbroken.application.live_sessions import LiveSession
-from unbroken.application.subscribe import Shown, Subscribe, Subscription
+from unbroken.application.subscribe import Shown, Since, Subscribe, Subscription
 from unbroken.domain.effects import CancelTurn, LogEntry, ReportFailure, SendMessage
 from unbroken.domain.events import Event
 from unbroken.domain.session import SessionKey
@@ -32,14 +41,16 @@ class ObservedSubscribe(Subscribe):
         self._telemetry = telemetry
         self._written = written
 
-    async def __call__(self, key: SessionKey, *, cursor: int | None, shown: Shown | None = None) -> Subscription:
+    async def __call__(
+        self, key: SessionKey, *, cursor: int | None, shown: Shown | Since | None = None
+    ) -> Subscription:
         start = now_ns()
         subscription = await super().__call__(key, cursor=cursor, shown=shown)
         assert isinstance(subscription, ObservedSubscription)
         subscription.begin(start, cursor, shown)
         return subscription
 
-    def _follow(self, live: LiveSession, cursor: int, shown: Shown | None) -> Subscription:
+    def _follow(self, live: LiveSession, cursor: int, shown: Shown | Since | None) -> Subscription:
         return ObservedSubscription(self._telemetry, self._written, self._live, live, self._outbox, cursor, shown)
 
 
@@ -57,16 +68,19 @@ class ObservedSubscription(Subscription):
         """Entries on their way to the wire."""
         self._counted = False
 
-    def begin(self, start: int, cursor: int | None, shown: Shown | None) -> None:
+    def begin(self, start: int, cursor: int | None, shown: Shown | Since | None) -> None:
         """Following has begun: where, and what waited then."""
         waiting = list(self._live.pending.values())
-        resumed = next((event for event in waiting if shown and event.request_id == shown.request_id), None)
+        request_id = self._resumed(shown)
+        resumed = next((event for event in waiting if event.request_id == request_id), None)
         kind = "gap" if self._gap else "stream" if resumed else "log" if cursor else "fresh"
         attributes = names.messaging("subscribe", "receive", "log") | names.session(self._live.key)
         attributes |= {names.KIND: kind, "unbroken.cursor": self.cursor}
         if shown:
-            attributes |= {names.REQUEST: shown.request_id, names.ATTEMPT: shown.attempt}
-            attributes["unbroken.stream.offset"] = shown.offset
+            attributes[names.ATTEMPT] = shown.attempt
+            attributes["unbroken.stream.offset"] = shown.offset if isinstance(shown, Shown) else shown.position
+        if request_id:
+            attributes[names.REQUEST] = request_id
         named = [span_named(event.trace_context) for event in waiting[:MOST_LINKS] if event is not resumed]
         links = [part for name in named for part in link(name)]
         span = self._telemetry.begin(
@@ -92,6 +106,13 @@ class ObservedSubscription(Subscription):
             self._hand_over(delivery)
         return deliveries
 
+    def _resumed(self, shown: Shown | Since | None) -> str | None:
+        """The request whose answer the client shows, as far as that is known here."""
+        if isinstance(shown, Since):
+            running = self._live.attempt
+            return running.event.request_id if running and running.run == shown.attempt else None
+        return shown.request_id if shown else None
+
     def close(self) -> None:
         super().close()
         if self._stream:
@@ -109,7 +130,7 @@ class ObservedSubscription(Subscription):
         match delivery:
             case ShowText():
                 self._streaming(delivery).frames += 1
-            case ShowTool() | ShowReset():
+            case ShowTool() | ShowStep() | ShowReset():
                 self._streaming(delivery)
             case ShowUser(event):
                 self._events[event.request_id] = event
@@ -118,7 +139,7 @@ class ObservedSubscription(Subscription):
             case ShowGap():
                 self._events.clear()
 
-    def _streaming(self, delivery: ShowText | ShowTool | ShowReset) -> Stream:
+    def _streaming(self, delivery: ShowText | ShowTool | ShowStep | ShowReset) -> Stream:
         stream = self._stream
         if stream is None or stream.attempt != delivery.attempt:
             if stream is not None:
@@ -126,7 +147,7 @@ class ObservedSubscription(Subscription):
             stream = self._stream = self._begin_stream(delivery)
         return stream
 
-    def _begin_stream(self, delivery: ShowText | ShowTool | ShowReset) -> Stream:
+    def _begin_stream(self, delivery: ShowText | ShowTool | ShowStep | ShowReset) -> Stream:
         running = self._live.attempt
         event = self._events.get(delivery.request_id) or (running.event if running else None)
         assert event is not None, "an attempt was shown of an event that was not"

@@ -35,6 +35,10 @@ class Attempt(ABC):
         """Show a step of a tool call beside the text."""
 
     @abstractmethod
+    def step(self, method: str, namespace: tuple[str, ...], data: bytes) -> None:
+        """Show anything else beside the text (`StepPart`): `data` is JSON. As cheap, and as harmless, as `text`."""
+
+    @abstractmethod
     async def commit_superstep(self, change: StateChange) -> None:
         """Make a superstep durable before the next one starts. Raises Fenced, StoreUnavailable, CommitUnknown:
         all of them end the attempt."""

@@ -296,7 +296,8 @@ class Connection:
         elif isinstance(delivery, ShowLogged):
             await self._receipt_first(delivery.entry.event)
         await self._send_receipts()
-        await self._send(frame_of(delivery))
+        if (frame := frame_of(delivery)) is not None:
+            await self._send(frame)
         if isinstance(delivery, ShowUser):
             self._to_be_shown -= {delivery.event.request_id}
         elif isinstance(delivery, ShowLogged):

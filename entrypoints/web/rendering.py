@@ -11,12 +11,13 @@ from unbroken.application.deliveries import (
     ShowGap,
     ShowLogged,
     ShowReset,
+    ShowStep,
     ShowText,
     ShowTool,
     ShowUser,
 )
 from unbroken.domain.effects import CancelTurn, CloseQuestion, LogEntry, ReportFailure, RequestInput, SendMessage
-from unbroken.domain.events import Event, InputResponse, UserMessage
+from unbroken.domain.events import Event, InputResponse, RunStart, UserMessage, said_by
 from unbroken.entrypoints.web.frames import (
     AnsweredFrame,
     CancelledFrame,
@@ -34,7 +35,8 @@ from unbroken.entrypoints.web.frames import (
 T = TypeVar("T")
 
 
-def frame_of(delivery: Delivery) -> ServerFrame:
+def frame_of(delivery: Delivery) -> ServerFrame | None:
+    """None: nothing that chat frames tell."""
     match delivery:
         case ShowText(request_id, attempt, part):
             return TokenFrame(
@@ -56,6 +58,8 @@ def frame_of(delivery: Delivery) -> ServerFrame:
                 phase=part.phase,
                 data=_or_unset(part.data),
             )
+        case ShowStep():
+            return None
         case ShowGap(cursor, reason):
             return GapFrame(cursor=cursor, reason=reason)
 
@@ -81,6 +85,10 @@ def user_frame(event: Event) -> UserFrame:
                 created_at=event.created_at,
                 interrupt_id=interrupt_id,
                 value=value,
+            )
+        case RunStart() as body:
+            return UserFrame(
+                request_id=event.request_id, seq=event.seq, created_at=event.created_at, content=said_by(body)
             )
     raise AssertionError(f"{event.body} is not a user's event")
 

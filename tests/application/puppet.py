@@ -39,6 +39,9 @@ class Puppet:
     async def tool(self, call: str) -> None:
         await self._do(lambda attempt: attempt.tool(call, "search", "started"))
 
+    async def step(self, data: bytes) -> None:
+        await self._do(lambda attempt: attempt.step("custom", (), data))
+
     async def finish(self) -> None:
         def end(attempt: Attempt) -> None:
             raise Finished

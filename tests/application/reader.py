@@ -6,7 +6,16 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
-from unbroken.application.deliveries import Delivery, ShowGap, ShowLogged, ShowReset, ShowText, ShowTool, ShowUser
+from unbroken.application.deliveries import (
+    Delivery,
+    ShowGap,
+    ShowLogged,
+    ShowReset,
+    ShowStep,
+    ShowText,
+    ShowTool,
+    ShowUser,
+)
 from unbroken.application.subscribe import Shown, Subscription
 from unbroken.domain.effects import LogEntry
 from unbroken.domain.live_stream import ToolPart, units
@@ -98,6 +107,8 @@ class Reader:
             case ShowTool(request_id, attempt, tool):
                 assert (request_id, attempt) == (self.running, self.attempt), "a tool without a reset"
                 self.tools[tool.tool_call_id] = tool
+            case ShowStep(request_id, attempt):
+                assert (request_id, attempt) == (self.running, self.attempt), "a step without a reset"
 
     def _known(self, request_id: str, from_user: bool) -> None:
         timer = request_id.startswith("timer:")

@@ -20,7 +20,17 @@ from unbroken.domain.effects import (
     SkipEvent,
     dedupe_key,
 )
-from unbroken.domain.events import EventBody, InputResponse, NewEvent, TimerFired, UserMessage, body_hash
+from unbroken.domain.events import (
+    EventBody,
+    InputResponse,
+    NewEvent,
+    RunStart,
+    StateUpdate,
+    TimerFired,
+    UserMessage,
+    body_hash,
+    said_by,
+)
 
 event_ids = st.text(st.sampled_from("abc-0"), min_size=1, max_size=4)
 node_paths = st.text(st.sampled_from("n/0|:"), max_size=6)
@@ -68,7 +78,14 @@ def test_bodies_of_different_kinds_are_never_the_same() -> None:
 
 
 @pytest.mark.parametrize(
-    ("body", "from_user"), [(UserMessage("x"), True), (InputResponse("q", 1), True), (TimerFired("t", 1), False)]
+    ("body", "from_user"),
+    [
+        (UserMessage("x"), True),
+        (InputResponse("q", 1), True),
+        (RunStart({"a": 1}), True),
+        (TimerFired("t", 1), False),
+        (StateUpdate({"a": 1}), False),
+    ],
 )
 def test_what_counts_as_said_by_a_user(body: EventBody, from_user: bool) -> None:
     assert NewEvent("e", "r", body).from_user is from_user
@@ -87,3 +104,24 @@ def test_what_counts_as_said_by_a_user(body: EventBody, from_user: bool) -> None
 def test_what_clients_see_of_effects(body: EffectBody, logged: bool) -> None:
     assert NewEffect("id", 0, body, "key").logged is logged
     assert isinstance(body, LOGGED) is logged
+
+
+@pytest.mark.parametrize(
+    ("body", "shown"),
+    [
+        (UserMessage("hello"), "hello"),
+        (RunStart({"messages": [{"role": "user", "content": "hello"}]}), "hello"),
+        (RunStart({"messages": [{"type": "human", "content": "a"}, {"type": "ai", "content": "b"}]}), "a"),
+        (
+            RunStart({"messages": [{"type": "human", "content": [{"type": "text", "text": "a"}]}]}),
+            [{"type": "text", "text": "a"}],
+        ),
+        (RunStart({"messages": [{"type": "human", "content": 7}, 8]}), '{"messages":[{"type":"human","content":7},8]}'),
+        (RunStart({"messages": "x"}), '{"messages":"x"}'),
+        (RunStart([1, 2]), "[1,2]"),
+        (RunStart(command={"resume": True}), '{"resume":true}'),
+        (RunStart(), ""),
+    ],
+)
+def test_what_people_see_of_a_run_s_input(body: UserMessage | RunStart, shown: object) -> None:
+    assert said_by(body) == shown

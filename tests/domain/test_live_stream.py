@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,10 +13,14 @@ from unbroken.domain.errors import AnswerTooLong
 from unbroken.domain.live_stream import (
     BETWEEN_MESSAGES,
     MAX_PART_UNITS,
+    MAX_STEP_BYTES,
+    MAX_STEPS,
     MAX_TOOL_STEPS,
     MAX_UNITS,
     REPLACEMENT,
     LiveStream,
+    Part,
+    StepPart,
     TextPart,
     ToolPart,
     cut,
@@ -308,9 +313,18 @@ def test_tool_steps_stand_where_the_text_was_and_are_well_formed() -> None:
     assert stream.parts[2] == TextPart(2, "!", "m")
 
 
-def portions(stream: LiveStream) -> list[TextPart | ToolPart]:
+def say(stream: LiveStream, kind: str, text: str) -> None:
+    if kind == "tool":
+        stream.tool(text, "look", "started")
+    elif kind == "step":
+        stream.step("custom", ("inner",), msgspec.json.encode(len(text)))
+    else:
+        stream.append(kind, text)
+
+
+def portions(stream: LiveStream) -> list[Part]:
     """Everything in it, as it is sent to whoever reads along."""
-    found: list[TextPart | ToolPart] = []
+    found: list[Part] = []
     position = 0
     while position < len(stream.parts):
         part, position = merged(stream.parts, position)
@@ -318,24 +332,21 @@ def portions(stream: LiveStream) -> list[TextPart | ToolPart]:
     return found
 
 
-@given(st.lists(st.tuples(st.sampled_from(["m", "n", "tool"]), raw), max_size=30), st.data())
+@given(st.lists(st.tuples(st.sampled_from(["m", "n", "tool", "step"]), raw), max_size=30), st.data())
 def test_a_mirror_holds_what_the_stream_holds_in_whatever_pieces_it_came(
     said: list[tuple[str, str]], data: st.DataObject
 ) -> None:
     stream, mirror = LiveStream(), LiveStream()
     for kind, text in said:
-        if kind == "tool":
-            stream.tool(text, "look", "started")
-        else:
-            stream.append(kind, text)
+        say(stream, kind, text)
     parts = portions(stream)
     while parts:
         size = data.draw(st.integers(1, len(parts)))
         assert mirror.mirror(parts[:size])
         del parts[:size]
     assert (mirror.text, mirror.length) == (stream.text, stream.length)
-    tools = [[part for part in one.parts if isinstance(part, ToolPart)] for one in (stream, mirror)]
-    assert tools[0] == tools[1]
+    sides = [[part for part in one.parts if not isinstance(part, TextPart)] for one in (stream, mirror)]
+    assert sides[0] == sides[1]
     for offset in range(stream.length + 1):
         assert text_after(mirror, offset) == text_after(stream, offset)
 
@@ -356,13 +367,58 @@ def text_after(stream: LiveStream, offset: int) -> str:
         [TextPart(2, "\U0001f600", "m"), TextPart(3, "x", "m")],
         [ToolPart(3, "c", "look", "started")],
         [ToolPart(2, "c", "look", "started")] * MAX_TOOL_STEPS,
+        [StepPart(1, "custom", (), b"1")],
+        [StepPart(2, "custom", (), b"{")],
+        [StepPart(2, "custom", (), b"1")] * (MAX_STEPS + 1),
         [TextPart(2 + n * 8_000, "x" * 8_000, "m") for n in range(MAX_UNITS // 8_000 + 1)],
     ],
 )
-def test_a_mirror_takes_all_that_goes_on_or_nothing(parts: list[TextPart | ToolPart]) -> None:
+def test_a_mirror_takes_all_that_goes_on_or_nothing(parts: list[Part]) -> None:
     mirror = LiveStream()
     assert mirror.mirror([TextPart(0, "ab", "m"), ToolPart(2, "c", "look", "started")])
     assert not mirror.mirror([TextPart(2, "fits", "m"), *parts] if parts[0].offset != 2 else parts)
     assert (mirror.text, len(mirror.parts)) == ("ab", 2)
     assert mirror.mirror([TextPart(2, "c", "m")])
     assert mirror.text == "abc"
+
+
+@given(st.lists(st.tuples(st.sampled_from(["m", "n", "tool", "step"]), raw), max_size=30), st.data())
+def test_a_place_is_the_same_in_a_mirror_and_what_lies_beyond_it_follows_exactly(
+    said: list[tuple[str, str]], data: st.DataObject
+) -> None:
+    stream, mirror = LiveStream(), LiveStream()
+    for kind, text in said:
+        say(stream, kind, text)
+    assert mirror.mirror(portions(stream))
+    end = stream.beyond(1 << 40)[1]
+    assert end.position == stream.length + sum(not isinstance(part, TextPart) for part in stream.parts)
+    position = data.draw(st.integers(0, end.position))
+    for one in (stream, mirror):
+        lacking, place = one.beyond(position)
+        assert place == stream.beyond(position)[1]
+        assert position - 1 <= place.position <= position, "at most half a surrogate pair before it"
+        assert "".join(part.text for part in lacking if isinstance(part, TextPart)) == cut(stream.text, place.units)
+        sides = [part for part in stream.parts if not isinstance(part, TextPart)]
+        assert [part for part in lacking if not isinstance(part, TextPart)] == sides[place.sides :]
+
+
+def test_of_too_much_beside_the_text_the_oldest_loses_its_data_and_the_newest_never() -> None:
+    stream = LiveStream()
+    third = b'"' + b"x" * (MAX_STEP_BYTES // 3) + b'"'
+    for number in range(3):
+        stream.step("values", (), third)
+        assert all(isinstance(part, StepPart) and part.data == third for part in stream.parts[number - 1 :])
+    kept = [part.data is not None for part in stream.parts if isinstance(part, StepPart)]
+    assert kept == [False, True, True]
+    stream.step("values", (), third * 4)
+    kept = [part.data is not None for part in stream.parts if isinstance(part, StepPart)]
+    assert kept == [False, False, False, True]
+
+
+def test_steps_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("unbroken.domain.live_stream.MAX_STEPS", 3)
+    stream = LiveStream()
+    for _ in range(3):
+        stream.step("custom", (), b"1")
+    with pytest.raises(AnswerTooLong, match="more than 3 steps"):
+        stream.step("custom", (), b"1")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -18,10 +19,11 @@ from unbroken.domain.errors import (
     TimedOut,
     TurnFailed,
 )
-from unbroken.domain.events import Event, EventBody, InputResponse, TimerFired, UserMessage
+from unbroken.domain.events import Event, EventBody, InputResponse, RunStart, TimerFired, UserMessage
 from unbroken.domain.policy import (
     Opening,
     RetryPolicy,
+    answered_by,
     keeps_history,
     opening,
     questions_after,
@@ -170,3 +172,18 @@ def test_a_mended_history_waits_for_nothing() -> None:
     failed = questions_settled(claim, cancelled=False)
     assert failed.closed == (CloseQuestion("a:3", "answered"), CloseQuestion("b:3", "superseded"))
     assert cancelled.open == failed.open == ()
+
+
+@pytest.mark.parametrize(
+    ("resume", "answered"),
+    [
+        (True, {"a:3", "b:3"}),
+        ({"x": 1}, {"a:3", "b:3"}),
+        ({"a": 1}, {"a:3"}),
+        ({"b:3": 1}, {"b:3"}),
+        ({"a": 1, "b": 2}, {"a:3", "b:3"}),
+        (None, set()),
+    ],
+)
+def test_a_run_s_resume_answers_what_it_names_or_everything(resume: Any, answered: set[str]) -> None:
+    assert answered_by(RunStart(command={"resume": resume}), ("a:3", "b:3")) == answered

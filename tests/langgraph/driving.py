@@ -76,6 +76,10 @@ class ObservedAttempt(Attempt):
     def tool(self, tool_call_id: str, name: str, phase: ToolPhase, data: str | None = None) -> None:
         self.stream.tool(tool_call_id, name, phase, data)
 
+    def step(self, method: str, namespace: tuple[str, ...], data: bytes) -> None:
+        if self.gate.open:
+            self.stream.step(method, namespace, data)
+
     async def commit_superstep(self, change: StateChange) -> None:
         self.gate.check()
         self.supersteps.append(change)

@@ -110,6 +110,7 @@ class PlannedAgent(Agent):
             return self._world.plans.of(str(body.content))
         if isinstance(body, TimerFired):
             return self._world.plans.of(str(body.payload))
+        assert isinstance(body, InputResponse), f"no plan is known for a {type(body).__name__}"
         return self._world.plans.of(str(body.value))
 
     async def _memory(self, claim: Claim, fork: Fork | None, *, head: str | None = None) -> tuple[Memory, str | None]:

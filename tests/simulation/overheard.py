@@ -45,6 +45,9 @@ class Overheard(Attempt):
     def tool(self, tool_call_id: str, name: str, phase: ToolPhase, data: str | None = None) -> None:
         self._attempt.tool(tool_call_id, name, phase, data)
 
+    def step(self, method: str, namespace: tuple[str, ...], data: bytes) -> None:
+        self._attempt.step(method, namespace, data)
+
     async def commit_superstep(self, change: StateChange) -> None:
         await self._attempt.commit_superstep(change)
 

@@ -15,7 +15,7 @@ from unbroken.entrypoints.web.codec import DEFAULT_LIMITS
 from unbroken.entrypoints.web.connection import Connection
 from unbroken.entrypoints.web.pace import LONGEST_REST_S, TEXTS_PER_S, Pace
 
-TEXT = ShowText("r", 1, TextPart(0, "word ", "m"))
+TEXT = ShowText("r", 1, TextPart(0, "word ", "m"), 0)
 RESET = ShowReset("r", 1, "started")
 
 
