@@ -9,11 +9,11 @@ from langgraph_sdk.runtime import AccessContext
 
 from unbroken.adapters.langgraph.attachments import Attachments
 from unbroken.adapters.langgraph.containment import agent_code
+from unbroken.adapters.langgraph.conversing import said_to
 from unbroken.adapters.langgraph.failures import agent_raised
 from unbroken.adapters.langgraph.graph_source import RUNS, UPDATES, FixedGraph, GraphSource, GraphUse
 from unbroken.adapters.langgraph.habits import Habits
 from unbroken.adapters.langgraph.history import Graph
-from unbroken.adapters.langgraph.inputs import input_of
 from unbroken.adapters.langgraph.messages import GONE_ON
 from unbroken.adapters.langgraph.parked import answer_to, waits_for_someone
 from unbroken.adapters.langgraph.recent_heads import AttemptHead, RecentHeads
@@ -34,7 +34,7 @@ REFUSED = "This call was not carried out: the user refused it."
 
 
 class LangGraphAgent(Agent):
-    """Runs any compiled graph whose state has `messages`.
+    """Runs any graph; how a chat speaks to one whose state has no `messages` is told in `conversing`.
 
     The event's message has the event's id, so giving it twice cannot double it. With `CommitMode.SUPERSTEP` each
     superstep is committed before the next one's nodes start, and a crash repeats only the one it hit.
@@ -116,7 +116,7 @@ class LangGraphAgent(Agent):
             # New input: a head that an event left is at rest, whatever its tasks say.
             if dangling or claim.open_questions:
                 await run.history.close_calls(GONE_ON)
-            given = input_of(claim.event, run.effect_channels)
+            given = said_to(graph, claim.event, run.effect_channels)
             if attachments is not None:
                 await attachments.fill(given)
             await run.drive(given, commits=self._commits)

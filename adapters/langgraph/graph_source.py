@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import typing
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from copy import copy
 from typing import Any, Final
@@ -135,15 +135,7 @@ def as_graph(label: str, source: str, found: Any) -> Graph:
     if not isinstance(found, Pregel):
         kind = type(found).__name__
         raise InvalidValue(label, f"{source} is a {kind}, not a LangGraph graph (StateGraph, or what it compiles to)")
-    graph = typing.cast("Graph", found)
-    if "messages" not in _input_keys(graph):
-        raise InvalidValue(label, f"{source} has no `messages` in its state, so it cannot be talked to")
-    return graph
-
-
-def _input_keys(graph: Graph) -> Collection[str]:
-    builder = getattr(graph, "builder", None)
-    return graph.channels if builder is None else builder.schemas.get(builder.input_schema, graph.channels)
+    return typing.cast("Graph", found)
 
 
 def remembering_in(graph: Graph, store: BaseStore) -> Graph:

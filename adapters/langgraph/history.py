@@ -41,7 +41,8 @@ class History:
 
     def __init__(self, graph: Graph, config: RunnableConfig) -> None:
         # A node's first writer takes what the node returns; the others are its edges.
-        writer = PregelNode(channels=[], triggers=[], writers=list(graph.nodes[START].writers[:1]))
+        starts = graph.nodes[START].writers[:1] if START in graph.nodes else []
+        writer = PregelNode(channels=[], triggers=[], writers=list(starts))
         self._graph: Graph = copy(graph)
         self._graph.nodes = {**graph.nodes, WRITER: writer}
         self._config: RunnableConfig = {"configurable": config["configurable"]}
@@ -68,8 +69,8 @@ class History:
         raise RuntimeError("the graph does not come to rest")
 
     async def append(self, messages: Sequence[BaseMessage]) -> None:
-        """To a thread at rest, which it stays."""
-        if messages:
+        """To a thread at rest, which it stays. A state without messages keeps none."""
+        if messages and "messages" in self._graph.channels:
             await self._graph.aupdate_state(self._config, {"messages": [*messages], **self._resets}, as_node=WRITER)
 
     async def close_calls(self, reason: str) -> None:

@@ -17,9 +17,9 @@ GONE_ON = "This call was not carried out: the user went on without it."
 ROLES = {"human": "user", "ai": "assistant", "AIMessageChunk": "assistant"}
 
 
-def messages_in(values: Mapping[str, Any]) -> Sequence[BaseMessage]:
-    """A state's messages, whatever form a node left them in."""
-    messages = values.get("messages") or []
+def messages_in(values: Any) -> Sequence[BaseMessage]:
+    """A state's messages, whatever form a node left them in; none where the state is no mapping."""
+    messages = (values.get("messages") if isinstance(values, Mapping) else None) or []
     if all(issubclass(kind, BaseMessage) for kind in set(map(type, messages))):
         return messages
     return convert_to_messages(messages)

@@ -12,6 +12,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.types import StateSnapshot
 
 from unbroken.adapters.langgraph.attachments import Attachments
+from unbroken.adapters.langgraph.conversing import output_of, takes_messages
 from unbroken.adapters.langgraph.effects import effect_channels, node_effects
 from unbroken.adapters.langgraph.habits import Habits
 from unbroken.adapters.langgraph.history import Graph, History, kept_by
@@ -132,13 +133,18 @@ class TurnRun:
         questions = questions_of(await self.snapshot()) if self._last is None or self.unfinished else ()
         collected = [effect for channel in self.effect_channels for effect in values.get(channel) or ()]
         return Answer(
-            text=join_messages([spoken(message) for message in new]),
+            text=self._text(values, new),
             content=[as_dict(message) for message in new],
             state=self._take(),
             questions=questions,
             effects=node_effects(collected),
             token_usage=token_usage(new),
         )
+
+    def _text(self, values: Any, new: Sequence[BaseMessage]) -> str:
+        if takes_messages(self.graph):
+            return join_messages([spoken(message) for message in new])
+        return "" if self._last is None or self.unfinished else output_of(self.graph, values)
 
     def _take(self) -> StateChange:
         change = self.saver.take()

@@ -1,0 +1,94 @@
+"""How a chat is put to a graph, whatever its state is, and what of its state is the answer.
+
+input has `messages`     the message is appended; the answer is what AI messages say that were added
+any other state          the text is the graph's input, a JSON object; the answer is its output, as JSON
+`@entrypoint`            by its parameter's type: text for `str`, messages for a list of any, else JSON;
+                         the answer is the text it returns, or that of messages, else JSON
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+from langchain_core.messages import BaseMessage, HumanMessage
+from langgraph.pregel import Pregel
+
+from unbroken.adapters.langgraph.inputs import input_of, message_of, resets
+from unbroken.adapters.langgraph.messages import as_json, spoken, text_of
+from unbroken.adapters.langgraph.rows import to_json
+from unbroken.domain.errors import AgentRaised
+from unbroken.domain.events import Event, TimerFired
+from unbroken.domain.live_stream import join_messages
+
+MOST_KEYS = 12
+"""That an error names."""
+
+
+def takes_messages(graph: Pregel[Any, Any, Any, Any]) -> bool:
+    return "messages" in _keys(graph)
+
+
+def said_to(graph: Pregel[Any, Any, Any, Any], event: Event, effect_channels: Sequence[str]) -> Any:
+    """A message, or a timer that fired, as the graph's input. Raises AgentRaised: the text is not what it takes."""
+    if takes_messages(graph):
+        return input_of(event, effect_channels)
+    message = message_of(event)
+    given = event.body.payload if isinstance(event.body, TimerFired) else text_of(message.content)
+    if getattr(graph, "builder", None) is None:
+        return _argument(graph, given, message)
+    parsed = _parsed(given)
+    if not isinstance(parsed, dict):
+        keys = ", ".join([*_keys(graph)][:MOST_KEYS])
+        raise AgentRaised(f"this agent takes a JSON object as its message, with these keys: {keys}")
+    return {**parsed, **resets(effect_channels)}
+
+
+def output_of(graph: Pregel[Any, Any, Any, Any], values: Any) -> str:
+    """What a finished run came to, as text. `values`: those of its last checkpoint."""
+    channels = graph.output_channels
+    if not isinstance(channels, str) and isinstance(values, Mapping):
+        values = {name: values[name] for name in channels if name in values}
+    if isinstance(values, str):
+        return values
+    messages = values if isinstance(values, Sequence) else [values]
+    if messages and all(isinstance(message, BaseMessage) for message in messages):
+        return join_messages([spoken(message) for message in messages])
+    return "" if values is None else to_json(as_json(values)).decode()
+
+
+def _argument(graph: Pregel[Any, Any, Any, Any], given: Any, message: HumanMessage) -> Any:
+    try:
+        schema = graph.get_input_jsonschema()
+    except Exception:  # noqa: BLE001 (a type that has no schema takes what it is given)
+        schema = {}
+    parsed = _parsed(given)
+    if schema.get("type") == "string":
+        return given if isinstance(given, str) else to_json(given).decode()
+    if schema.get("type") == "array":
+        return parsed if isinstance(parsed, list) else [message]
+    if "messages" in schema.get("properties", {}) and not isinstance(parsed, dict):
+        return {"messages": [message]}
+    if schema.get("type") == "object" and not isinstance(parsed, dict):
+        keys = ", ".join([*schema.get("properties", {})][:MOST_KEYS])
+        raise AgentRaised(
+            "this agent takes a JSON object as its message" + (f", with these keys: {keys}" if keys else "")
+        )
+    return parsed
+
+
+def _parsed(given: Any) -> Any:
+    """JSON if it is, else as it stands."""
+    if not isinstance(given, str):
+        return given
+    try:
+        return msgspec.json.decode(given)
+    except msgspec.DecodeError:
+        return given
+
+
+def _keys(graph: Pregel[Any, Any, Any, Any]) -> Mapping[str, Any]:
+    """Of a state graph's input; a function has none."""
+    builder = getattr(graph, "builder", None)
+    return {} if builder is None else builder.schemas.get(builder.input_schema, graph.channels)

@@ -1,0 +1,98 @@
+"""Graphs whose state is no conversation, talked to in a chat all the same."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import Any
+
+import pytest
+
+from tests.langgraph.driving import Chat
+from tests.langgraph.test_projects import chat_with, graphs_of, own_imports
+from unbroken.domain.errors import AgentRaised
+from unbroken.domain.events import InputResponse
+from unbroken.domain.policy import question_id
+
+__all__ = ["own_imports"]
+
+
+def chat_of(name: str) -> Chat:
+    return chat_with(graphs_of("any_state")[name])
+
+
+@pytest.mark.asyncio
+async def test_a_json_object_is_the_graphs_input_and_its_output_the_answer() -> None:
+    chat = chat_of("jokes")
+    assert json.loads((await chat.say('{"topic": "cats", "words": 3}')).text) == {"joke": "cats in 3", "told": 1}
+    assert json.loads((await chat.say('{"topic": "dogs"}')).text) == {"joke": "dogs in 3", "told": 2}
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("text", ["a joke, please", "[1]", "3", "{"])
+async def test_what_is_no_json_object_is_told_with_the_keys_there_are(text: str) -> None:
+    with pytest.raises(AgentRaised, match=r"takes a JSON object as its message, with these keys: topic, words$"):
+        await chat_of("jokes").say(text)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("name", "said", "answer"),
+    [
+        ("greet", "Ada", "Hello Ada!"),
+        ("greet", "42", "Hello 42!"),
+        ("double", "21", '{"result":42,"before":null}'),
+        ("answering", "you", "I heard you"),
+    ],
+)
+async def test_a_function_is_given_what_its_parameter_says(name: str, said: str, answer: str) -> None:
+    assert (await chat_of(name).say(said)).text == answer
+
+
+@pytest.mark.asyncio
+async def test_a_function_finds_what_it_returned_before() -> None:
+    chat = chat_of("double")
+    await chat.say("1")
+    assert json.loads((await chat.say("2")).text) == {"result": 4, "before": 2}
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("name", "said", "value", "answer"),
+    [
+        ("writing", '{"length": 5}', "fine", "10 words"),
+        ("asking", '{"topic": "cats", "words": 1}', "yes", '{"topic":"cats","words":1,"joke":"cats: yes"}'),
+    ],
+)
+async def test_its_question_is_asked_and_answered(name: str, said: str, value: Any, answer: str) -> None:
+    chat = chat_of(name)
+    claim = await chat.accept(said)
+    asked = await chat.run(claim)
+    assert asked.text == ""
+    (question,) = asked.questions
+    answered = await chat.say(InputResponse(question_id(question.interrupt_id, claim.event.seq), value))
+    assert answered.text == answer
+    assert answered.questions == ()
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("name", ["jokes", "writing"])
+async def test_a_new_input_goes_on_after_a_failure_or_a_question(name: str) -> None:
+    chat = chat_of(name)
+    if name == "jokes":
+        claim = await chat.accept('{"topic": "broken", "words": 1}')
+        assert (await chat.fail(claim)).text == ""
+        assert json.loads((await chat.say('{"topic": "cats", "words": 3}')).text)["told"] == 1
+    else:
+        await chat.say('{"length": 1}')
+        (question,) = (await chat.say('{"length": 2}')).questions
+        assert question.value == {"draft": "4 words"}
+
+
+@pytest.mark.asyncio
+async def test_a_stopped_run_leaves_the_state_at_rest() -> None:
+    chat = chat_of("jokes")
+    await chat.say('{"topic": "cats", "words": 3}')
+    claim = await chat.accept('{"topic": "slow", "words": 1}')
+    await chat.stop(claim, sys.modules["graphs"].slow)
+    assert json.loads((await chat.say('{"topic": "dogs", "words": 2}')).text) == {"joke": "dogs in 2", "told": 2}
