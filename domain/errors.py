@@ -9,7 +9,9 @@ UnbrokenError
 │   ├── AckAhead          a cursor that was never handed out
 │   ├── UnknownRequest    no such request was accepted in this thread
 │   ├── UnknownFile       no such file was stored in this thread
-│   └── TooManyFiles      the thread has its limit of files
+│   ├── TooManyFiles      the thread has its limit of files
+│   ├── UnknownAssistant  the user has created no such assistant, or no such version of it
+│   └── TooMany           the user has the limit of something
 ├── Conflict       a race was lost, or a truth already stands
 │   ├── BodyConflict      this request id already stands for another body
 │   ├── AlreadyEnded      the event to cancel has its end in the log
@@ -97,6 +99,18 @@ class UnknownFile(Refused):
 class TooManyFiles(Refused):
     def __init__(self, limit: int) -> None:
         super().__init__(f"the thread has {limit} files, which is all it may have")
+        self.limit = limit
+
+
+class UnknownAssistant(Refused):
+    def __init__(self, assistant_id: str) -> None:
+        super().__init__(f"no assistant {assistant_id!r} was created here")
+        self.assistant_id = assistant_id
+
+
+class TooMany(Refused):
+    def __init__(self, limit: int, what: str) -> None:
+        super().__init__(f"there are {limit} {what}, which is all there may be")
         self.limit = limit
 
 

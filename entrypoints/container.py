@@ -32,6 +32,7 @@ from unbroken.application.subscribe import Subscribe
 from unbroken.application.turn_end import TurnEnd
 from unbroken.domain.policy import RetryPolicy
 from unbroken.domain.ports.agent import Agents
+from unbroken.domain.ports.assistants import Assistants
 from unbroken.domain.ports.audit import Audit
 from unbroken.domain.ports.checkpoints import Checkpoints
 from unbroken.domain.ports.controls import Controls
@@ -43,6 +44,7 @@ from unbroken.domain.ports.peers import Peers
 from unbroken.domain.ports.runs import Runs
 from unbroken.domain.ports.sessions import Sessions
 from unbroken.domain.ports.store_health import StoreHealth
+from unbroken.domain.ports.thread_records import ThreadRecords
 from unbroken.domain.ports.threads import Threads
 from unbroken.domain.ports.timers import Timers
 from unbroken.domain.ports.unit_of_work import UnitOfWork
@@ -66,6 +68,8 @@ class Container(containers.DeclarativeContainer):
     timers = providers.Dependency(instance_of=Timers)
     health = providers.Dependency(instance_of=StoreHealth)
     threads = providers.Dependency(instance_of=Threads)
+    thread_records = providers.Dependency(instance_of=ThreadRecords)
+    assistants = providers.Dependency(instance_of=Assistants)
     files = providers.Dependency(instance_of=Files)
     user_data = providers.Dependency(instance_of=UserData)
     checkpoints = providers.Dependency(instance_of=Checkpoints)

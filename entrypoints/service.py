@@ -29,6 +29,7 @@ from unbroken.application.readiness import Readiness
 from unbroken.application.subscribe import Subscribe
 from unbroken.domain.errors import Unavailable
 from unbroken.domain.ports.agent import Agents
+from unbroken.domain.ports.assistants import Assistants
 from unbroken.domain.ports.audit import Audit
 from unbroken.domain.ports.checkpoints import Checkpoints
 from unbroken.domain.ports.files import Files
@@ -37,6 +38,7 @@ from unbroken.domain.ports.outbox import Outbox
 from unbroken.domain.ports.replicas import Replica, Replicas
 from unbroken.domain.ports.runs import Runs
 from unbroken.domain.ports.sessions import Sessions
+from unbroken.domain.ports.thread_records import ThreadRecords
 from unbroken.domain.ports.threads import Threads
 from unbroken.entrypoints import observing
 from unbroken.entrypoints.bus import carried
@@ -62,6 +64,8 @@ class Service:
     queue: EventQueue
     delete_thread: DeleteThread
     threads: Threads
+    thread_records: ThreadRecords
+    assistants: Assistants
     files: Files
     readiness: Readiness
     runs: Runs
@@ -81,6 +85,8 @@ class Service:
         self.queue = container.queue()
         self.delete_thread = container.delete_thread()
         self.threads = container.threads()
+        self.thread_records = container.thread_records()
+        self.assistants = container.assistants()
         self.files = container.files()
         self.readiness = container.readiness()
         self.runs = container.runs()
@@ -161,6 +167,8 @@ async def running(
             timers=store.timers,
             health=store.health,
             threads=store.threads,
+            thread_records=store.thread_records,
+            assistants=store.assistants,
             files=store.files,
             user_data=store.user_data,
             checkpoints=store.checkpoints,

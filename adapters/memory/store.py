@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from unbroken.adapters.memory.assistants import MemoryAssistants
 from unbroken.adapters.memory.audit import MemoryAudit
 from unbroken.adapters.memory.backlog import MemoryBacklogs
 from unbroken.adapters.memory.checkpoint_upkeep import MemoryCheckpointUpkeep
@@ -14,11 +15,13 @@ from unbroken.adapters.memory.outbox import MemoryOutbox
 from unbroken.adapters.memory.replicas import MemoryReplicas
 from unbroken.adapters.memory.runs import MemoryRuns
 from unbroken.adapters.memory.sessions import MemorySessions
+from unbroken.adapters.memory.thread_records import MemoryThreadRecords
 from unbroken.adapters.memory.threads import MemoryThreads
 from unbroken.adapters.memory.timers import MemoryTimers
 from unbroken.adapters.memory.transactions import CommitGate, Database, one_turn_of_the_loop
 from unbroken.adapters.memory.unit_of_work import MemoryUnitOfWork
 from unbroken.adapters.memory.user_data import MemoryUserData
+from unbroken.domain.ports.assistants import Assistants
 from unbroken.domain.ports.audit import Audit
 from unbroken.domain.ports.backlog import Backlogs
 from unbroken.domain.ports.checkpoint_upkeep import CheckpointUpkeep
@@ -32,6 +35,7 @@ from unbroken.domain.ports.replicas import Replicas
 from unbroken.domain.ports.runs import Runs
 from unbroken.domain.ports.sessions import Sessions
 from unbroken.domain.ports.store_health import StoreHealth
+from unbroken.domain.ports.thread_records import ThreadRecords
 from unbroken.domain.ports.threads import Threads
 from unbroken.domain.ports.timers import Timers
 from unbroken.domain.ports.unit_of_work import UnitOfWork
@@ -70,5 +74,7 @@ class MemoryStore:
         self.health: StoreHealth = MemoryHealth(self.database, clock)
         self.backlogs: Backlogs = MemoryBacklogs(self.database, clock)
         self.threads: Threads = MemoryThreads(self.database, clock)
+        self.thread_records: ThreadRecords = MemoryThreadRecords(self.database, clock)
+        self.assistants: Assistants = MemoryAssistants(self.database, clock)
         self.files: Files = MemoryFiles(self.database, clock)
         self.user_data: UserData = MemoryUserData(self.database, clock)

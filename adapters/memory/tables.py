@@ -153,6 +153,23 @@ class File(Struct, frozen=True):
     created_at: datetime
 
 
+class Record(Struct, frozen=True):
+    """What clients noted of a thread."""
+
+    user_id: str
+    metadata: bytes
+    created_at: datetime
+    updated_at: datetime
+
+
+class StoredAssistant(Struct, frozen=True):
+    version: int
+    """The one that counts, from 1 on."""
+    versions: tuple[tuple[bytes, datetime], ...]
+    created_at: datetime
+    updated_at: datetime
+
+
 class Marks(Struct, frozen=True):
     """How far a session's log was written to sockets, and acknowledged."""
 

@@ -41,9 +41,10 @@ class MemoryThreads(Threads):
 
     async def count(self, user_id: str) -> int:
         def step(transaction: Transaction) -> int:
-            return sum(
+            bound = sum(
                 session.key.user_id == user_id and not session.deleted for _, session in transaction.sessions.items()
             )
+            return bound + len(unbound_of(transaction, user_id))
 
         return await self._database.run("count_threads", step)
 
@@ -97,6 +98,15 @@ def entomb(transaction: Transaction, session: Session) -> None:
         tombstone = Session(session.key, session.created_at, epoch=session.epoch + 1, run=session.run + 1, deleted=True)
         transaction.put_session(tombstone)
         transaction.forget(session.key.thread_id)
+
+
+def unbound_of(transaction: Transaction, user_id: str) -> list[str]:
+    """The user's threads in which nothing ran yet."""
+    return [
+        thread_id
+        for thread_id, record in transaction.records.items()
+        if record.user_id == user_id and transaction.sessions.get(thread_id) is None
+    ]
 
 
 def last_activity(session: Session) -> Place:

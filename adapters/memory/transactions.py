@@ -10,8 +10,8 @@ from hashlib import sha256
 from itertools import count
 from typing import Generic, Literal, Protocol, TypeVar
 
-from unbroken.adapters.memory.tables import AgentState, File, Lease, Marks, Session
-from unbroken.domain.errors import ThreadDeleted
+from unbroken.adapters.memory.tables import AgentState, File, Lease, Marks, Record, Session, StoredAssistant
+from unbroken.domain.errors import NotYourThread, ThreadDeleted
 from unbroken.domain.session import SessionKey
 
 K = TypeVar("K")
@@ -92,12 +92,18 @@ class Transaction:
         self.boots = Table(database.boots)
         self.files = Table(database.files)
         self.erased = Table(database.erased)
+        self.records = Table(database.records)
+        self.assistants = Table(database.assistants)
 
     def session_of(self, key: SessionKey, now: datetime) -> Session:
-        """The thread's session, or a new one bound to `key`. Raises ThreadDeleted if it was erased with its user."""
+        """The thread's session, or a new one bound to `key`. Raises ThreadDeleted if it was erased with its user,
+        NotYourThread if somebody else has made it without an agent."""
         session = self.sessions.get(key.thread_id)
         if session is None and self.erased.get(digest(key.thread_id)):
             raise ThreadDeleted(key.thread_id)
+        record = self.records.get(key.thread_id) if session is None else None
+        if record is not None and record.user_id != key.user_id:
+            raise NotYourThread(key.thread_id)
         return session or Session(key, now)
 
     def forget(self, thread_id: str) -> None:
@@ -105,6 +111,7 @@ class Transaction:
         self.agent_states.remove(thread_id)
         self.marks.remove(thread_id)
         self.files.remove(thread_id)
+        self.records.remove(thread_id)
 
     def put_session(self, session: Session) -> None:
         self.sessions.put(session.key.thread_id, session)
@@ -122,6 +129,8 @@ class Transaction:
             self.boots,
             self.files,
             self.erased,
+            self.records,
+            self.assistants,
         ):
             table.apply()
         for thread_id, session in self.sessions.changed():
@@ -145,6 +154,10 @@ class Database:
         """By thread id, then file id."""
         self.erased: dict[bytes, bool] = {}
         """Digests of threads that were erased with their users."""
+        self.records: dict[str, Record] = {}
+        """By thread id; one without a session: nothing ran in it yet."""
+        self.assistants: dict[tuple[str, str], StoredAssistant] = {}
+        """By user id, then assistant id."""
         self.replica_ids = count(1)
         self.unfinished: dict[str, None] = {}
         """Threads with unfinished events, oldest first; so with the two below."""

@@ -1,8 +1,9 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from unbroken.adapters.memory.encoding import decode_json
 from unbroken.adapters.memory.tables import File, Session
@@ -11,6 +12,8 @@ from unbroken.adapters.memory.transactions import Database, Transaction, digest
 from unbroken.domain.ports.clock import Clock
 from unbroken.domain.ports.user_data import Expired, UserData
 from unbroken.domain.session import SessionKey
+
+CAMEL: Final = {"graph_id": "graphId"}
 
 
 class MemoryUserData(UserData):
@@ -23,6 +26,8 @@ class MemoryUserData(UserData):
             read = partial(_records, thread_id=session.key.thread_id)
             for record in await self._database.run("export", read):
                 yield record
+        for record in await self._database.run("export", partial(_catalogue, user_id=user_id)):
+            yield record
 
     async def erase(self, user_id: str) -> Sequence[SessionKey]:
         erased: list[SessionKey] = []
@@ -37,6 +42,7 @@ class MemoryUserData(UserData):
 
                 await self._database.run("erase", step)
                 erased.append(session.key)
+        await self._database.run("erase", partial(_erase_catalogue, user_id=user_id))
         return erased
 
     async def expire(self, *, idle_s: float, after: str, limit: int) -> Expired:
@@ -50,6 +56,8 @@ class MemoryUserData(UserData):
                 if age.total_seconds() >= idle_s and not (session.deleted or session.waiting or session.armed):
                     entomb(transaction, session)
                     deleted.append(session.key)
+            if not after:
+                _expire_unbound(transaction, self._clock.now() - timedelta(seconds=idle_s))
             return Expired(tuple(deleted), looked[-1] if len(looked) == limit else "")
 
         return await self._database.run("expire", step)
@@ -66,6 +74,48 @@ def _records(transaction: Transaction, thread_id: str) -> list[Mapping[str, Any]
     session = transaction.sessions.get(thread_id)
     files = transaction.files.get(thread_id) or {}
     return [] if session is None else list(_told(session, files))
+
+
+def _catalogue(transaction: Transaction, user_id: str) -> list[Mapping[str, Any]]:
+    notes = [
+        {
+            "record": "note",
+            "threadId": thread_id,
+            "userId": user_id,
+            "metadata": decode_json(record.metadata),
+            "createdAt": record.created_at,
+        }
+        for thread_id, record in sorted(transaction.records.items())
+        if record.user_id == user_id
+    ]
+    presets = [
+        {
+            "record": "assistant",
+            "assistantId": assistant_id,
+            "version": number,
+            **{CAMEL.get(name, name): value for name, value in decode_json(encoded).items()},
+            "createdAt": made,
+            "counts": number == stored.version,
+        }
+        for (owner, assistant_id), stored in sorted(transaction.assistants.items())
+        if owner == user_id
+        for number, (encoded, made) in enumerate(stored.versions, 1)
+    ]
+    return [*notes, *presets]
+
+
+def _erase_catalogue(transaction: Transaction, user_id: str) -> None:
+    for thread_id, record in transaction.records.items():
+        if record.user_id == user_id:
+            transaction.records.remove(thread_id)
+    for key in [key for key, _ in transaction.assistants.items() if key[0] == user_id]:
+        transaction.assistants.remove(key)
+
+
+def _expire_unbound(transaction: Transaction, before: datetime) -> None:
+    for thread_id, record in transaction.records.items():
+        if record.updated_at < before and transaction.sessions.get(thread_id) is None:
+            transaction.records.remove(thread_id)
 
 
 def _told(session: Session, files: Mapping[str, File]) -> Iterator[Mapping[str, Any]]:

@@ -49,6 +49,7 @@ RAISED: Final[dict[str, Callable[[asyncpg.PostgresError], UnbrokenError]]] = {
     "UB009": lambda error: UnknownRequest(_detail(error)),
     "UB010": lambda error: AlreadyEnded(_detail(error)),
     "UB011": lambda error: TooManyFiles(int(_detail(error))),
+    "UB012": lambda error: InvalidValue(_detail(error), _message(error)),
 }
 
 UNFIT_SCHEMA: Final = ("42883", "42P01", "42703", "3F000")

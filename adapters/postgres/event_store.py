@@ -13,7 +13,7 @@ from unbroken.domain.session import SessionKey
 ACCEPT: Final = f"""
 SELECT accepted.*,
     accepted.claimed AND accepted.head IS NULL AND NOT EXISTS (SELECT FROM checkpoints WHERE thread_id = $1) AS empty
-FROM unbroken_accept_v2({placeholders(1, 16)}) accepted
+FROM unbroken_accept_v3({placeholders(1, 16)}) accepted
 """
 """What was committed under no head of ours is another saver's, to be adopted. The turn need not look for it, though, if
 there was none when its event came."""

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from hashlib import sha256
 from typing import Final
 
+from unbroken.adapters.postgres.assistants import PostgresAssistants
 from unbroken.adapters.postgres.audit import PostgresAudit
 from unbroken.adapters.postgres.backlog import PostgresBacklogs
 from unbroken.adapters.postgres.checkpoint_upkeep import PostgresCheckpointUpkeep
@@ -21,10 +22,12 @@ from unbroken.adapters.postgres.pool import Pool, open_pool
 from unbroken.adapters.postgres.replicas import PostgresReplicas
 from unbroken.adapters.postgres.runs import PostgresRuns
 from unbroken.adapters.postgres.sessions import CLAIM, VIEW, PostgresSessions
+from unbroken.adapters.postgres.thread_records import PostgresThreadRecords
 from unbroken.adapters.postgres.threads import PostgresThreads
 from unbroken.adapters.postgres.timers import PostgresTimers
 from unbroken.adapters.postgres.unit_of_work import COMMIT_AND_PRUNE, PostgresUnitOfWork
 from unbroken.adapters.postgres.user_data import PostgresUserData
+from unbroken.domain.ports.assistants import Assistants
 from unbroken.domain.ports.audit import Audit
 from unbroken.domain.ports.backlog import Backlogs
 from unbroken.domain.ports.checkpoint_upkeep import CheckpointUpkeep
@@ -37,6 +40,7 @@ from unbroken.domain.ports.replicas import Replicas
 from unbroken.domain.ports.runs import Runs
 from unbroken.domain.ports.sessions import Sessions
 from unbroken.domain.ports.store_health import StoreHealth
+from unbroken.domain.ports.thread_records import ThreadRecords
 from unbroken.domain.ports.threads import Threads
 from unbroken.domain.ports.timers import Timers
 from unbroken.domain.ports.unit_of_work import UnitOfWork
@@ -69,6 +73,8 @@ class PostgresStore:
         self.timers: Timers = PostgresTimers(pool)
         self.replicas: Replicas = PostgresReplicas(pool)
         self.threads: Threads = PostgresThreads(pool)
+        self.thread_records: ThreadRecords = PostgresThreadRecords(pool)
+        self.assistants: Assistants = PostgresAssistants(pool)
         self.files: Files = PostgresFiles(pool)
         self.user_data: UserData = PostgresUserData(pool)
         self.runs: Runs = PostgresRuns(pool)

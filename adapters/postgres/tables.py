@@ -245,6 +245,48 @@ files = Table(
     comment="what users attached to their messages; never updated",
 )
 
+thread_records = Table(
+    "thread_records",
+    metadata,
+    Column("thread_id", Text, primary_key=True),
+    _text("user_id"),
+    _json("metadata"),
+    _moment("created_at"),
+    _moment("updated_at"),
+    Index("thread_records_user", "user_id"),
+    comment="what clients noted of threads; without a session: nothing ran in it yet",
+)
+
+assistants = Table(
+    "assistants",
+    metadata,
+    _text("user_id"),
+    _text("assistant_id"),
+    Column("version", Integer, nullable=False, comment="the one that counts"),
+    Column("newest", Integer, nullable=False, comment="the highest that was ever made"),
+    _moment("created_at"),
+    _moment("updated_at"),
+    PrimaryKeyConstraint("user_id", "assistant_id"),
+    comment="graphs with presets that users have created",
+)
+
+assistant_versions = Table(
+    "assistant_versions",
+    metadata,
+    _text("user_id"),
+    _text("assistant_id"),
+    Column("version", Integer, nullable=False),
+    _text("graph_id"),
+    _text("name"),
+    Column("description", Text),
+    _json("config"),
+    _json("context"),
+    _json("metadata"),
+    _moment("created_at"),
+    PrimaryKeyConstraint("user_id", "assistant_id", "version"),
+    comment="never updated",
+)
+
 erased_threads = Table(
     "erased_threads",
     metadata,

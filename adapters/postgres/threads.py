@@ -51,15 +51,19 @@ WHERE {HOLDS}
 ORDER BY t.updated_at DESC, t.thread_id COLLATE "C" DESC LIMIT $5
 """
 
-COUNT: Final = "SELECT count(*) FROM sessions WHERE user_id = $1 AND deleted_at IS NULL"
+COUNT: Final = """
+SELECT (SELECT count(*) FROM sessions s WHERE s.user_id = $1 AND s.deleted_at IS NULL)
+    + (SELECT count(*) FROM thread_records r WHERE r.user_id = $1
+       AND NOT EXISTS (SELECT FROM sessions s WHERE s.thread_id = r.thread_id)) AS count
+"""
 
-CREATE: Final = "SELECT unbroken_create_thread_v1($1, $2, $3, $4)"
+CREATE: Final = "SELECT unbroken_create_thread_v2($1, $2, $3, $4)"
 
 RENAME: Final = """
 UPDATE sessions SET title = $3 WHERE thread_id = $1 AND user_id = $2 AND deleted_at IS NULL RETURNING true
 """
 
-DELETE: Final = "SELECT unbroken_delete_thread_v1($1, $2, NULL) AS agent_id"
+DELETE: Final = "SELECT unbroken_delete_thread_v2($1, $2, NULL) AS agent_id"
 
 GONE: Final = """
 SELECT t.thread_id FROM json_array_elements_text($1::text::json) t (thread_id)

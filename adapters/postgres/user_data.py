@@ -35,14 +35,35 @@ SELECT file_id AS "fileId", name, mime_type AS "mimeType", created_at AS "create
 FROM files WHERE thread_id = $1 AND file_id > $2 ORDER BY file_id LIMIT 1
 """
 
-ERASE: Final = "SELECT unbroken_erase_thread_v1($1, $2)"
+ERASE: Final = "SELECT unbroken_erase_thread_v2($1, $2)"
 
 LOOK: Final = """
 SELECT s.thread_id, s.user_id, s.created_at < now() - make_interval(secs => $3) AND s.deleted_at IS NULL AS old
 FROM sessions s WHERE s.thread_id > $1 ORDER BY s.thread_id LIMIT $2
 """
 
-EXPIRE: Final = "SELECT unbroken_delete_thread_v1($1, $2, $3) AS agent_id"
+UNBOUND: Final = """
+SELECT thread_id AS "threadId", user_id AS "userId", metadata, created_at AS "createdAt"
+FROM thread_records WHERE user_id = $1 AND thread_id COLLATE "C" > $2 ORDER BY thread_id COLLATE "C" LIMIT 100
+"""
+
+ASSISTANTS: Final = """
+SELECT v.assistant_id AS "assistantId", v.version, v.graph_id AS "graphId", v.name, v.description, v.config, v.context,
+    v.metadata, v.created_at AS "createdAt", v.version = a.version AS counts
+FROM assistant_versions v JOIN assistants a ON a.user_id = v.user_id AND a.assistant_id = v.assistant_id
+WHERE v.user_id = $1 ORDER BY v.assistant_id, v.version
+"""
+
+ERASE_CATALOGUE: Final = tuple(
+    f"DELETE FROM {table} WHERE user_id = $1" for table in ("thread_records", "assistant_versions", "assistants")
+)
+
+EXPIRE_UNBOUND: Final = """
+DELETE FROM thread_records r WHERE r.updated_at < now() - make_interval(secs => $1)
+AND NOT EXISTS (SELECT FROM sessions s WHERE s.thread_id = r.thread_id)
+"""
+
+EXPIRE: Final = "SELECT unbroken_delete_thread_v2($1, $2, $3) AS agent_id"
 
 SWEEP: Final = tuple(
     f"DELETE FROM {table} d WHERE NOT EXISTS (SELECT FROM sessions s WHERE s.thread_id = d.thread_id)"
@@ -65,6 +86,14 @@ class PostgresUserData(UserData):
                 yield {"record": "thread", **thread}
                 async for record in self._records(after):
                     yield record
+        after = ""
+        while notes := await self._pool.read(UNBOUND, user_id, after):
+            for note in notes:
+                after = note["threadId"]
+                yield {"record": "note", **note, "metadata": decode_json(note["metadata"])}
+        for row in await self._pool.read(ASSISTANTS, user_id):
+            plain = {name: decode_json(row[name]) for name in ("config", "context", "metadata")}
+            yield {"record": "assistant", **row, **plain}
 
     async def erase(self, user_id: str) -> Sequence[SessionKey]:
         erased: list[SessionKey] = []
@@ -72,6 +101,8 @@ class PostgresUserData(UserData):
             for thread in threads:
                 await self._pool.write(ERASE, thread["threadId"], user_id)
                 erased.append(SessionKey(user_id, thread["agentId"], thread["threadId"]))
+        for statement in ERASE_CATALOGUE:
+            await self._pool.write(statement, user_id)
         if erased:
             for statement in SWEEP:
                 await self._pool.write(statement)
@@ -79,6 +110,8 @@ class PostgresUserData(UserData):
         return erased
 
     async def expire(self, *, idle_s: float, after: str, limit: int) -> Expired:
+        if not after:
+            await self._pool.write(EXPIRE_UNBOUND, idle_s)
         looked = await self._pool.read(LOOK, after, limit, idle_s)
         deleted: list[SessionKey] = []
         for thread in looked:

@@ -3,6 +3,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from math import inf
+from typing import Any
 
 from msgspec import Struct
 
@@ -24,6 +25,8 @@ class User(Struct, frozen=True):
     id: str
     until: float = inf
     """Seconds since 1970 at which the caller has to prove again who it is."""
+    details: Mapping[str, Any] | None = None
+    """All that a project's own `auth` said of the user, for its graphs and its rules. None: nobody asked it."""
 
 
 class Identity(ABC):
@@ -33,5 +36,5 @@ class Identity(ABC):
     """Value of `WWW-Authenticate` for whoever is not let in; empty: there is nothing to answer to."""
 
     @abstractmethod
-    def identify(self, caller: Caller) -> User:
+    async def identify(self, caller: Caller) -> User:
         """Raises Refused: not authenticated. Its message may be shown, and holds no secret."""

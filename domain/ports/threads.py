@@ -22,7 +22,8 @@ class Threads(ABC):
 
     @abstractmethod
     async def count(self, user_id: str) -> int:
-        """Of the threads that the user has, deleted ones not among them."""
+        """Of the threads that the user has, those in which nothing ran yet (`ThreadRecords`) included, deleted ones not
+        among them."""
 
     @abstractmethod
     async def create(self, key: SessionKey, *, title: str | None = None) -> Thread:

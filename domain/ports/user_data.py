@@ -20,7 +20,8 @@ class UserData(ABC):
 
     @abstractmethod
     def export(self, user_id: str) -> AsyncIterator[Mapping[str, Any]]:
-        """Every thread, tombstones included, each followed by its events, effects, timers and files. Values are
+        """Every thread, tombstones included, each followed by its events, effects, timers and files; then
+        what clients noted of threads, and the user's assistants. Values are
         plain JSON, but for `datetime`, and `bytes` of files. Not one snapshot: each thread is one at most.
         Raises StoreUnavailable."""
 

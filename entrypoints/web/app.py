@@ -111,7 +111,7 @@ async def chat(socket: WebSocket[Any, Any, Any]) -> None:
     with working_for(connection=new_id()):
         try:
             sockets: ChatSockets = socket.app.state.sockets
-            await sockets.converse(socket, identified(socket))
+            await sockets.converse(socket, await identified(socket))
         except Closed as end:
             log.info("connection closed with %d", end.code)
             await _close(socket, end.code, str(end))

@@ -37,7 +37,7 @@ async def timeline(
         raise InvalidValue("before", f"must be from 1 to {MAX_CURSOR}")
     wanted = _kinds(kinds)
     service: Service = request.app.state.service
-    session = _own(request, key)
+    session = await _own(request, key)
     facts = await service.audit.session(session.thread_id, before=before, limit=limit, request_id=request_id)
     facts = _owned(facts, session)
     template = service.settings.trace_url
@@ -77,9 +77,9 @@ async def retry_effect(request: Call, key: FromPath[str], effect_id: FromPath[st
     return {"effectId": effect_id}
 
 
-def _own(request: Call, text: str) -> SessionKey:
+async def _own(request: Call, text: str) -> SessionKey:
     """Raises Problem for whatever is not a session of the caller's."""
-    user_id = user_of(request)
+    user_id = await user_of(request)
     try:
         key = SessionKey.parse(text)
     except InvalidValue:
@@ -97,7 +97,7 @@ def _owned(facts: SessionFacts | None, key: SessionKey) -> SessionFacts:
 
 async def _existing(request: Call, text: str) -> SessionKey:
     service: Service = request.app.state.service
-    key = _own(request, text)
+    key = await _own(request, text)
     return _owned(await service.audit.session(key.thread_id, limit=1), key).key
 
 

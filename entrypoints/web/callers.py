@@ -14,15 +14,15 @@ from unbroken.entrypoints.web.frames import CloseCode
 from unbroken.entrypoints.web.guard import Guard
 
 
-def identified(connection: ASGIConnection[Any, Any, Any, State]) -> User:
+async def identified(connection: ASGIConnection[Any, Any, Any, State]) -> User:
     """Raises Closed with NOT_AUTHENTICATED."""
     guard: Guard = connection.app.state.guard
     try:
-        return guard.identify(connection)
+        return await guard.identify(connection)
     except Refused as error:
         raise Closed(CloseCode.NOT_AUTHENTICATED, str(error)) from None
 
 
-def user_of(connection: ASGIConnection[Any, Any, Any, State]) -> str:
+async def user_of(connection: ASGIConnection[Any, Any, Any, State]) -> str:
     """The caller's user id. Raises Closed with NOT_AUTHENTICATED."""
-    return identified(connection).id
+    return (await identified(connection)).id

@@ -38,7 +38,7 @@ class Attached(Struct, frozen=True, rename="camel"):
 
 @post("/api/threads/{thread_id:str}/files", request_max_body_size=None)
 async def add_file(request: Call, thread_id: FromPath[str], name: FromQuery[str] = "") -> Response[Attached]:
-    user_id = user_of(request)
+    user_id = await user_of(request)
     service: Service = request.app.state.service
     mime_type = _mime_type(request.headers.get("content-type", ""))
     if mime_type.startswith("multipart/"):
@@ -60,7 +60,7 @@ async def add_file(request: Call, thread_id: FromPath[str], name: FromQuery[str]
 @get("/api/threads/{thread_id:str}/files/{file_id:str}")
 async def get_file(request: Call, thread_id: FromPath[str], file_id: FromPath[str]) -> Response[Any]:
     service: Service = request.app.state.service
-    file, data = await service.files.read(user_of(request), existing(thread_id), file_id)
+    file, data = await service.files.read(await user_of(request), existing(thread_id), file_id)
     shown = "inline" if file.mime_type in SHOWN else "attachment"
     disposition = f"{shown}; filename*=UTF-8''{quote(file.name, safe='')}"
     return Response(data, media_type=file.mime_type, headers={**_SAFE, "Content-Disposition": disposition})

@@ -34,7 +34,7 @@ class Guard(Struct, frozen=True):
     identity: Identity
     limits: UserLimits
 
-    def identify(self, connection: ASGIConnection[Any, Any, Any, State]) -> User:
+    async def identify(self, connection: ASGIConnection[Any, Any, Any, State]) -> User:
         """Raises Refused."""
         headers: dict[str, str] = {}
         for name, value in connection.scope["headers"]:
@@ -48,7 +48,7 @@ class Guard(Struct, frozen=True):
             scheme=str(connection.scope.get("scheme", "")),
         )
         self.doors.check(caller)
-        return self.identity.identify(caller)
+        return await self.identity.identify(caller)
 
 
 def guard_of(settings: Settings) -> Guard:

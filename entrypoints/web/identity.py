@@ -16,7 +16,7 @@ class LocalIdentity(Identity):
     """`UNBROKEN_AUTH=none`: the `userId` query parameter stands for identity. Only behind doors that let in nothing
     but loopback (rule 11)."""
 
-    def identify(self, caller: Caller) -> User:
+    async def identify(self, caller: Caller) -> User:
         return User(caller.query.get("userId") or DEFAULT_USER)
 
 
@@ -30,7 +30,7 @@ class ProxyIdentity(Identity):
         self._header = header.lower()
         self._trusted = tuple(trusted)
 
-    def identify(self, caller: Caller) -> User:
+    async def identify(self, caller: Caller) -> User:
         if not self._trusts(caller.host):
             raise Refused("only a trusted proxy may speak for a user")
         name = caller.headers.get(self._header, "").strip()

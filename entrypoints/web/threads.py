@@ -44,7 +44,7 @@ class Changes(Struct, frozen=True):
 async def me(request: Call) -> dict[str, Any]:
     service: Service = request.app.state.service
     return {
-        "userId": user_of(request),
+        "userId": await user_of(request),
         "agents": list(service.agents.names()),
         "auth": service.settings.auth,
         "limits": {"contentBytes": service.settings.max_content_bytes, "fileBytes": service.settings.max_file_bytes},
@@ -65,14 +65,14 @@ async def list_threads(
         raise InvalidValue("query", f"is {len(words)} characters long; the limit is {MAX_QUERY}")
     service: Service = request.app.state.service
     place = None if before is None else _place(before)
-    found = await service.threads.page(user_of(request), query=words.strip(), before=place, limit=limit + 1)
+    found = await service.threads.page(await user_of(request), query=words.strip(), before=place, limit=limit + 1)
     page = found[:limit]
     return {"threads": page, "before": _opaque(page[-1]) if len(found) > limit else None}
 
 
 @post("/api/threads")
 async def create_thread(request: Call) -> Response[Thread]:
-    user_id = user_of(request)
+    user_id = await user_of(request)
     service: Service = request.app.state.service
     asked = await json_body(request, NewThread)
     if asked.thread_id is not None and not THREAD_ID.fullmatch(asked.thread_id):
@@ -94,12 +94,12 @@ async def create_thread(request: Call) -> Response[Thread]:
 @get("/api/threads/{thread_id:str}")
 async def get_thread(request: Call, thread_id: FromPath[str]) -> Thread:
     service: Service = request.app.state.service
-    return await service.threads.get(user_of(request), existing(thread_id))
+    return await service.threads.get(await user_of(request), existing(thread_id))
 
 
 @patch("/api/threads/{thread_id:str}")
 async def change_thread(request: Call, thread_id: FromPath[str]) -> Thread:
-    user_id = user_of(request)
+    user_id = await user_of(request)
     service: Service = request.app.state.service
     changes = await json_body(request, Changes)
     if isinstance(changes.title, UnsetType):
@@ -110,7 +110,7 @@ async def change_thread(request: Call, thread_id: FromPath[str]) -> Thread:
 @delete("/api/threads/{thread_id:str}")
 async def delete_thread(request: Call, thread_id: FromPath[str]) -> None:
     service: Service = request.app.state.service
-    await service.delete_thread(user_of(request), existing(thread_id))
+    await service.delete_thread(await user_of(request), existing(thread_id))
 
 
 @get("/api/threads/{thread_id:str}/messages")
@@ -118,7 +118,9 @@ async def messages(
     request: Call, thread_id: FromPath[str], before: FromQuery[int | None] = None, limit: FromQuery[int] = 50
 ) -> dict[str, Any]:
     service: Service = request.app.state.service
-    return await history_page(service.sessions, service.outbox, user_of(request), existing(thread_id), before, limit)
+    return await history_page(
+        service.sessions, service.outbox, await user_of(request), existing(thread_id), before, limit
+    )
 
 
 def _title(title: str | None) -> str | None:

@@ -36,7 +36,7 @@ class TokenIdentity(Identity):
         self._audience = audience
         self._cookie = cookie
 
-    def identify(self, caller: Caller) -> User:
+    async def identify(self, caller: Caller) -> User:
         token = next(self._tokens(caller), None)
         if token is None:
             raise Refused("a token is needed")

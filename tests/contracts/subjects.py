@@ -21,6 +21,7 @@ from unbroken.adapters.telemetry.acknowledging import ObservedOutbox, Written
 from unbroken.adapters.telemetry.attempts import ObservedUnitOfWork
 from unbroken.adapters.telemetry.telemetry import Telemetry
 from unbroken.domain.errors import StoreUnavailable
+from unbroken.domain.ports.assistants import Assistants
 from unbroken.domain.ports.audit import Audit
 from unbroken.domain.ports.backlog import Backlogs
 from unbroken.domain.ports.checkpoint_upkeep import CheckpointUpkeep
@@ -33,6 +34,7 @@ from unbroken.domain.ports.replicas import Replicas
 from unbroken.domain.ports.runs import Runs
 from unbroken.domain.ports.sessions import Sessions
 from unbroken.domain.ports.store_health import StoreHealth
+from unbroken.domain.ports.thread_records import ThreadRecords
 from unbroken.domain.ports.threads import Threads
 from unbroken.domain.ports.timers import Timers
 from unbroken.domain.ports.unit_of_work import UnitOfWork
@@ -52,6 +54,8 @@ class Subject(Protocol):
     health: StoreHealth
     backlogs: Backlogs
     threads: Threads
+    thread_records: ThreadRecords
+    assistants: Assistants
     files: Files
     user_data: UserData
     runs: Runs

@@ -113,6 +113,8 @@ async def hosting() -> AsyncIterator[Host]:
         timers=store.timers,
         health=store.health,
         threads=store.threads,
+        thread_records=store.thread_records,
+        assistants=store.assistants,
         files=store.files,
         user_data=store.user_data,
         checkpoints=store.checkpoints,

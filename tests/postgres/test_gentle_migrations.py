@@ -133,15 +133,18 @@ async def test_a_migration_waits_for_nobody_s_transaction(empty: str) -> None:
 @asynccontextmanager
 async def open_postgres_of_the_former_version(url: str) -> AsyncIterator[PostgresSubject]:
     """Its accepts, that is: what is prepared when a connection begins is of this version."""
+    from unbroken.adapters.postgres import event_store
     from unbroken.adapters.postgres import store as module
 
-    warmed = module.WARMED
+    warmed, accept = module.WARMED, event_store.ACCEPT
     module.WARMED = tuple(one for one in warmed if "v3" not in one)  # type: ignore[misc,assignment]
+    event_store.ACCEPT = accept.replace("accept_v3", "accept_v2")  # type: ignore[misc]
     try:
         async with open_postgres(url, pool_size=2) as opened:
             yield PostgresSubject(opened, url)
     finally:
         module.WARMED = warmed  # type: ignore[misc]
+        event_store.ACCEPT = accept  # type: ignore[misc]
 
 
 async def test_a_change_that_needs_a_table_lets_everybody_through_while_it_waits_for_one(

@@ -72,6 +72,8 @@ OF_A_TURN: Final = {
 NOT_BY_SESSION: Final = {
     "replicas": "who is alive: a row a process; a copy on every shard",
     "erased_threads": "digests of ids that nobody may have again: a copy on every shard",
+    "assistants": "by their user: no turn writes them",
+    "assistant_versions": "by their user: no turn writes them",
     "checkpoint_migrations": "the official saver's versions: a copy on every shard",
     "unbroken_migrations": "Alembic's",
 }
@@ -291,7 +293,7 @@ FORGETFUL: Final = {
         None,
         ("unbroken_claim_v3", "e.thread_id = s.thread_id AND e.seq = s.applied_seq + 1", "e.seq = s.applied_seq + 1"),
     ),
-    "an accept cancels timers": (None, ("unbroken_accept_v2", "t.thread_id = p_thread AND t.status", "t.status")),
+    "an accept cancels timers": (None, ("unbroken_accept_v3", "t.thread_id = p_thread AND t.status", "t.status")),
 }
 """A statement, or an edit of a function: each forgets to ask whose a row is."""
 

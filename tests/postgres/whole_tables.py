@@ -22,6 +22,9 @@ TABLES: Final = (
     "checkpoint_writes",
     "files",
     "erased_threads",
+    "thread_records",
+    "assistants",
+    "assistant_versions",
 )
 
 EMPTY: Final = ";".join(f"DELETE FROM {table}" for table in TABLES)

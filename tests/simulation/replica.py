@@ -59,6 +59,7 @@ USED: Final = (
     *("accept", "cancel", "subscribe", "acknowledge", "sessions", "outbox", "queue", "delete_thread", "threads"),
     *("files", "readiness", "wakeups", "recover", "effect_runner", "fire_timers", "retain", "live"),
     *("audit", "checkpoints", "overhear", "lease", "peers", "own_clock", "show_afar", "follow_afar"),
+    *("thread_records", "assistants", "runs"),
 )
 """What a replica takes out of its container."""
 
@@ -225,6 +226,9 @@ def _wired(world: World, replica: int, settings: Settings, agents: PlannedAgents
         "timers": store.timers,
         "health": store.health,
         "threads": store.threads,
+        "thread_records": store.thread_records,
+        "assistants": store.assistants,
+        "runs": store.runs,
         "files": store.files,
         "user_data": store.user_data,
         "checkpoints": store.checkpoints,

@@ -74,6 +74,8 @@ def container_of(store: MemoryStore, agent: ScriptedAgent, replica: int) -> Cont
         timers=store.timers,
         health=store.health,
         threads=store.threads,
+        thread_records=store.thread_records,
+        assistants=store.assistants,
         files=store.files,
         user_data=store.user_data,
         checkpoints=store.checkpoints,
