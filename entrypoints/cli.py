@@ -17,6 +17,7 @@ import click
 
 from unbroken.adapters.postgres.embedded_errors import AlreadyServed, EmbeddedError
 from unbroken.domain.errors import UnbrokenError
+from unbroken.entrypoints.stopping import Stopping
 
 if TYPE_CHECKING:
     from unbroken.entrypoints.settings import Settings
@@ -87,15 +88,17 @@ _data_dir = click.option(
 @click.option("--workers", type=click.IntRange(1, 256), help="Processes that serve the port; 1 unless said otherwise.")
 def serve(**given: Any) -> None:
     """Serve agents over WebSockets; the page is at /."""
-    settings = _settings(given)
-    if settings.workers > 1:
-        from unbroken.entrypoints.workers import run_workers
+    with Stopping() as stopping:
+        settings = _settings(given)
+        if settings.workers > 1:
+            from unbroken.entrypoints.workers import run_workers
 
-        run_workers(settings, {name: given[name] for name in ("agents", "config", "host") if given[name]})
-        return
-    from unbroken.entrypoints.server import run
+            options = {name: given[name] for name in ("agents", "config", "host") if given[name]}
+            run_workers(settings, options, stopping)
+            return
+        from unbroken.entrypoints.server import run
 
-    run(settings)
+        run(settings, stopping)
 
 
 @cli.command(hidden=True)
@@ -104,12 +107,13 @@ def worker(task: str) -> None:
     """What `serve --workers` starts."""
     from unbroken.entrypoints.worker import Task, Worker
 
-    told = Task.parse(task)
-    settings = _settings(told.options, told.number)
-    this = Worker(told)
-    from unbroken.entrypoints.server import run
+    with Stopping(alone=False) as stopping:
+        told = Task.parse(task)
+        settings = _settings(told.options, told.number)
+        this = Worker(told)
+        from unbroken.entrypoints.server import run
 
-    run(settings, this)
+        run(settings, stopping, this)
 
 
 @cli.command()

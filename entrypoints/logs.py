@@ -110,5 +110,7 @@ def _thread_failed(failure: threading.ExceptHookArgs) -> None:
 
 
 def _unraisable(failure: sys.UnraisableHookArgs) -> None:
+    if isinstance(failure.exc_value, KeyboardInterrupt):
+        return  # a signal that `stopping` has noted, and raises again at the next step
     if failure.exc_value is not None:
         log.error("an exception had nowhere to go", exc_info=failure.exc_value)

@@ -34,36 +34,38 @@ LAST_REQUESTS_S = 2
 LAST_TASKS_S = 1.0
 
 
-def run(settings: Settings, worker: Worker | None = None) -> None:
+def run(settings: Settings, stopping: Stopping, worker: Worker | None = None) -> None:
     """Serve until SIGINT or SIGTERM. Raises UnbrokenError or EmbeddedError with one line to show. `worker`: this is one
     of several, whose parent has the database, brought up to date, and tells where they can be reached.
 
-    Where something that was told to stop does not end, this ends the process instead of returning (`stopping`).
+    `stopping`: entered already; where something that was told to stop does not end, it ends the process.
     """
+    stopping.limit_s = settings.stop_limit_s
+    stopping.go_on()
     if settings.auth == "none" and settings.host not in LOOPBACK_NAMES:
         raise InvalidValue("host", f"{settings.host} is not a loopback address; UNBROKEN_AUTH=none serves no other")
     give_back_what_is_large()
     observing.wanted()  # says now what cannot be
     guard = guard_of(settings)
-    with Stopping(settings.stop_limit_s, alone=worker is None) as stopping:
-        if worker is not None:
-            worker.stop_when_alone()
-        graphs = agent_graphs(settings)
-        listener = listen(settings.host, settings.port, shared=worker is not None)
-        lost = Lost(stopping)
-        with database(settings, stopping) if worker is None else nullcontext(settings.database_url) as url:
-            app = create_app(lambda: running(settings, url, graphs, on_lost=lost), guard)
+    if worker is not None:
+        worker.stop_when_alone()
+    graphs = agent_graphs(settings)
+    stopping.go_on()
+    listener = listen(settings.host, settings.port, shared=worker is not None)
+    lost = Lost(stopping)
+    with database(settings, stopping) if worker is None else nullcontext(settings.database_url) as url:
+        app = create_app(lambda: running(settings, url, graphs, on_lost=lost), guard)
 
-            async def drain() -> None:
-                await stop_serving(app, 0.0 if lost.happened else settings.drain_s)
+        async def drain() -> None:
+            await stop_serving(app, 0.0 if lost.happened else settings.drain_s)
 
-            server = lost.server = _Server(_config(settings, app), drain, worker)
-            stopping.on_request = server.stop
-            _run(server, listener)
-        if lost.happened:
-            raise Replaced(settings.replica, alone=worker is None)
-        if not server.started:
-            raise click.ClickException("the server could not start; the log above says why")
+        server = lost.server = _Server(_config(settings, app), drain, worker)
+        stopping.comes_up(server.stop)
+        _run(server, listener)
+    if lost.happened:
+        raise Replaced(settings.replica, alone=worker is None)
+    if not server.started:
+        raise click.ClickException("the server could not start; the log above says why")
 
 
 class Replaced(click.ClickException):

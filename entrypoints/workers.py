@@ -46,19 +46,18 @@ BEYOND_THE_LIMIT_S: Final = 3.0
 METRICS_PORT: Final = "OTEL_EXPORTER_PROMETHEUS_PORT"
 
 
-def run_workers(settings: Settings, options: Mapping[str, Any]) -> None:
+def run_workers(settings: Settings, options: Mapping[str, Any], stopping: Stopping) -> None:
     """Serve with `settings.workers` processes until SIGINT or SIGTERM; `options`: of the command line, which they are
-    given as well. Exit codes are those of one process. Raises UnbrokenError or EmbeddedError with one line to show."""
-    with (
-        Stopping(settings.stop_limit_s + BEYOND_THE_LIMIT_S) as stopping,
-        reserved(settings.host, settings.port) as port,
-        database(settings, stopping) as url,
-    ):
+    given as well; `stopping`: entered already. Exit codes are those of one process. Raises UnbrokenError or
+    EmbeddedError with one line to show."""
+    stopping.limit_s = settings.stop_limit_s + BEYOND_THE_LIMIT_S
+    stopping.go_on()
+    with reserved(settings.host, settings.port) as port, database(settings, stopping) as url:
         assert url is not None, "the settings refuse workers in memory"
         workers = Workers(settings, {**options, "port": port}, url)
         stopping.on_cut_off.insert(0, workers.kill)
-        stopping.on_request = workers.stop
         workers.on_give_up = stopping.begin
+        stopping.comes_up(workers.stop)
         with workers.none_left():
             code = workers.watch()
         if stopping.signalled == signal.SIGINT and not workers.ever_served:

@@ -188,7 +188,7 @@ class Zygote:
                 await stop_serving(app, settings.drain_s)
 
             lost.server = uvicorn = server._Server(server._config(settings, app), drain)
-            stopping.on_request = uvicorn.stop
+            stopping.comes_up(uvicorn.stop)
             server._run(uvicorn, listener)
 
     def _reap(self) -> None:

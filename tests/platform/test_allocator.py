@@ -10,10 +10,12 @@ import pytest
 
 from unbroken.entrypoints import server
 from unbroken.entrypoints.settings import Settings
+from unbroken.entrypoints.stopping import Stopping
 
 BURST = """
 import psutil
 from unbroken.entrypoints.allocator import give_back_what_is_large
+from unbroken.entrypoints.stopping import Stopping
 
 def resident():
     return psutil.Process().memory_info().rss
@@ -57,4 +59,4 @@ def test_a_server_asks_for_it_before_anything_else(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(server, "give_back_what_is_large", ask)
     with pytest.raises(Asked):
-        server.run(Settings(in_memory=True, port=0))
+        server.run(Settings(in_memory=True, port=0), Stopping())

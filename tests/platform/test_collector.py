@@ -52,6 +52,7 @@ SERVING = """
 import gc, signal
 from unbroken.entrypoints import server
 from unbroken.entrypoints.settings import Settings
+from unbroken.entrypoints.stopping import Stopping
 
 def then():
     leave_alone()
@@ -59,7 +60,8 @@ def then():
     signal.raise_signal(signal.SIGTERM)
 
 leave_alone, server.leave_alone_what_is_there = server.leave_alone_what_is_there, then
-server.run(Settings(in_memory=True, port=0))
+with Stopping() as stopping:
+    server.run(Settings(in_memory=True, port=0), stopping)
 """
 
 

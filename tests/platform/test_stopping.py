@@ -7,7 +7,10 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from subprocess import Popen
 
 import psutil
 import pytest
@@ -117,23 +120,123 @@ async def test_a_second_signal_ends_it_at_once_and_its_database_with_it(
         database.wait(10)
 
 
-@pytest.mark.parametrize("delay_s", [0.3, 0.7, 1.2, 1.8])
-def test_ctrl_c_while_it_is_still_loading_says_nothing_and_exits_with_130(folder: Path, delay_s: float) -> None:
-    process = subprocess.Popen(
-        [UNBROKEN, "serve", "--in-memory", "--port", "0"],
+ENDED = {signal.SIGINT: 130, signal.SIGTERM: 0}
+SOON_S = 60.0
+"""Long enough for a busy machine, and much shorter than a stop's limit here."""
+COMMAND = """
+import signal, sys
+from unbroken.entrypoints.cli import main
+for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 0)):
+    signal.signal(number, lambda *_, code=code: sys.exit(code))  # until `serve` has them, as it has at once
+print("begins", flush=True)
+main()
+"""
+DEAF = {
+    "it catches everything": "try:\n    time.sleep(600)\nexcept BaseException:\n    pass",
+    "a callback of a weak reference": (
+        "thing = type('', (), {})()\nheld = weakref.ref(thing, lambda _: time.sleep(600))\ndel thing"
+    ),
+    "it starts a thread, and catches everything": (
+        "with threading._active_limbo_lock:\n    try:\n        time.sleep(600)\n    except BaseException:\n        pass"
+    ),
+}
+"""What swallows whatever a signal's handler raises, or waits for ever if the handler takes the wrong lock."""
+LOADING = "import threading, time, weakref\nprint('loading', flush=True)\n"
+GRAPH = """
+from langgraph.graph import START, MessagesState, StateGraph
+graph = StateGraph(MessagesState).add_node("n", lambda state: {}).add_edge(START, "n")
+"""
+FINDER = """
+import sys
+class Finder:
+    def find_spec(self, name, path=None, target=None):
+        if name == "unbroken.entrypoints.%s":
+            exec(%r, {})
+sys.meta_path.insert(0, Finder())
+"""
+
+
+@contextmanager
+def starting(folder: Path, *command: str | Path, settings: Mapping[str, str] | None = None) -> Iterator[Popen[str]]:
+    """A server's process, which is gone afterwards, whatever came."""
+    with Popen(
+        command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
-        env=environment(),
+        env=environment(UNBROKEN_STOP_LIMIT_S="3600", **(settings or {})),
         cwd=folder,
         text=True,
-    )
-    time.sleep(delay_s)
-    process.send_signal(signal.SIGINT)
-    said, _ = process.communicate(timeout=30)
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def says(process: Popen[str], line: str) -> None:
+    assert process.stdout is not None
+    said = []
+    while (came := process.stdout.readline()) != f"{line}\n":
+        said.append(came)
+        assert came, f"it ended and only said {said}"
+
+
+@pytest.mark.parametrize("delay_s", [0.0, 0.6, 1.5])
+@pytest.mark.parametrize("by", ENDED)
+def test_told_to_end_while_it_is_still_loading_it_says_nothing_and_ends(
+    folder: Path, by: signal.Signals, delay_s: float
+) -> None:
+    with starting(folder, sys.executable, "-c", COMMAND, "serve", "--in-memory", "--port", "0") as process:
+        says(process, "begins")
+        time.sleep(delay_s)
+        process.send_signal(by)
+        said, _ = process.communicate(timeout=SOON_S)
     assert "Traceback" not in said, said
-    if "page    http" not in said:
-        assert process.returncode == 130
+    assert process.returncode == (0 if "page    http" in said else ENDED[by])
+
+
+@pytest.mark.parametrize("by", ENDED)
+@pytest.mark.parametrize("deaf", DEAF)
+def test_an_agent_that_swallows_the_signal_while_it_loads_is_not_served(
+    folder: Path, by: signal.Signals, deaf: str
+) -> None:
+    (folder / "deaf.py").write_text(LOADING + DEAF[deaf] + GRAPH)
+    with starting(folder, UNBROKEN, "serve", "--in-memory", "--port", "0", "--agent", "a=deaf.py:graph") as process:
+        says(process, "loading")
+        process.send_signal(by)
+        said, _ = process.communicate(timeout=SOON_S)
+    assert (said.strip(), process.returncode) == ("", ENDED[by])
+
+
+@pytest.mark.parametrize("by", ENDED)
+def test_workers_whose_agents_swallow_the_signal_end_with_the_one_that_started_them(
+    folder: Path, database_url: str, by: signal.Signals
+) -> None:
+    (folder / "deaf.py").write_text(LOADING + DEAF["it catches everything"] + GRAPH)
+    command = (UNBROKEN, "serve", "--port", "0", "--workers", "2", "--agent", "a=deaf.py:graph")
+    with starting(folder, *command, settings={"DATABASE_URL": database_url}) as process:
+        says(process, "loading")
+        says(process, "loading")
+        process.send_signal(by)
+        said, _ = process.communicate(timeout=SOON_S)
+    assert "Traceback" not in said, said
+    assert process.returncode == ENDED[by]
+
+
+@pytest.mark.parametrize("by", ENDED)
+@pytest.mark.parametrize(("module", "arguments"), [("settings", ()), ("server", ()), ("workers", ("--workers", "2"))])
+def test_what_is_swallowed_while_libraries_load_is_heard_before_an_agent_is_loaded(
+    folder: Path, by: signal.Signals, module: str, arguments: Sequence[str]
+) -> None:
+    command = FINDER % (module, LOADING + DEAF["a callback of a weak reference"]) + COMMAND
+    with starting(
+        folder, sys.executable, "-c", command, "serve", "--port", "0", "--agent", "a=none.py:graph", *arguments
+    ) as process:
+        says(process, "loading")
+        process.send_signal(by)
+        said, _ = process.communicate(timeout=SOON_S)
+    assert (said.strip(), process.returncode) == ("", ENDED[by])
 
 
 def test_help_and_chat_do_not_load_the_server() -> None:

@@ -21,6 +21,7 @@ from tests.web.tokens import SECRET, Provider, shared
 from unbroken.domain.errors import InvalidValue
 from unbroken.entrypoints.server import run
 from unbroken.entrypoints.settings import SettingsError, read_settings
+from unbroken.entrypoints.stopping import Stopping
 
 
 def bearing(user: str, **claims: Any) -> dict[str, str]:
@@ -255,7 +256,7 @@ def test_a_server_that_could_not_know_its_callers_cannot_be_set_up(
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
     with pytest.raises((SettingsError, InvalidValue), match=re.escape(complaint)) as refusal:
-        run(read_settings(in_memory=True, port=0))
+        run(read_settings(in_memory=True, port=0), Stopping())
     assert "sesame" not in str(refusal.value)
 
 
