@@ -16,11 +16,11 @@ from msgspec import Struct
 
 from tests.crash.point_play import TRIES
 from tests.crash.points_server import Order
-from tests.end_to_end.server import AGENTS, GRAPHS, environment
+from tests.end_to_end.server import AGENTS, COMMIT, GRAPHS, environment
 
 SETTINGS: Final = {
     "UNBROKEN_AGENTS": ",".join(f"{name}={GRAPHS / where}" for name, where in AGENTS.items()),
-    "UNBROKEN_AGENT_COMMIT": "turn=turn,whole=turn",
+    "UNBROKEN_AGENT_COMMIT": COMMIT,
     "UNBROKEN_LEASE_TTL_S": "1.0",
     "UNBROKEN_HEARTBEAT_S": "0.3",
     "UNBROKEN_RECOVERY_POLL_S": "0.3",

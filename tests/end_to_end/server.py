@@ -32,8 +32,12 @@ AGENTS = {
     "booking": "booking.py:graph",
     "delta": "differences.py:graph",
     "nested": "nested.py:graph",
+    "fanning": "fanning.py:graph",
+    "fanning-whole": "fanning.py:graph",
 }
-"""Name → graph of tests/graphs; the state of `turn` and of `whole` is committed only at their turns' end."""
+"""Name → graph of tests/graphs."""
+COMMIT = "turn=turn,whole=turn,fanning-whole=turn"
+"""The agents whose state is committed only at their turns' end."""
 
 started: list[Server] = []
 """Of this run, so that a failed test can show what they said."""
@@ -115,7 +119,7 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=environment(UNBROKEN_AGENT_COMMIT="turn=turn,whole=turn", **self._environment),
+                env=environment(UNBROKEN_AGENT_COMMIT=COMMIT, **self._environment),
                 cwd=self.log.parent,
                 process_group=self._group,
             )

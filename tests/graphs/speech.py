@@ -14,7 +14,7 @@ from collections.abc import Sequence
 Said = tuple[str, str]
 """Role (`human`, `ai`, `tool`) and text."""
 
-OPTION = re.compile(r"\b(words|pause|fail|late|die|remind|ask|deaf|block|call|wide)=([0-9.]+)")
+OPTION = re.compile(r"\b(words|pause|fail|late|die|remind|ask|deaf|block|call|wide|fan|deep|asks)=([0-9.]+)")
 OPENING = re.compile(r"\[(?P<salt>[0-9a-f]+) (?P<digest>[0-9a-f]{12})\]")
 WORDS = 8
 

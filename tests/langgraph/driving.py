@@ -138,16 +138,22 @@ class Chat:
 
     async def run(self, claim: Claim) -> Answer:
         """One attempt, and its finishing commit."""
+        answer = await self.work(claim)
+        await self.finish(claim, answer)
+        return answer
+
+    async def work(self, claim: Claim) -> Answer:
         try:
-            answer = await self.agent.run(await self.begun(claim))
+            return await self.agent.run(await self.begun(claim))
         except AgentRaised as error:
             if isinstance(error.__cause__, Crash):
                 raise error.__cause__ from None  # nothing of ours would be there to make a failed turn of it
             raise
+
+    async def finish(self, claim: Claim, answer: Answer) -> None:
         open_ = questions_after(claim, answer.questions).open
         change = TurnChange(claim, answer.state, True, end_of(claim), open_questions=open_)
         await self.store.unit_of_work.commit(change)
-        return answer
 
     async def begun(self, claim: Claim) -> ObservedAttempt:
         """An attempt that knows where it starts, as the session's processor makes it."""
