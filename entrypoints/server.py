@@ -49,12 +49,12 @@ def run(settings: Settings, stopping: Stopping, worker: Worker | None = None) ->
     guard = guard_of(settings)
     if worker is not None:
         worker.stop_when_alone()
-    graphs = agent_graphs(settings)
+    what = served(settings)
     stopping.go_on()
     listener = listen(settings.host, settings.port, shared=worker is not None)
     lost = Lost(stopping)
     with database(settings, stopping) if worker is None else nullcontext(settings.database_url) as url:
-        app = create_app(lambda: running(settings, url, graphs, on_lost=lost), guard)
+        app = create_app(lambda: running(settings, url, what.graphs, on_lost=lost, project=what.project), guard)
 
         async def drain() -> None:
             await stop_serving(app, 0.0 if lost.happened else settings.drain_s)

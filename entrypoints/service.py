@@ -16,6 +16,8 @@ from unbroken.adapters.carried_hints import Company, until_ended
 from unbroken.adapters.in_process.clock import SystemClock
 from unbroken.adapters.in_process.lease import AlwaysHeld
 from unbroken.adapters.langgraph.loading import NamedGraph, load_agents
+from unbroken.adapters.langgraph.long_term_store import long_term_store
+from unbroken.adapters.langgraph.project import Project
 from unbroken.adapters.memory.store import MemoryStore
 from unbroken.adapters.postgres.heartbeat import Heartbeat, moment
 from unbroken.adapters.postgres.store import PostgresStore, open_postgres
@@ -106,10 +108,15 @@ class Service:
 
 @asynccontextmanager
 async def running(
-    settings: Settings, database_url: str | None, graphs: Sequence[NamedGraph], *, on_lost: Callable[[], None]
+    settings: Settings,
+    database_url: str | None,
+    graphs: Sequence[NamedGraph],
+    *,
+    on_lost: Callable[[], None],
+    project: Project | None = None,
 ) -> AsyncIterator[Service]:
     """Run one replica. `database_url` None: in memory, for this process alone. `on_lost` is called when another
-    boot of the same replica has taken its place: this process must stop serving.
+    boot of the same replica has taken its place: this process must stop serving. `project`: where the graphs are from.
 
     Raises StoreUnavailable if the store cannot be opened, Refused if an agent cannot be loaded.
     """
@@ -148,6 +155,7 @@ async def running(
             carried(settings, store, database_url, replica=replica.id, company=company)
         )
 
+        memory = long_term_store(store.items, project)
         agents = load_agents(
             graphs,
             store.checkpoints,
@@ -155,6 +163,7 @@ async def running(
             exceptions=settings.agent_commit,
             files=store.files,
             head_cache_bytes=settings.head_cache_bytes,
+            memory=memory,
         )
         container = Container(
             settings=settings,

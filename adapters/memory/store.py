@@ -11,6 +11,7 @@ from unbroken.adapters.memory.controls import MemoryControls
 from unbroken.adapters.memory.event_store import MemoryEventStore
 from unbroken.adapters.memory.files import MemoryFiles
 from unbroken.adapters.memory.health import MemoryHealth
+from unbroken.adapters.memory.items import MemoryItems
 from unbroken.adapters.memory.outbox import MemoryOutbox
 from unbroken.adapters.memory.replicas import MemoryReplicas
 from unbroken.adapters.memory.runs import MemoryRuns
@@ -30,6 +31,7 @@ from unbroken.domain.ports.clock import Clock
 from unbroken.domain.ports.controls import Controls
 from unbroken.domain.ports.event_store import EventStore
 from unbroken.domain.ports.files import Files
+from unbroken.domain.ports.items import Items
 from unbroken.domain.ports.outbox import Outbox
 from unbroken.domain.ports.replicas import Replicas
 from unbroken.domain.ports.runs import Runs
@@ -77,4 +79,5 @@ class MemoryStore:
         self.thread_records: ThreadRecords = MemoryThreadRecords(self.database, clock)
         self.assistants: Assistants = MemoryAssistants(self.database, clock)
         self.files: Files = MemoryFiles(self.database, clock)
+        self.items: Items = MemoryItems(self.database, clock)
         self.user_data: UserData = MemoryUserData(self.database, clock)

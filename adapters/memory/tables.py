@@ -12,6 +12,7 @@ from unbroken.domain.audit import AttemptNote, DeliveryMark
 from unbroken.domain.effects import EffectStatus, LogEntry
 from unbroken.domain.errors import CancelKind
 from unbroken.domain.events import Event
+from unbroken.domain.items import Item, Vector
 from unbroken.domain.session import SessionKey
 
 
@@ -168,6 +169,14 @@ class StoredAssistant(Struct, frozen=True):
     versions: tuple[tuple[bytes, datetime], ...]
     created_at: datetime
     updated_at: datetime
+
+
+class StoredItem(Struct, frozen=True):
+    item: Item
+    expires_at: datetime | None
+    ttl_s: float | None
+    vectors: tuple[Vector, ...]
+    """Each of length 1."""
 
 
 class Marks(Struct, frozen=True):

@@ -10,8 +10,18 @@ from hashlib import sha256
 from itertools import count
 from typing import Generic, Literal, Protocol, TypeVar
 
-from unbroken.adapters.memory.tables import AgentState, File, Lease, Marks, Record, Session, StoredAssistant
+from unbroken.adapters.memory.tables import (
+    AgentState,
+    File,
+    Lease,
+    Marks,
+    Record,
+    Session,
+    StoredAssistant,
+    StoredItem,
+)
 from unbroken.domain.errors import NotYourThread, ThreadDeleted
+from unbroken.domain.items import ItemName
 from unbroken.domain.session import SessionKey
 
 K = TypeVar("K")
@@ -94,6 +104,7 @@ class Transaction:
         self.erased = Table(database.erased)
         self.records = Table(database.records)
         self.assistants = Table(database.assistants)
+        self.items = Table(database.items)
 
     def session_of(self, key: SessionKey, now: datetime) -> Session:
         """The thread's session, or a new one bound to `key`. Raises ThreadDeleted if it was erased with its user,
@@ -131,6 +142,7 @@ class Transaction:
             self.erased,
             self.records,
             self.assistants,
+            self.items,
         ):
             table.apply()
         for thread_id, session in self.sessions.changed():
@@ -158,6 +170,7 @@ class Database:
         """By thread id; one without a session: nothing ran in it yet."""
         self.assistants: dict[tuple[str, str], StoredAssistant] = {}
         """By user id, then assistant id."""
+        self.items: dict[ItemName, StoredItem] = {}
         self.replica_ids = count(1)
         self.unfinished: dict[str, None] = {}
         """Threads with unfinished events, oldest first; so with the two below."""

@@ -17,6 +17,7 @@ from unbroken.adapters.postgres.event_store import ACCEPT, PostgresEventStore
 from unbroken.adapters.postgres.files import PostgresFiles
 from unbroken.adapters.postgres.group_commit import COMMIT
 from unbroken.adapters.postgres.health import PostgresHealth
+from unbroken.adapters.postgres.items import PostgresItems
 from unbroken.adapters.postgres.outbox import PostgresOutbox
 from unbroken.adapters.postgres.pool import Pool, open_pool
 from unbroken.adapters.postgres.replicas import PostgresReplicas
@@ -35,6 +36,7 @@ from unbroken.domain.ports.checkpoints import Checkpoints
 from unbroken.domain.ports.controls import Controls
 from unbroken.domain.ports.event_store import EventStore
 from unbroken.domain.ports.files import Files
+from unbroken.domain.ports.items import Items
 from unbroken.domain.ports.outbox import Outbox
 from unbroken.domain.ports.replicas import Replicas
 from unbroken.domain.ports.runs import Runs
@@ -76,6 +78,7 @@ class PostgresStore:
         self.thread_records: ThreadRecords = PostgresThreadRecords(pool)
         self.assistants: Assistants = PostgresAssistants(pool)
         self.files: Files = PostgresFiles(pool)
+        self.items: Items = PostgresItems(pool)
         self.user_data: UserData = PostgresUserData(pool)
         self.runs: Runs = PostgresRuns(pool)
         self.audit: Audit = PostgresAudit(pool)

@@ -14,11 +14,13 @@ from __future__ import annotations
 from typing import Final
 
 from sqlalchemy import (
+    REAL,
     BigInteger,
     Boolean,
     CheckConstraint,
     Column,
     DateTime,
+    ForeignKeyConstraint,
     Index,
     Integer,
     LargeBinary,
@@ -341,4 +343,37 @@ checkpoint_writes = Table(
     Column("task_path", Text, nullable=False, server_default=text("''")),
     PrimaryKeyConstraint("thread_id", "checkpoint_ns", "checkpoint_id", "task_id", "idx"),
     Index("checkpoint_writes_thread_id_idx", "thread_id"),
+)
+
+# And the table of its long-term store, version 3, but for the vectors, which are ours.
+
+store_migrations = Table("store_migrations", metadata, Column("v", Integer, primary_key=True, autoincrement=False))
+
+store = Table(
+    "store",
+    metadata,
+    _text("prefix"),
+    _text("key"),
+    _json("value"),
+    Column("created_at", DateTime(timezone=True), server_default=text("CURRENT_TIMESTAMP")),
+    Column("updated_at", DateTime(timezone=True), server_default=text("CURRENT_TIMESTAMP")),
+    Column("expires_at", DateTime(timezone=True)),
+    Column("ttl_minutes", Integer),
+    PrimaryKeyConstraint("prefix", "key"),
+    Index("store_prefix_idx", "prefix", postgresql_ops={"prefix": "text_pattern_ops"}),
+    Index("idx_store_expires_at", "expires_at", postgresql_where=text("expires_at IS NOT NULL")),
+)
+
+store_embeddings = Table(
+    "store_embeddings",
+    metadata,
+    _text("prefix"),
+    _text("key"),
+    Column("part", Text, nullable=False, comment="of the value, that was embedded"),
+    Column("vector", ARRAY(REAL), nullable=False, comment="of length 1"),
+    PrimaryKeyConstraint("prefix", "key", "part"),
+    ForeignKeyConstraint(
+        ["prefix", "key"], ["store.prefix", "store.key"], "store_embeddings_item_fkey", ondelete="CASCADE"
+    ),
+    comment="what items of the long-term store are found by",
 )

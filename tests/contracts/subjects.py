@@ -29,6 +29,7 @@ from unbroken.domain.ports.checkpoints import Checkpoints
 from unbroken.domain.ports.controls import Controls
 from unbroken.domain.ports.event_store import EventStore
 from unbroken.domain.ports.files import Files
+from unbroken.domain.ports.items import Items
 from unbroken.domain.ports.outbox import Outbox
 from unbroken.domain.ports.replicas import Replicas
 from unbroken.domain.ports.runs import Runs
@@ -57,6 +58,7 @@ class Subject(Protocol):
     thread_records: ThreadRecords
     assistants: Assistants
     files: Files
+    items: Items
     user_data: UserData
     runs: Runs
     audit: Audit
@@ -130,7 +132,8 @@ CREATE CONSTRAINT TRIGGER refuse AFTER INSERT OR UPDATE ON events
 EMPTY = """
 DO $$ DECLARE t record; BEGIN
     FOR t IN SELECT tablename FROM pg_tables
-             WHERE schemaname = 'public' AND tablename NOT IN ('alembic_version', 'checkpoint_migrations') LOOP
+             WHERE schemaname = 'public'
+             AND tablename NOT IN ('alembic_version', 'checkpoint_migrations', 'store_migrations') LOOP
         EXECUTE format('DELETE FROM %I', t.tablename);
     END LOOP;
 END $$

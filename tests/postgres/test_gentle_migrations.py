@@ -34,7 +34,7 @@ GENTLE = (
     r"CREATE SEQUENCE \w+",
     # Neither a default to be written into each row, nor a condition that each is looked at for.
     r"ALTER TABLE \w+ ADD COLUMN (?!.*(NOT NULL|DEFAULT|CHECK|UNIQUE|PRIMARY|REFERENCES|GENERATED))",
-    r"ALTER TABLE \w+ ALTER COLUMN \w+ SET STATISTICS \d+$",
+    r"ALTER TABLE \w+ ALTER COLUMN \w+ SET (STATISTICS \d+|STORAGE EXTERNAL)$",
     r"UPDATE unbroken_migrations ",
     r"(SELECT|SHOW) ",
 )
@@ -51,6 +51,9 @@ def gentle(statement: str, new_tables: set[str]) -> bool:
     index = re.match(r"CREATE (UNIQUE )?INDEX \w+ ON (\w+)", words, re.IGNORECASE)
     if index:
         return index[2] in new_tables
+    filled = re.match(r"INSERT INTO (\w+)", words, re.IGNORECASE)
+    if filled:
+        return filled[1] in new_tables
     return any(re.match(pattern, words, re.IGNORECASE) for pattern in GENTLE)
 
 

@@ -25,6 +25,8 @@ TABLES: Final = (
     "thread_records",
     "assistants",
     "assistant_versions",
+    "store",
+    "store_embeddings",
 )
 
 EMPTY: Final = ";".join(f"DELETE FROM {table}" for table in TABLES)
