@@ -63,14 +63,17 @@ class Server:
         host: str = "127.0.0.1",
         within: Sequence[str] = (),
         aloof: bool = False,
+        agents: Mapping[str, str] = AGENTS,
     ) -> None:
         """`database_url` None: the embedded database, in `directory`. `within`: a command that runs it elsewhere, as
-        `ip netns exec NAME` does, and becomes it. `aloof`: a terminal's Ctrl-C does not reach it."""
+        `ip netns exec NAME` does, and becomes it. `aloof`: a terminal's Ctrl-C does not reach it. `agents`: by name,
+        where in tests/graphs; none of them where a project is served."""
         self.host = host
         self.port = free_port()
         self._within = within
         self._group = 0 if aloof else None
         self.log = directory / "server.log"
+        self._agents = agents
         self._arguments = arguments
         self._environment = dict(environment or {})
         if host != "127.0.0.1":
@@ -110,7 +113,7 @@ class Server:
             self.stop()
 
     def start(self) -> None:
-        agents = [part for name, where in AGENTS.items() for part in ("--agent", f"{name}={GRAPHS / where}")]
+        agents = [part for name, where in self._agents.items() for part in ("--agent", f"{name}={GRAPHS / where}")]
         options = ["--port", str(self.port), "--data-dir", str(self._data_dir), *agents, *self._arguments]
         started.append(self)
         with self.log.open("ab") as log:

@@ -1,0 +1,53 @@
+"""Play the cases and print what the clients ended with.
+
+    python -m tests.stock --oracle LANGGRAPH       against LangGraph's development server, started by that program
+    python -m tests.stock --unbroken               against Unbroken
+
+LANGGRAPH is the `langgraph` of an environment of its own (pip install "langgraph-cli[inmem]" langchain-openai).
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tests.stock.cases import Case, Shown, Stock, played
+from tests.stock.players import all_cases
+from tests.stock.records import record_oracle, record_unbroken
+from tests.stock.servers import oracle, unbroken
+from tests.stock.stage import Stage
+
+
+def main(given: Sequence[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.stock", description=__doc__)
+    parser.add_argument("cases", nargs="*", metavar="CASE", help="Names, or their beginnings; absent: all of them.")
+    parser.add_argument("--oracle", metavar="LANGGRAPH", type=Path)
+    parser.add_argument("--unbroken", action="store_true")
+    parser.add_argument("--record", action="store_true", help="Keep the results for the table.")
+    options = parser.parse_args(given)
+    wanted = [found for found in all_cases() if not options.cases or found.name.startswith(tuple(options.cases))]
+    if options.oracle is not None:
+        with tempfile.TemporaryDirectory() as folder, oracle(options.oracle, Path(folder)) as stage:
+            _all(wanted, stage, record_oracle if options.record else None)
+    if options.unbroken:
+        with tempfile.TemporaryDirectory() as folder, unbroken(Path(folder)) as stage:
+            _all(wanted, stage, record_unbroken if options.record else None)
+    return 0
+
+
+def _all(cases: Sequence[Case], stage: Stage, record: Callable[[dict[str, Shown]], None] | None) -> None:
+    results: dict[str, Shown] = {}
+    for found in cases:
+        results[found.name] = asyncio.run(played(found, Stock(stage.url, stage.control)))
+        print(json.dumps({found.name: results[found.name]}), flush=True)
+    if record is not None:
+        record(results)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
