@@ -99,7 +99,7 @@ class RunningAttempt(Attempt):
                 self._live.stream.step(method, namespace, data)
             except AnswerTooLong as failure:
                 self.fail(failure)
-            self._sessions.notify(self.claim.key)
+            self._sessions.goes_on(self.claim.key)
 
     def hand_over(self) -> None:
         """The process is to stop: end at the next superstep that is committed, and that another one follows."""

@@ -17,12 +17,13 @@ from unbroken.adapters.langgraph.history import Graph
 from unbroken.adapters.langgraph.messages import GONE_ON
 from unbroken.adapters.langgraph.parked import answer_to, waits_for_someone
 from unbroken.adapters.langgraph.recent_heads import AttemptHead, RecentHeads
+from unbroken.adapters.langgraph.run_start import config_of
 from unbroken.adapters.langgraph.settling import settled
 from unbroken.adapters.langgraph.staging import is_call
 from unbroken.adapters.langgraph.turn_run import DanglingToolCalls, TurnRun, remembering_nodes
 from unbroken.domain.checkpoints import ROOT
 from unbroken.domain.errors import BranchGone, UnbrokenError
-from unbroken.domain.events import InputResponse
+from unbroken.domain.events import InputResponse, RunStart, StateUpdate
 from unbroken.domain.policy import CommitMode
 from unbroken.domain.ports.agent import Agent, Attempt
 from unbroken.domain.ports.checkpoints import Checkpoints
@@ -112,9 +113,15 @@ class LangGraphAgent(Agent):
             await run.resume(commits=self._commits)
         elif isinstance(claim.event.body, InputResponse):
             await self._respond(run, claim.event.body)
+        elif isinstance(claim.event.body, StateUpdate):
+            await run.write(claim.event.body)
+        elif isinstance(claim.event.body, RunStart) and _goes_on(claim.event.body):
+            await run.go_on(claim.event.body, commits=self._commits)
         elif attempt.fork is not None or claim.head is not None or await self._adopted(run):
             # New input: a head that an event left is at rest, whatever its tasks say.
-            if dangling or claim.open_questions:
+            if dangling and attempt.fork is not None:
+                run.begin_there(attempt.fork)
+            if dangling or (claim.open_questions and not run.forks):
                 await run.history.close_calls(GONE_ON)
             given = said_to(graph, claim.event, run.effect_channels)
             if attachments is not None:
@@ -158,5 +165,11 @@ class LangGraphAgent(Agent):
         return self.commit is CommitMode.SUPERSTEP
 
 
+def _goes_on(body: RunStart) -> bool:
+    """From where the state stands, without input."""
+    return body.command is not None or body.input is None
+
+
 def _use(access: AccessContext, claim: Claim) -> GraphUse:
-    return GraphUse(access, {"configurable": {"thread_id": claim.key.thread_id, "user_id": claim.key.user_id}})
+    body = claim.event.body
+    return GraphUse(access, config_of(claim), body.context if isinstance(body, RunStart) else None)

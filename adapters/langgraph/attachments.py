@@ -71,9 +71,9 @@ class Attachments:
     def serde(self, serde: SerializerProtocol) -> SerializerProtocol:
         return _Referring(serde, self)
 
-    @property
-    def any(self) -> bool:
-        return bool(self._blocks)
+    def referring(self, value: Any) -> Any:
+        """`value`, or a copy of it in which references stand for files."""
+        return _referring(value) if self._blocks else value
 
     async def _filled(self, block: Any) -> Any:
         file_id = file_id_of(block) if isinstance(block, dict) else None
@@ -93,7 +93,7 @@ class _Referring(SerializerProtocol):
         self._attachments = attachments
 
     def dumps_typed(self, obj: Any) -> tuple[str, bytes]:
-        return self._serde.dumps_typed(_referring(obj) if self._attachments.any else obj)
+        return self._serde.dumps_typed(self._attachments.referring(obj))
 
     def loads_typed(self, data: tuple[str, bytes]) -> Any:
         return self._serde.loads_typed(data)

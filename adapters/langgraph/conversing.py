@@ -19,7 +19,7 @@ from unbroken.adapters.langgraph.inputs import input_of, message_of, resets
 from unbroken.adapters.langgraph.messages import as_json, spoken, text_of
 from unbroken.adapters.langgraph.rows import to_json
 from unbroken.domain.errors import AgentRaised
-from unbroken.domain.events import Event, TimerFired
+from unbroken.domain.events import Event, RunStart, TimerFired
 from unbroken.domain.live_stream import join_messages
 
 MOST_KEYS = 12
@@ -31,8 +31,9 @@ def takes_messages(graph: Pregel[Any, Any, Any, Any]) -> bool:
 
 
 def said_to(graph: Pregel[Any, Any, Any, Any], event: Event, effect_channels: Sequence[str]) -> Any:
-    """A message, or a timer that fired, as the graph's input. Raises AgentRaised: the text is not what it takes."""
-    if takes_messages(graph):
+    """A message, or a timer that fired, as the graph's input; a run's input is one already. Raises AgentRaised: the
+    text is not what it takes."""
+    if isinstance(event.body, RunStart) or takes_messages(graph):
         return input_of(event, effect_channels)
     message = message_of(event)
     given = event.body.payload if isinstance(event.body, TimerFired) else text_of(message.content)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from copy import deepcopy
 from typing import Any
 
-from langchain_core.messages import HumanMessage
+from langchain_core.messages import BaseMessage, HumanMessage, convert_to_messages
 
 from unbroken.adapters.langgraph.effects import RESET
 from unbroken.adapters.langgraph.rows import to_json
@@ -31,12 +31,47 @@ def message_of(event: Event) -> HumanMessage:
     return HumanMessage(content, id=event.id)
 
 
+def messages_of(event: Event) -> list[BaseMessage]:
+    """What the event adds to a conversation, before anybody answers."""
+    if not isinstance(event.body, RunStart):
+        return [message_of(event)] if isinstance(event.body, UserMessage | TimerFired) else []
+    given = event.body.input.get("messages") if isinstance(event.body.input, dict) else None
+    try:
+        return [*convert_to_messages(_identified(given, event.id))] if given else []
+    except Exception:  # noqa: BLE001 (of the caller's own making; the graph may know what it is)
+        return []
+
+
+def own_ids(event: Event) -> frozenset[str]:
+    """Of the messages that come with the event: nobody answers by them."""
+    if isinstance(event.body, RunStart):
+        return frozenset(str(message.id) for message in messages_of(event) if message.id)
+    return frozenset({event.id})
+
+
 def input_of(event: Event, effect_channels: Sequence[str]) -> Any:
     """What the graph is given; None: it goes on from where it stands."""
     if isinstance(event.body, RunStart):
         given = deepcopy(event.body.input)
-        return {**given, **resets(effect_channels)} if isinstance(given, dict) else given
+        if not isinstance(given, dict):
+            return given
+        if "messages" in given:
+            given["messages"] = _identified(given["messages"], event.id)
+        return {**given, **resets(effect_channels)}
     return {"messages": [message_of(event)], **resets(effect_channels)}
+
+
+def _identified(messages: Any, event_id: str) -> Any:
+    """Messages without an id get one that is the same in each attempt, the last one the event's."""
+    if not isinstance(messages, list):
+        return [messages] if isinstance(messages, dict) else messages
+    identified = []
+    for index, message in enumerate(messages):
+        if isinstance(message, dict) and not message.get("id") and ("role" in message or "type" in message):
+            last = index == len(messages) - 1
+            message = {**message, "id": event_id if last else f"{event_id}:{index}"}  # noqa: PLW2901
+        identified.append(message)
+    return identified
 
 
 def resets(effect_channels: Sequence[str]) -> dict[str, Any]:

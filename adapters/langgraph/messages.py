@@ -38,6 +38,15 @@ def text_of(content: str | Sequence[Any]) -> str:
     return "".join(parts)
 
 
+def reasoning_of(message: BaseMessage) -> str:
+    """What a model thought before it spoke, in whatever form its provider sends it; nobody is told it as the answer."""
+    try:
+        blocks = message.content_blocks
+    except Exception:  # noqa: BLE001 (a provider's own blocks; what cannot be read is not shown)
+        return ""
+    return "".join(str(block.get("reasoning") or "") for block in blocks if block["type"] == "reasoning")
+
+
 def spoken(message: BaseMessage) -> str:
     """A message's part of the answer; empty for all but an AI's."""
     return well_formed(text_of(message.content)) if isinstance(message, AIMessage) else ""
@@ -73,10 +82,11 @@ def as_dict(message: AnyMessage | BaseMessage) -> ContentBlock:
 
 def as_json(value: Any) -> Any:
     """Plain JSON values that every store takes; what JSON does not know becomes its text."""
-    return healed(msgspec.to_builtins(healed(value), enc_hook=_unknown, str_keys=True))
+    return healed(msgspec.to_builtins(healed(value), enc_hook=plain, str_keys=True))
 
 
-def _unknown(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """What JSON does not know, as what it does."""
     dump = getattr(value, "model_dump", None)
     return dump(mode="json") if callable(dump) else str(value)
 

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from langchain_core.messages import AIMessage, BaseMessage
 
+from unbroken.adapters.langgraph.conversing import takes_messages
 from unbroken.adapters.langgraph.history import Graph, History, kept_by
-from unbroken.adapters.langgraph.inputs import message_of
+from unbroken.adapters.langgraph.inputs import messages_of, own_ids
 from unbroken.adapters.langgraph.messages import spoken
 from unbroken.adapters.langgraph.saver import StagingSaver
 from unbroken.domain.checkpoints import StateChange
-from unbroken.domain.events import InputResponse, RunStart, StateUpdate
 from unbroken.domain.live_stream import join_messages
 from unbroken.domain.ports.checkpoints import Checkpoints
 from unbroken.domain.turn import Settled, Settling
@@ -40,18 +40,15 @@ async def settled(graph: Graph, checkpoints: Checkpoints, settling: Settling) ->
     await history.close_calls(REASONS[settling.reason])
     messages = await history.messages()
     if base is None:  # a thread of another saver's: the event's own message tells where the event begins
-        before = _until(messages, event.id)
-    own = (
-        []
-        if isinstance(event.body, InputResponse | RunStart | StateUpdate) or _holds(messages, event.id)
-        else [message_of(event)]
-    )
+        before = _until(messages, own_ids(event))
+    own = [message for message in messages_of(event) if not _holds(messages, message.id)]
     partial = [
         AIMessage(text.rstrip(), id=message_id, response_metadata={"stop_reason": settling.reason})
-        for message_id, text in unsaid(shown, _added(messages, before, event.id))
+        for message_id, text in unsaid(shown, _added(messages, before | own_ids(event)))
     ]
-    await history.append([*own, *partial])
-    said = [spoken(message) for message in _added(await history.messages(), before, event.id)]
+    if takes_messages(graph):
+        await history.append([*own, *partial])
+    said = [spoken(message) for message in _added(await history.messages(), before | own_ids(event))]
     return Settled(saver.take(), _as_shown(join_messages(said), settling))
 
 
@@ -80,15 +77,16 @@ def unsaid(shown: Sequence[tuple[str, str]], added: Sequence[BaseMessage]) -> li
     return missing
 
 
-def _holds(messages: Sequence[BaseMessage], message_id: str) -> bool:
+def _holds(messages: Sequence[BaseMessage], message_id: str | None) -> bool:
     return any(message.id == message_id for message in messages)
 
 
-def _until(messages: Sequence[BaseMessage], message_id: str) -> frozenset[str]:
-    """Ids of the messages before this one; of all, if it is not among them."""
+def _until(messages: Sequence[BaseMessage], own: frozenset[str]) -> frozenset[str]:
+    """Ids of the messages before the event's own; of all, if none of those is among them."""
     ids = [str(message.id) for message in messages]
-    return frozenset(ids[: ids.index(message_id)] if message_id in ids else ids)
+    first = next((index for index, id_ in enumerate(ids) if id_ in own), len(ids))
+    return frozenset(ids[:first])
 
 
-def _added(messages: Sequence[BaseMessage], before: frozenset[str], own_id: str) -> list[BaseMessage]:
-    return [message for message in messages if str(message.id) not in before and message.id != own_id]
+def _added(messages: Sequence[BaseMessage], others: frozenset[str]) -> list[BaseMessage]:
+    return [message for message in messages if str(message.id) not in others]

@@ -6,10 +6,8 @@ cheap. Nodes that are plain functions run on other threads; what they say hops t
 
 from __future__ import annotations
 
-import asyncio
-import threading
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple, TypeVar
 from uuid import UUID
 
 from langchain_core.callbacks import BaseCallbackHandler
@@ -18,8 +16,9 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, Generati
 from langgraph.constants import TAG_NOSTREAM
 
 from unbroken.adapters.langgraph.habits import Habits
-from unbroken.adapters.langgraph.messages import as_json, spoken, text_of
+from unbroken.adapters.langgraph.messages import as_json, reasoning_of, spoken, text_of
 from unbroken.adapters.langgraph.rows import to_json
+from unbroken.adapters.langgraph.steps import Namespace, Steps
 from unbroken.domain.live_stream import ToolPhase, well_formed
 from unbroken.domain.ports.agent import Attempt
 
@@ -44,19 +43,21 @@ class ModelCall:
 class TokenTap(BaseCallbackHandler):
     """Streams what the root graph's answer messages say, and shows its tool calls.
 
-    Not streamed: subgraphs, models tagged `nostream`, structured output, models inside tools, and calls that are
-    known to be silent. `settle` then shows what the state holds and the stream does not.
+    Not part of the text: subgraphs, models tagged `nostream`, structured output, models inside tools, and calls that
+    are known to be silent. `settle` then shows what the state holds and the stream does not. Beside the text go what
+    subgraphs say (`aside`), and what models think before they speak (`reasoning`).
     """
 
     run_inline = True
 
-    def __init__(self, attempt: Attempt, habits: Habits) -> None:
+    def __init__(self, attempt: Attempt, habits: Habits, steps: Steps) -> None:
         self._attempt = attempt
         self._habits = habits
-        self._loop = asyncio.get_running_loop()
-        self._thread = threading.get_ident()
-        self._watched: set[UUID] = set()
-        """Model runs that may speak. Known at once, also on another thread; `_calls` only when the loop gets to it."""
+        self._steps = steps
+        self._on_loop = steps.on_loop
+        self._watched: dict[UUID, Namespace] = {}
+        """Model runs that may speak, and where. Known at once, also on another thread; `_calls` only when the loop
+        gets to it."""
         self._calls: dict[UUID, ModelCall] = {}
         self._of_task: dict[str, list[ModelCall]] = {}
         self._tools: dict[UUID, tuple[str, str, str]] = {}
@@ -90,12 +91,13 @@ class TokenTap(BaseCallbackHandler):
         metadata: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        task = root_task(metadata)
+        place = place_of(metadata)
         structured = "ls_structured_output_format" in (kwargs.get("options") or {})
-        if task is None or structured or TAG_NOSTREAM in (tags or ()):
+        if place is None or structured or TAG_NOSTREAM in (tags or ()):
             return
-        self._watched.add(run_id)
-        self._on_loop(self._model_starts, run_id, task)
+        self._watched[run_id] = place.namespace
+        if not place.namespace:
+            self._on_loop(self._model_starts, run_id, place)
 
     def on_llm_start(self, serialized: dict[str, Any], prompts: list[str], **kwargs: Any) -> None:
         """A model that is not a chat model adds no message by itself."""
@@ -108,10 +110,16 @@ class TokenTap(BaseCallbackHandler):
         run_id: UUID,
         **kwargs: Any,
     ) -> None:
-        if isinstance(chunk, ChatGenerationChunk) and run_id in self._watched:
-            text = text_of(chunk.message.content)
-            if text:
-                self._on_loop(self._model_says, run_id, chunk.message.id, text)
+        namespace = self._watched.get(run_id)
+        if namespace is None or not isinstance(chunk, ChatGenerationChunk):
+            return
+        message = chunk.message
+        text = text_of(message.content)
+        if text:
+            says = self._aside_says if namespace else self._model_says
+            self._on_loop(says, run_id, message.id, text)
+        if (type(message.content) is list or message.additional_kwargs) and (thought := reasoning_of(message)):
+            self._on_loop(self._model_thinks, run_id, message.id, thought)
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:
         generation = response.generations[0][0] if response.generations and response.generations[0] else None
@@ -131,12 +139,12 @@ class TokenTap(BaseCallbackHandler):
         inputs: dict[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
-        task = root_task(metadata)
-        if task is not None:
+        place = place_of(metadata)
+        if place is not None and not place.namespace:
             tool_call_id = str(kwargs.get("tool_call_id") or run_id)
             name = str((serialized or {}).get("name") or kwargs.get("name") or "tool")
             shown = to_json(as_json(inputs)).decode() if inputs is not None else input_str
-            self._on_loop(self._tool_starts, run_id, (task[0], tool_call_id, name), shown)
+            self._on_loop(self._tool_starts, run_id, (place.task_id, tool_call_id, name), shown)
 
     def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
         failed = isinstance(output, ToolMessage) and output.status == "error"
@@ -176,14 +184,8 @@ class TokenTap(BaseCallbackHandler):
                     self._attempt.text_ends(key)
         self._of_task.clear()
 
-    def _on_loop(self, step: Callable[..., None], *args: Any) -> None:
-        if threading.get_ident() == self._thread:
-            step(*args)
-        elif not self._loop.is_closed():
-            self._loop.call_soon_threadsafe(step, *args)
-
-    def _model_starts(self, run_id: UUID, task: tuple[str, str]) -> None:
-        task_id, node = task
+    def _model_starts(self, run_id: UUID, place: Place) -> None:
+        task_id, node = place.task_id, place.node
         if any(of_task == task_id for of_task, _, _ in self._tools.values()):
             return
         calls = self._of_task.setdefault(task_id, [])
@@ -198,8 +200,25 @@ class TokenTap(BaseCallbackHandler):
                 call.shown_as = message_id or f"run-{run_id}"
             self._attempt.text(call.shown_as, text)
 
+    def _aside_says(self, run_id: UUID, message_id: str | None, text: str) -> None:
+        self._beside("aside", run_id, message_id or f"run-{run_id}", text)
+
+    def _model_thinks(self, run_id: UUID, message_id: str | None, thought: str) -> None:
+        call = self._calls.get(run_id)
+        if call is None and not self._watched.get(run_id):
+            return  # of a tool of the root graph's
+        if call is None or not call.held:
+            shown_as = call.shown_as if call is not None else None
+            self._beside("reasoning", run_id, shown_as or message_id or f"run-{run_id}", thought)
+
+    def _beside(self, method: str, run_id: UUID, message_id: str, text: str) -> None:
+        namespace = self._watched.get(run_id)
+        if namespace is not None:
+            said = {"messageId": well_formed(message_id), "text": well_formed(text)}
+            self._attempt.step(method, namespace, to_json(said))
+
     def _model_ends(self, run_id: UUID, message_id: str | None) -> None:
-        self._watched.discard(run_id)
+        self._watched.pop(run_id, None)
         call = self._calls.pop(run_id, None)
         if call is not None:
             call.message_id = message_id
@@ -218,8 +237,16 @@ class TokenTap(BaseCallbackHandler):
             self._attempt.tool(tool[1], tool[2], phase, well_formed(shown[:SHOWN_OF_TOOLS]))
 
 
-def root_task(metadata: Mapping[str, Any] | None) -> tuple[str, str] | None:
-    """(task id, node) of the root graph's task that something runs in; None: it runs in a subgraph, or nowhere.
+class Place(NamedTuple):
+    """Where in the graphs of a run something happens."""
+
+    namespace: Namespace
+    task_id: str
+    node: str
+
+
+def place_of(metadata: Mapping[str, Any] | None) -> Place | None:
+    """None: it runs in no graph.
 
     A namespace names the tasks on the way down, `node:task|node:task`. Functions decorated with `@task` run in
     their caller's graph, although each adds a step.
@@ -232,7 +259,8 @@ def root_task(metadata: Mapping[str, Any] | None) -> tuple[str, str] | None:
     calls = 0
     while len(path) == 4 and path[0] == "__pregel_push" and path[-1] is True:
         calls, path = calls + 1, path[1]
-    if len(steps) - calls != 1:
+    depth = len(steps) - calls - 1
+    if depth < 0:
         return None
-    node, _, task_id = steps[0].partition(":")
-    return task_id, node
+    node, _, task_id = steps[depth].partition(":")
+    return Place(tuple(steps[:depth]), task_id, node)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import aclosing
+from contextlib import AbstractContextManager, aclosing, closing, nullcontext
 from typing import Any
 
-from langchain_core.callbacks import AsyncCallbackManager
-from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.callbacks import AsyncCallbackManager, BaseCallbackHandler
+from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
+from langgraph.pregel._tools import StreamToolCallHandler
 from langgraph.types import StateSnapshot
 
 from unbroken.adapters.langgraph.attachments import Attachments
@@ -16,7 +17,9 @@ from unbroken.adapters.langgraph.conversing import output_of, takes_messages
 from unbroken.adapters.langgraph.effects import effect_channels, node_effects
 from unbroken.adapters.langgraph.habits import Habits
 from unbroken.adapters.langgraph.history import Graph, History, kept_by
+from unbroken.adapters.langgraph.inputs import own_ids
 from unbroken.adapters.langgraph.known_messages import SplicingSerializer
+from unbroken.adapters.langgraph.message_steps import MessageSteps
 from unbroken.adapters.langgraph.messages import (
     as_dict,
     mend,
@@ -27,12 +30,15 @@ from unbroken.adapters.langgraph.messages import (
 )
 from unbroken.adapters.langgraph.parked import questions_of, stands_still
 from unbroken.adapters.langgraph.recent_heads import AttemptHead
+from unbroken.adapters.langgraph.run_start import command_of, config_of
 from unbroken.adapters.langgraph.saver import StagingSaver
+from unbroken.adapters.langgraph.steps import Steps
 from unbroken.adapters.langgraph.token_tap import TokenTap
 from unbroken.domain.checkpoints import StateChange
+from unbroken.domain.events import RunStart, StateUpdate
 from unbroken.domain.live_stream import join_messages
 from unbroken.domain.ports.agent import Attempt
-from unbroken.domain.turn import Answer
+from unbroken.domain.turn import Answer, Fork, Question
 
 Item = Mapping[str, Any]
 """One item of the stream mode `checkpoints`: a checkpoint of the root graph, and the nodes that run `next`."""
@@ -68,18 +74,42 @@ class TurnRun:
         self.saver = StagingSaver(checkpoints, claim.key.thread_id, head=claim.head, gate=attempt.gate, serde=serde)
         if attachments is not None:
             self.saver.attach(attachments)
-        if attempt.fork is not None and not claim.resumes:
-            self.saver.start_from(attempt.fork)
+        body = claim.event.body
+        self.forks = attempt.fork is not None and not claim.resumes
+        self._addressed: str | None = None
+        """The checkpoint that the run is told to begin at. LangGraph has to know: it takes what ran from there before
+        for another branch's, and so it must find the head where it is."""
+        if attempt.fork is not None and self.forks:
+            if isinstance(body, RunStart | StateUpdate):
+                self._addressed = body.checkpoint_id
+            else:
+                self.saver.start_from(attempt.fork)
         self.graph: Graph = kept_by(graph, self.saver)
-        self.tap = TokenTap(attempt, habits)
+        steps = Steps(attempt, attachments)
+        self.tap = TokenTap(attempt, habits, steps)
         self.effect_channels = effect_channels(graph.channels)
+        rich = isinstance(body, RunStart) and body.rich
+        handlers: list[BaseCallbackHandler] = [self.tap]
+        self._steps: AbstractContextManager[Any] = nullcontext()
+        if rich:
+            messages = MessageSteps(steps)
+            handlers += [messages, StreamToolCallHandler(steps.put, subgraphs=True)]
+            self._steps = closing(messages)
+        config = config_of(claim)
+        self.config: RunnableConfig = {"configurable": config["configurable"]}
         # Only inherited: a streaming handler on the root's own list would make LangGraph run nodes by `astream`.
-        self.config: RunnableConfig = {
-            "configurable": {"thread_id": claim.key.thread_id, "user_id": claim.key.user_id},
-            "callbacks": AsyncCallbackManager(handlers=[], inheritable_handlers=[self.tap]),
+        self._running: RunnableConfig = {
+            **config,
+            "configurable": self.config["configurable"] | steps.configurable(rich=rich),
+            "callbacks": AsyncCallbackManager(handlers=[], inheritable_handlers=handlers),
         }
+        self._asked = body if isinstance(body, RunStart) else RunStart()
+        """What shapes the run; for a message, nothing does."""
+        self._before_nodes = self._asked.interrupt_before or graph.interrupt_before_nodes
+        self._after_nodes = self._asked.interrupt_after or graph.interrupt_after_nodes
         self._remembering = remembering
         self._event_id = claim.event.id
+        self._own = own_ids(claim.event)
         self._before: dict[str, None] | None = None
         """Ids of the messages that were there before the event, in their order; None: not looked yet."""
         self._last: Item | None = None
@@ -101,6 +131,22 @@ class TurnRun:
         self._before = _ids(messages)
         await self.drive(None, commits=commits)
 
+    def begin_there(self, fork: Fork) -> None:
+        """Take the fork's place for the head, to write there before the run begins."""
+        self.saver.start_from(fork)
+        self._addressed = None
+
+    async def go_on(self, body: RunStart, *, commits: bool) -> None:
+        """From where the state stands, or stood: with a command, or with nothing. Raises QuestionClosed."""
+        entry: Any = None
+        if body.command is not None:
+            entry = command_of(body.command, await self.snapshot(self._addressed), self.effect_channels)
+        await self.drive(entry, commits=commits)
+
+    async def write(self, update: StateUpdate) -> None:
+        """Into the state, as if a node had returned it."""
+        await self.graph.aupdate_state(self._at(self.config), update.values, as_node=update.as_node)
+
     async def drive(self, entry: Any, *, commits: bool) -> None:
         """Run to the end, or to a question. `commits`: after each superstep that another one follows.
 
@@ -108,19 +154,33 @@ class TurnRun:
         starts, and waits while we hold it: that is where a superstep is committed.
         """
         previous: Item | None = None
-        stream = self.graph.astream(entry, self.config, stream_mode="checkpoints", durability="sync")
-        async with aclosing(stream) as items:  # type: ignore[type-var]
-            async for item in items:
-                self.attempt.gate.check()
-                self._last = item
-                if previous is None:
-                    self._begin(item, given=entry is not None)
-                else:
-                    self._check_history(item)
-                    self._settle(item, previous)
-                    if commits and self._divides(item, previous):
-                        await self.attempt.commit_superstep(self._take())
-                previous = item
+        stream = self.graph.astream(
+            entry,
+            self._at(self._running),
+            context=self._asked.context,
+            stream_mode="checkpoints",
+            interrupt_before=self._asked.interrupt_before,
+            interrupt_after=self._asked.interrupt_after,
+            durability="sync",
+        )
+        with self._steps:
+            async with aclosing(stream) as items:  # type: ignore[type-var]
+                async for item in items:
+                    self.attempt.gate.check()
+                    self._last = item
+                    if previous is None:
+                        self._begin(item, given=entry is not None)
+                    else:
+                        self._check_history(item)
+                        self._settle(item, previous)
+                        if commits and self._divides(item, previous):
+                            await self.attempt.commit_superstep(self._take())
+                    previous = item
+
+    def _at(self, config: RunnableConfig) -> RunnableConfig:
+        if self._addressed is None:
+            return config
+        return {**config, "configurable": {**config["configurable"], "checkpoint_id": self._addressed}}
 
     @property
     def unfinished(self) -> bool:
@@ -130,7 +190,7 @@ class TurnRun:
         """What the event came to. The state is drained: call it once."""
         values = self._last["values"] if self._last is not None else {}
         new = [message for _, message in self._new(values)]
-        questions = questions_of(await self.snapshot()) if self._last is None or self.unfinished else ()
+        questions = await self._questions()
         collected = [effect for channel in self.effect_channels for effect in values.get(channel) or ()]
         return Answer(
             text=self._text(values, new),
@@ -140,6 +200,14 @@ class TurnRun:
             effects=node_effects(collected),
             token_usage=token_usage(new),
         )
+
+    async def _questions(self) -> tuple[Question, ...]:
+        if self._last is not None and not self.unfinished:
+            return ()
+        snapshot = await self.snapshot()
+        if isinstance(self.attempt.claim.event.body, StateUpdate) and not snapshot.interrupts:
+            return ()  # nobody has run up to here, so nobody is asked whether to go on
+        return questions_of(snapshot)
 
     def _text(self, values: Any, new: Sequence[BaseMessage]) -> str:
         if takes_messages(self.graph):
@@ -159,9 +227,15 @@ class TurnRun:
             self.tap.begin_with(self._new(item["values"]))
 
     def _check_history(self, item: Item) -> None:
-        """The event's message is the last one only until the first node adds another."""
+        """The event's messages are the last ones only until the first node adds another. Results of tools that ran
+        elsewhere may come with them."""
         messages = messages_in(item["values"])
-        if messages and messages[-1].id == self._event_id and unanswered_tool_calls(messages[:-1]):
+        if not messages or messages[-1].id not in self._own:
+            return
+        end = len(messages)
+        while end and messages[end - 1].id in self._own and not isinstance(messages[end - 1], ToolMessage):
+            end -= 1
+        if unanswered_tool_calls(messages[:end]):
             raise DanglingToolCalls
 
     def _settle(self, item: Item, previous: Item) -> None:
@@ -181,8 +255,8 @@ class TurnRun:
         if not self._remembering.isdisjoint(item["next"]):
             return False
         ran = [node for node in previous["next"] if node != START]
-        before, after = self.graph.interrupt_before_nodes, self.graph.interrupt_after_nodes
-        return bool(ran) and bool(item["next"]) and not stands_still(item, ran, before, after)
+        stops = stands_still(item, ran, self._before_nodes, self._after_nodes)
+        return bool(ran) and bool(item["next"]) and not stops
 
     def _new(self, values: Mapping[str, Any]) -> list[tuple[str, BaseMessage]]:
         """(key, message) of the messages that this event added, in the state's order. Messages without an id
@@ -193,7 +267,7 @@ class TurnRun:
         new: list[tuple[str, BaseMessage]] = []
         own_seen = False
         for index, message in enumerate(messages[first:], first):
-            if message.id == self._event_id:
+            if message.id in self._own:
                 own_seen = True
             elif message.id is None and own_seen:
                 new.append((f"{self._event_id}:{index}", message))
@@ -205,7 +279,7 @@ class TurnRun:
         """Where to begin looking: a conversation mostly grows at its end, and is looked through at each superstep."""
         before = self._before or {}
         begins_alike = [message.id for message in messages[: len(before)]] == list(before)
-        said_again = self._event_id in before or any(message_id in before for message_id in self.tap.heard)
+        said_again = any(message_id in before for message_id in (*self._own, *self.tap.heard))
         return len(before) if begins_alike and not said_again else 0
 
     def _added(self, written: Sequence[Any]) -> set[str] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import threading
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -21,7 +22,7 @@ from unbroken.domain.checkpoints import ROOT, StateChange
 from unbroken.domain.effects import NewEffect, SkipEvent, dedupe_key
 from unbroken.domain.errors import AgentRaised, Fenced
 from unbroken.domain.events import EventBody, InputResponse, NewEvent, UserMessage
-from unbroken.domain.live_stream import LiveStream, ToolPart, ToolPhase
+from unbroken.domain.live_stream import LiveStream, StepPart, ToolPart, ToolPhase
 from unbroken.domain.policy import CommitMode, question_id, questions_after
 from unbroken.domain.ports.agent import Attempt
 from unbroken.domain.session import Claim, SessionKey
@@ -77,6 +78,7 @@ class ObservedAttempt(Attempt):
         self.stream.tool(tool_call_id, name, phase, data)
 
     def step(self, method: str, namespace: tuple[str, ...], data: bytes) -> None:
+        assert threading.get_ident() == self._thread, "the live stream belongs to the event loop"
         if self.gate.open:
             self.stream.step(method, namespace, data)
 
@@ -84,6 +86,12 @@ class ObservedAttempt(Attempt):
         self.gate.check()
         self.supersteps.append(change)
         await self.store.unit_of_work.commit(TurnChange(self.claim, change, finishes=False))
+
+    @property
+    def steps(self) -> list[tuple[str, tuple[str, ...], Any]]:
+        """(method, namespace, what was said) of everything shown beside text and tools."""
+        parts = [part for part in self.stream.parts if isinstance(part, StepPart)]
+        return [(part.method, part.namespace, json.loads(part.data or b"null")) for part in parts]
 
     @property
     def tools(self) -> list[ToolPart]:

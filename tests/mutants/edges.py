@@ -231,7 +231,7 @@ EDGES: Final = (
             ),
             Edit(
                 "adapters/langgraph/agent.py",
-                "            if dangling or claim.open_questions:\n",
+                "            if dangling or (claim.open_questions and not run.forks):\n",
                 "            if dangling:\n",
             ),
             Edit(
@@ -250,8 +250,8 @@ EDGES: Final = (
         edits=(
             Edit(
                 "adapters/langgraph/turn_run.py",
-                "        if attempt.fork is not None and not claim.resumes:\n",
-                "        if attempt.fork is not None and not claim.resumes and claim.tries == 1:\n",
+                "        self.forks = attempt.fork is not None and not claim.resumes\n",
+                "        self.forks = attempt.fork is not None and not claim.resumes and claim.tries == 1\n",
             ),
         ),
     ),

@@ -1,0 +1,103 @@
+"""A run as LangGraph's own clients ask for it: its config, and what its graph is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from langchain_core.runnables import RunnableConfig
+from langgraph.pregel._utils import is_xxh3_128_hexdigest
+from langgraph.types import Command, Send, StateSnapshot
+
+from unbroken.adapters.langgraph.inputs import resets
+from unbroken.domain.errors import AgentRaised, QuestionClosed
+from unbroken.domain.events import RunStart
+from unbroken.domain.policy import own_question_id
+from unbroken.domain.session import Claim
+
+OURS: Final = frozenset({"thread_id", "user_id", "run_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map"})
+"""Keys of `configurable` that say whose state is touched: never the caller's."""
+OUR_PREFIXES: Final = ("__", "langgraph_auth_")
+
+
+def config_of(claim: Claim) -> RunnableConfig:
+    """Of the claimed event's run: whose it is, and what its caller wants of it."""
+    body, key = claim.event.body, claim.key
+    ours = {"thread_id": key.thread_id, "user_id": key.user_id}
+    if not isinstance(body, RunStart):
+        return {"configurable": ours}
+    wanted = body.config
+    theirs = _mapping(wanted, "configurable")
+    config: RunnableConfig = {
+        "configurable": {name: value for name, value in theirs.items() if not _is_ours(name)} | ours,
+        "metadata": _mapping(wanted, "metadata") | body.metadata | {"run_id": claim.event.id},
+    }
+    if "recursion_limit" in wanted:
+        config["recursion_limit"] = int(wanted["recursion_limit"])
+    if "tags" in wanted:
+        config["tags"] = [str(tag) for tag in wanted["tags"]]
+    return config
+
+
+def command_of(wanted: Mapping[str, Any], snapshot: StateSnapshot, effect_channels: Sequence[str]) -> Command[Any]:
+    """LangGraph's command from plain JSON, for the state in which it finds its graph. Raises QuestionClosed: it
+    answers what nobody asks, AgentRaised: it is no command."""
+    unknown = sorted(set(wanted) - {"resume", "update", "goto"})
+    if unknown:
+        raise AgentRaised(f"a command has `resume`, `update` and `goto`, but no {unknown[0]!r}")
+    update = wanted.get("update")
+    reset = resets(effect_channels)
+    if isinstance(update, list):
+        update = [*reset.items(), *map(_pair, update)]
+    elif reset:
+        update = reset | (update or {})
+    return Command(update=update, resume=_resume(wanted.get("resume"), snapshot), goto=_goto(wanted.get("goto")))
+
+
+def _resume(answer: Any, snapshot: StateSnapshot) -> Any:
+    """Ids of questions may be the agent's own or ours; those that are not open any more are left out."""
+    if answer is None:
+        return None
+    if not snapshot.next:
+        raise QuestionClosed("this thread has no open question")
+    if not isinstance(answer, dict):
+        return answer
+    own = {own_question_id(id_) if ":" in id_ else id_: value for id_, value in answer.items()}
+    if not own or not all(map(is_xxh3_128_hexdigest, own)):
+        return answer
+    open_ = {interrupt.id for interrupt in snapshot.interrupts}
+    asked = {id_: value for id_, value in own.items() if id_ in open_}
+    if not asked:
+        raise QuestionClosed("none of these questions is open any more")
+    return asked
+
+
+def _goto(wanted: Any) -> Any:
+    if wanted is None:
+        return ()
+    if isinstance(wanted, list):
+        return [_target(one) for one in wanted]
+    return _target(wanted)
+
+
+def _target(wanted: Any) -> str | Send:
+    if isinstance(wanted, str):
+        return wanted
+    if isinstance(wanted, dict) and isinstance(wanted.get("node"), str):
+        return Send(wanted["node"], wanted.get("input"))
+    raise AgentRaised("`goto` names a node, or is an object with `node` and `input`, or a list of these")
+
+
+def _pair(wanted: Any) -> tuple[str, Any]:
+    if isinstance(wanted, list) and len(wanted) == 2 and isinstance(wanted[0], str):
+        return wanted[0], wanted[1]
+    raise AgentRaised("`update` is an object, or a list of [key, value] pairs")
+
+
+def _mapping(config: Mapping[str, Any], name: str) -> dict[str, Any]:
+    value = config.get(name)
+    return dict(value) if isinstance(value, dict) else {}
+
+
+def _is_ours(name: str) -> bool:
+    return name in OURS or name.startswith(OUR_PREFIXES)
