@@ -65,6 +65,8 @@ class Conversation:
         """A socket was opened with the parameters of `resume`: the server names again whatever it still owes."""
         self.reconnect = None
         self._doubt()
+        for turn in self.turns:
+            turn.connected()
 
     def resume(self) -> dict[str, Any]:
         """The query parameters of the next connection: `cursor`, and where the running answer stands, if shown."""
@@ -188,11 +190,16 @@ class Conversation:
         self._announced(frame).empty(frame["attempt"])
 
     def _token(self, frame: Frame) -> None:
-        if not self._announced(frame).write(frame["attempt"], frame["offset"], frame["value"]):
+        turn = self._announced(frame)
+        if not turn.write(frame["attempt"], frame["offset"], frame["value"]):
             self.reconnect = "out_of_step"
+        turn.aloud(frame["messageId"])
 
     def _tool(self, frame: Frame) -> None:
         self._announced(frame).use(frame)
+
+    def _beside(self, frame: Frame) -> None:
+        self._announced(frame).beside(frame)
 
     def _cancelling(self, frame: Frame) -> None:
         self._announced(frame).cancelling = True
@@ -262,6 +269,9 @@ _PROVISIONAL: Final[Mapping[str, Callable[[Conversation, Frame], None]]] = {
     "reset": Conversation._reset,
     "token": Conversation._token,
     "tool": Conversation._tool,
+    "custom": Conversation._beside,
+    "reasoning": Conversation._beside,
+    "aside": Conversation._beside,
     "cancelling": Conversation._cancelling,
     "error": Conversation._refusal,
 }

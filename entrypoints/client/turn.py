@@ -8,6 +8,7 @@ from typing import Any, Literal
 Frame = Mapping[str, Any]
 Phase = Literal["unsent", "refused", "queued", "running", "cancelling", "unknown", "answered", "cancelled", "failed"]
 
+_MEDIA = frozenset({"image", "audio", "video", "file", "image_url", "input_audio"})
 _ENDS: dict[str, Phase] = {"final": "answered", "cancelled": "cancelled", "error": "failed"}
 
 
@@ -45,6 +46,16 @@ class Turn:
         """Of the text, in UTF-16 code units."""
         self._texts: list[str] = []
         self.tools: list[dict[str, Any]] = []
+        self.custom: list[dict[str, Any]] = []
+        """What the agent's code wrote into the stream, in order."""
+        self.reasoning: list[dict[str, Any]] = []
+        """What models thought before they spoke, by message."""
+        self.asides: list[dict[str, Any]] = []
+        """What subgraphs said, by message; it is no part of the text."""
+        self.media: list[dict[str, Any]] = []
+        """Blocks of the committed messages that are neither text nor reasoning: pictures, files."""
+        self._told_again = False
+        """A new socket begins with the first of what stands beside the text."""
         self.questions: list[dict[str, Any]] = []
         self.error: dict[str, Any] | None = None
         self.final: dict[str, Any] | None = None
@@ -89,6 +100,10 @@ class Turn:
             "attempt": self.attempt,
             "text": self.text,
             "tools": self.tools,
+            "custom": self.custom,
+            "reasoning": self.reasoning,
+            "asides": self.asides,
+            "media": self.media,
             "questions": self.questions,
             "error": self.error,
             "final": self.final,
@@ -114,6 +129,7 @@ class Turn:
         self.out_of_step = False
         self._show("")
         self.tools = []
+        self._clear_beside()
 
     def write(self, attempt: int, offset: int, value: str) -> bool:
         """Append to an attempt's text. False: this is not where the text ends."""
@@ -143,6 +159,33 @@ class Turn:
                 return
         self.tools.append(step)
 
+    def connected(self) -> None:
+        self._told_again = not self.ended
+
+    def beside(self, frame: Frame) -> None:
+        """Something that is said beside the text: `custom`, `reasoning` or `aside`."""
+        if self.ended or frame["attempt"] < self.attempt:
+            return
+        if frame["attempt"] > self.attempt:
+            self.empty(frame["attempt"])
+        if self._told_again:
+            self._clear_beside()
+        place = {"namespace": frame["namespace"], "offset": frame["offset"]}
+        if frame["type"] == "custom":
+            self.custom.append({**place, "value": frame["value"]})
+            return
+        said = self.reasoning if frame["type"] == "reasoning" else self.asides
+        for index, known in reversed(list(enumerate(said))):
+            if known["messageId"] == frame["messageId"]:
+                said[index] = {**known, "text": known["text"] + frame["value"]}
+                return
+        said.append({**place, "messageId": frame["messageId"], "text": frame["value"]})
+
+    def aloud(self, message_id: str) -> None:
+        """What a subgraph said has become part of the answer."""
+        if self.asides:
+            self.asides = [aside for aside in self.asides if aside["messageId"] != message_id]
+
     def end(self, frame: Frame) -> None:
         """A durable frame of this turn: its end, or a question that follows it."""
         if frame["type"] == "question":
@@ -159,6 +202,7 @@ class Turn:
             shown = ("origin", "waiting", "revised", "latencyMs", "tokenUsage")
             self.final = {key: frame[key] for key in shown if key in frame}
             self._recall_tools(frame["content"])
+            self._recall_beside(frame["content"])
 
     def close_question(self, interrupt_id: str, outcome: str) -> bool:
         for question in self.questions:
@@ -187,6 +231,31 @@ class Turn:
                 known[call["id"]] |= {"phase": "failed" if failed else "finished" if result else "started"}
                 known[call["id"]] |= {"args": call["args"]} | ({"result": _text(result["content"])} if result else {})
         self.tools = list(known.values())
+
+    def _recall_beside(self, messages: Sequence[Mapping[str, Any]]) -> None:
+        """What the committed messages hold besides text and tools, for whoever was not there to see it."""
+        length, self.media = 0, []
+        for message in messages:
+            blocks = message["content"] if isinstance(message["content"], list) else []
+            if message["role"] == "assistant":
+                self.aloud(message["id"])
+                if thought := _thought(blocks):
+                    self._recall_thought(message["id"], length, thought)
+                if text := _text(message["content"]):
+                    length += _units(text) + (2 if length else 0)
+            if message["role"] in ("assistant", "tool"):
+                shown = [block for block in blocks if isinstance(block, dict) and block.get("type") in _MEDIA]
+                self.media += [{"offset": length, "block": block} for block in shown]
+
+    def _recall_thought(self, message_id: str, offset: int, text: str) -> None:
+        for index, known in enumerate(self.reasoning):
+            if known["messageId"] == message_id:
+                self.reasoning[index] = {**known, "text": text}
+                return
+        self.reasoning.append({"namespace": [], "offset": offset, "messageId": message_id, "text": text})
+
+    def _clear_beside(self) -> None:
+        self.custom, self.reasoning, self.asides, self._told_again = [], [], [], False
 
     def _show(self, text: str) -> None:
         self._texts = [text] if text else []
@@ -218,6 +287,16 @@ def _text(content: Any) -> str:
         return content
     texts = (block if isinstance(block, str) else block.get("type") == "text" and block["text"] for block in content)
     return "".join(text for text in texts if text)
+
+
+def _thought(blocks: Sequence[Any]) -> str:
+    """Each provider has a block of its own for it."""
+    thoughts = []
+    for block in blocks:
+        if isinstance(block, dict) and block.get("type") in ("reasoning", "thinking"):
+            summary = "\n\n".join(part.get("text") or "" for part in block.get("summary") or [])
+            thoughts.append(block.get("reasoning") or block.get("thinking") or summary)
+    return "".join(thoughts)
 
 
 def _units(text: str) -> int:

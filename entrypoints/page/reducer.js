@@ -53,6 +53,7 @@ export class Conversation {
   connected() {
     this.reconnect = null;
     this.#doubt();
+    for (const turn of this.turns) turn.connected();
   }
 
   // The query parameters of the next connection: `cursor`, and where the running answer stands, if shown.
@@ -189,11 +190,19 @@ export class Conversation {
       case "reset":
         this.#announced(frame).empty(frame.attempt);
         break;
-      case "token":
-        if (!this.#announced(frame).write(frame.attempt, frame.offset, frame.value)) this.reconnect = "out_of_step";
+      case "token": {
+        const turn = this.#announced(frame);
+        if (!turn.write(frame.attempt, frame.offset, frame.value)) this.reconnect = "out_of_step";
+        turn.aloud(frame.messageId);
         break;
+      }
       case "tool":
         this.#announced(frame).use(frame);
+        break;
+      case "custom":
+      case "reasoning":
+      case "aside":
+        this.#announced(frame).beside(frame);
         break;
       case "cancelling":
         this.#announced(frame).cancelling = true;

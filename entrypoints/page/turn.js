@@ -5,6 +5,7 @@
 //
 // unknown: the server has not named it since the socket was opened, or since a gap.
 
+const MEDIA = new Set(["image", "audio", "video", "file", "image_url", "input_audio"]);
 const ENDS = { final: "answered", cancelled: "cancelled", error: "failed" };
 
 export class Turn {
@@ -26,6 +27,11 @@ export class Turn {
     this.attempt = 0;
     this.text = "";
     this.tools = [];
+    this.custom = []; // what the agent's code wrote into the stream, in order
+    this.reasoning = []; // what models thought before they spoke, by message
+    this.asides = []; // what subgraphs said, by message; it is no part of the text
+    this.media = []; // blocks of the committed messages that are neither text nor reasoning: pictures, files
+    this.toldAgain = false; // a new socket begins with the first of what stands beside the text
     this.questions = [];
     this.error = null;
     this.final = null;
@@ -50,8 +56,10 @@ export class Turn {
   }
 
   view() {
-    const { requestId, seq, createdAt, said, replaces, phase, attempt, text, tools, questions, error, final } = this;
-    return { requestId, seq, createdAt, said, replaces, phase, attempt, text, tools, questions, error, final };
+    const { requestId, seq, createdAt, said, replaces, phase, attempt, text, questions, error, final } = this;
+    const { tools, custom, reasoning, asides, media } = this;
+    const shown = { text, tools, custom, reasoning, asides, media };
+    return { requestId, seq, createdAt, said, replaces, phase, attempt, ...shown, questions, error, final };
   }
 
   unsent() {
@@ -75,6 +83,7 @@ export class Turn {
     this.outOfStep = false;
     this.text = "";
     this.tools = [];
+    this.#clearBeside();
   }
 
   // Append to an attempt's text. False: this is not where the text ends.
@@ -100,6 +109,31 @@ export class Turn {
     else this.tools[index] = { ...this.tools[index], ...step, offset: this.tools[index].offset };
   }
 
+  connected() {
+    this.toldAgain = !this.ended;
+  }
+
+  // Something that is said beside the text: `custom`, `reasoning` or `aside`.
+  beside(frame) {
+    if (this.ended || frame.attempt < this.attempt) return;
+    if (frame.attempt > this.attempt) this.empty(frame.attempt);
+    if (this.toldAgain) this.#clearBeside();
+    const { namespace, offset, messageId, value } = frame;
+    if (frame.type === "custom") {
+      this.custom.push({ namespace, offset, value });
+      return;
+    }
+    const said = frame.type === "reasoning" ? this.reasoning : this.asides;
+    const index = said.findLastIndex((one) => one.messageId === messageId);
+    if (index < 0) said.push({ namespace, offset, messageId, text: value });
+    else said[index] = { ...said[index], text: said[index].text + value };
+  }
+
+  // What a subgraph said has become part of the answer.
+  aloud(messageId) {
+    if (this.asides.length) this.asides = this.asides.filter((aside) => aside.messageId !== messageId);
+  }
+
   // A durable frame of this turn: its end, or a question that follows it.
   end(frame) {
     if (frame.type === "question") {
@@ -117,6 +151,7 @@ export class Turn {
       this.attempt = frame.attempt;
       this.final = pick(frame, ["origin", "waiting", "revised", "latencyMs", "tokenUsage"]);
       this.#recallTools(frame.content);
+      this.#recallBeside(frame.content);
     }
   }
 
@@ -144,6 +179,37 @@ export class Turn {
     this.tools = [...known.values()];
   }
 
+  // What the committed messages hold besides text and tools, for whoever was not there to see it.
+  #recallBeside(messages) {
+    let length = 0;
+    this.media = [];
+    for (const { id, role, content } of messages) {
+      const blocks = Array.isArray(content) ? content : [];
+      if (role === "assistant") {
+        this.aloud(id);
+        const thought = thoughtOf(blocks);
+        if (thought) this.#recallThought(id, length, thought);
+        const text = textOf(content);
+        if (text) length += text.length + (length ? 2 : 0);
+      }
+      if (role !== "assistant" && role !== "tool") continue;
+      for (const block of blocks) if (MEDIA.has(block?.type)) this.media.push({ offset: length, block });
+    }
+  }
+
+  #recallThought(messageId, offset, text) {
+    const index = this.reasoning.findIndex((one) => one.messageId === messageId);
+    if (index < 0) this.reasoning.push({ namespace: [], offset, messageId, text });
+    else this.reasoning[index] = { ...this.reasoning[index], text };
+  }
+
+  #clearBeside() {
+    this.custom = [];
+    this.reasoning = [];
+    this.asides = [];
+    this.toldAgain = false;
+  }
+
   #ask({ interruptId, value }) {
     if (this.questions.some((question) => question.interruptId === interruptId)) return;
     this.questions.push({ interruptId, value, outcome: null });
@@ -168,6 +234,16 @@ function follows(shown, turn) {
 export function textOf(content) {
   if (typeof content === "string") return content;
   return content.map((block) => (typeof block === "string" ? block : block.type === "text" ? block.text : "")).join("");
+}
+
+const textOfPart = ({ text }) => text ?? "";
+
+// Each provider has a block of its own for what its model thought.
+function thoughtOf(blocks) {
+  return blocks
+    .filter((block) => block?.type === "reasoning" || block?.type === "thinking")
+    .map(({ reasoning, thinking, summary }) => reasoning || thinking || (summary ?? []).map(textOfPart).join("\n\n"))
+    .join("");
 }
 
 function pick(frame, names) {

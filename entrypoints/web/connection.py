@@ -21,7 +21,7 @@ from litestar.exceptions import WebSocketDisconnect
 from unbroken.application.accept_event import AcceptEvent
 from unbroken.application.acknowledge import Acknowledge
 from unbroken.application.cancel import Cancel
-from unbroken.application.deliveries import Delivery, ShowLogged, ShowText, ShowUser
+from unbroken.application.deliveries import Delivery, ShowLogged, ShowStep, ShowText, ShowUser
 from unbroken.application.log_context import working_for
 from unbroken.application.subscribe import Subscription
 from unbroken.domain.errors import AckAhead, BodyConflict, CommitUnknown, NotYourThread, ThreadDeleted, UnbrokenError
@@ -279,7 +279,7 @@ class Connection:
                 for delivery in deliveries:
                     await self._deliver(delivery)
                 await self._send_receipts()
-                if deliveries and isinstance(deliveries[-1], ShowText):
+                if deliveries and isinstance(deliveries[-1], ShowText | ShowStep):
                     self._rest()
         except ThreadDeleted as error:
             await self._send(BadFrame(ErrorCode.THREAD_DELETED, str(error)).as_frame())

@@ -104,6 +104,40 @@ class ToolFrame(Frame, frozen=True, tag="tool"):
     data: Any = UNSET
 
 
+class CustomFrame(Frame, frozen=True, tag="custom"):
+    """What an agent's code wrote into the stream."""
+
+    request_id: str
+    attempt: int
+    offset: int
+    """How long the text was."""
+    namespace: list[str]
+    """The subgraph it was written in, `node:task` each on the way down; empty: the root graph."""
+    value: Any
+
+
+class ReasoningFrame(Frame, frozen=True, tag="reasoning"):
+    """A piece of what a model thought before it spoke."""
+
+    request_id: str
+    attempt: int
+    offset: int
+    message_id: str
+    namespace: list[str]
+    value: str
+
+
+class AsideFrame(Frame, frozen=True, tag="aside"):
+    """A piece of what a subgraph's model said; no part of the text, as long as it is not part of the answer."""
+
+    request_id: str
+    attempt: int
+    offset: int
+    message_id: str
+    namespace: list[str]
+    value: str
+
+
 class CancellingFrame(Frame, frozen=True, tag="cancelling"):
     request_id: str
 
@@ -174,6 +208,9 @@ ServerFrame = (
     | ResetFrame
     | TokenFrame
     | ToolFrame
+    | CustomFrame
+    | ReasoningFrame
+    | AsideFrame
     | CancellingFrame
     | FinalFrame
     | QuestionFrame
@@ -188,6 +225,9 @@ SERVER_FRAMES: tuple[type[Frame], ...] = (
     ResetFrame,
     TokenFrame,
     ToolFrame,
+    CustomFrame,
+    ReasoningFrame,
+    AsideFrame,
     CancellingFrame,
     FinalFrame,
     QuestionFrame,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TypeVar
+from typing import Any, Final, TypeVar
 
+import msgspec
 from msgspec import UNSET, UnsetType
 
 from unbroken.application.deliveries import (
@@ -18,13 +19,17 @@ from unbroken.application.deliveries import (
 )
 from unbroken.domain.effects import CancelTurn, CloseQuestion, LogEntry, ReportFailure, RequestInput, SendMessage
 from unbroken.domain.events import Event, InputResponse, RunStart, UserMessage, said_by
+from unbroken.domain.live_stream import StepPart
 from unbroken.entrypoints.web.frames import (
     AnsweredFrame,
+    AsideFrame,
     CancelledFrame,
+    CustomFrame,
     ErrorFrame,
     FinalFrame,
     GapFrame,
     QuestionFrame,
+    ReasoningFrame,
     ResetFrame,
     ServerFrame,
     TokenFrame,
@@ -33,6 +38,10 @@ from unbroken.entrypoints.web.frames import (
 )
 
 T = TypeVar("T")
+
+STEPS: Final = frozenset({"custom", "reasoning", "aside"})
+MAX_STEP_BYTES: Final = 256 << 10
+"""Of one step's JSON: what is longer is not for people to read."""
 
 
 def frame_of(delivery: Delivery) -> ServerFrame | None:
@@ -58,10 +67,27 @@ def frame_of(delivery: Delivery) -> ServerFrame | None:
                 phase=part.phase,
                 data=_or_unset(part.data),
             )
-        case ShowStep():
-            return None
+        case ShowStep(request_id, attempt, part):
+            return _step_frame(request_id, attempt, part)
         case ShowGap(cursor, reason):
             return GapFrame(cursor=cursor, reason=reason)
+
+
+def _step_frame(request_id: str, attempt: int, part: StepPart) -> ServerFrame | None:
+    """None: of a method that chat frames do not tell, or longer than a socket's buffer."""
+    if part.method not in STEPS or part.data is None or len(part.data) > MAX_STEP_BYTES:
+        return None
+    said = msgspec.json.decode(part.data)
+    place: dict[str, Any] = {
+        "request_id": request_id,
+        "attempt": attempt,
+        "offset": part.offset,
+        "namespace": list(part.namespace),
+    }
+    if part.method == "custom":
+        return CustomFrame(**place, value=said)
+    frame = ReasoningFrame if part.method == "reasoning" else AsideFrame
+    return frame(**place, message_id=said["messageId"], value=said["text"])
 
 
 def _or_unset(value: T | None) -> T | UnsetType:

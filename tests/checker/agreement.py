@@ -16,7 +16,7 @@ KINDS = {
     "cancel_turn": "cancelled",
     "report_failure": "error",
 }
-LIVE = frozenset({"reset", "token", "tool"})
+LIVE = frozenset({"reset", "token", "tool", "custom", "reasoning", "aside"})
 OF_EVENTS = (*LIVE, *DURABLE)
 SAID = (("content", "content"), ("replaces", "replaces"), ("interruptId", "interrupt_id"), ("value", "value"))
 SHOWN = (

@@ -15,7 +15,7 @@ from tests.checker.history import ENDS, Call, Frame, History, Line, Socket, Viol
 from tests.checker.threads import Talk, Thread, unfinished_at
 
 PROMPT_S = 1.0
-OUTPUT = frozenset({"token", "tool", "reset"})
+OUTPUT = frozenset({"token", "tool", "custom", "reasoning", "aside", "reset"})
 OTHER_ENDS = frozenset({"send_message", "report_failure"})
 
 

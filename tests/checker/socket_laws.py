@@ -86,7 +86,7 @@ class Reader:
             self._accepted.add(request)
         if kind == "reset":
             self._reset(request, frame)
-        elif kind in {"token", "tool"}:
+        elif kind in {"token", "tool", "custom", "reasoning", "aside"}:
             self._provisional(kind, request, frame)
 
     def _receipt(self, request: str, frame: Frame) -> None:
@@ -132,7 +132,7 @@ class Reader:
             self._token(request, frame)
         elif frame["offset"] > self._lengths[request]:
             self._fault(
-                "I6", f"{request}: a tool at {frame['offset']}, the text ends at {self._lengths[request]}", frame
+                "I6", f"{request}: a {kind} at {frame['offset']}, the text ends at {self._lengths[request]}", frame
             )
 
     def _token(self, request: str, frame: Frame) -> None:

@@ -44,6 +44,8 @@ class ModelServer:
         self.running = False
         self.text = ""
         self.tools: list[Frame] = []
+        self.beside: list[Frame] = []
+        """What the running attempt said beside its text, in order."""
         self.texts: dict[tuple[str, int], str] = {}
         """All that each attempt ever said."""
         self.acked: list[int] = []
@@ -90,7 +92,7 @@ class ModelServer:
     def start(self, reason: str = "started") -> None:
         """Begin an attempt at the oldest waiting event; what an earlier attempt said is taken back."""
         self.attempt += 1
-        self.running, self.text, self.tools = True, "", []
+        self.running, self.text, self.tools, self.beside = True, "", [], []
         self.texts[self.request_id, self.attempt] = ""
         self._tell({"type": "reset", "requestId": self.request_id, "attempt": self.attempt, "reason": reason})
 
@@ -104,6 +106,12 @@ class ModelServer:
         tool = {"type": "tool", "requestId": self.request_id, "attempt": self.attempt, "offset": _units(self.text)}
         self.tools.append(tool | {"toolCallId": tool_call_id, "name": "search", "phase": phase})
         self._tell(self.tools[-1])
+
+    def think(self, value: str) -> None:
+        where = {"requestId": self.request_id, "attempt": self.attempt, "offset": _units(self.text), "namespace": []}
+        kind: Frame = {"type": "custom"} if len(self.beside) % 3 == 2 else {"type": "reasoning", "messageId": "m"}
+        self.beside.append(kind | where | {"value": value})
+        self._tell(self.beside[-1])
 
     def finish(self) -> None:
         self._end({"type": "final", "message": self.text, "content": [], "attempt": self.attempt, "latencyMs": 7})
@@ -142,6 +150,7 @@ class ModelServer:
         if rest := self.text.encode("utf-16-le")[2 * offset :].decode("utf-16-le"):
             reader.frames.append(self._token(offset, rest))
         reader.frames.extend(self.tools)
+        reader.frames.extend(self.beside)
 
     def _token(self, offset: int, value: str) -> Frame:
         where = {"requestId": self.request_id, "attempt": self.attempt, "offset": offset}

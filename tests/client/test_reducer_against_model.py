@@ -10,7 +10,7 @@ from unbroken.entrypoints.client.reducer import Conversation
 
 CAN_BE_LOST = {"reset", "token", "tool", "final", "error", "cancelled"}
 OFTEN = ["send", "start", "say", "say", "deliver", "deliver", "deliver"]
-SELDOM = ["emoji", "tool", "take over", "finish", "fail", "cancel", "edit first", "edit last", "lose", "cut"]
+SELDOM = ["emoji", "tool", "think", "take over", "finish", "fail", "cancel", "edit first", "edit last", "lose", "cut"]
 
 
 def actions(*more: str) -> st.SearchStrategy[list[str]]:
@@ -31,6 +31,7 @@ class World:
             "say": lambda: server.say("word "),
             "emoji": lambda: server.say("👋"),
             "tool": lambda: server.use("c1", "started"),
+            "think": lambda: server.think("hm "),
             "finish": server.finish,
             "fail": server.fail,
             "cancel": server.cancel,
@@ -82,8 +83,22 @@ class World:
         for frame in self.conversation.unsent():
             self.reader.receive(dict(frame))
 
-    def settle(self) -> None:
+    def catch_up(self) -> None:
+        """Once everything has arrived on one more socket, what stands beside the text is all there, and there once."""
         self.reconnect()
+        while self.reader.frames:
+            self.deliver()
+        if self.server.running:
+            turn = self.conversation.turn(self.server.request_id)
+            assert turn is not None
+            said = [frame["value"] for frame in self.server.beside if frame["type"] == "reasoning"]
+            custom = [frame["value"] for frame in self.server.beside if frame["type"] == "custom"]
+            if self.server.beside:
+                assert "".join(one["text"] for one in turn.reasoning) == "".join(said)
+                assert [one["value"] for one in turn.custom] == custom
+
+    def settle(self) -> None:
+        self.catch_up()
         while self.server.waiting:
             if not self.server.running:
                 self.server.start()

@@ -93,9 +93,24 @@ USER = st.fixed_dictionaries(
     },
     optional={"replaces": REQUESTS},
 )
+NAMESPACES = st.sampled_from([[], ["sub:1"]])
+BLOCKS = st.lists(
+    st.sampled_from(
+        [
+            {"type": "text", "text": "x"},
+            {"type": "reasoning", "reasoning": "hm"},
+            {"type": "thinking", "thinking": "ho"},
+            {"type": "reasoning", "summary": [{"type": "summary_text", "text": "a"}, {"text": "b"}]},
+            {"type": "image", "base64": "aGk=", "mime_type": "image/png"},
+            {"type": "tool_use", "id": "c"},
+            "plain",
+        ]
+    ),
+    max_size=4,
+)
 CALLS = st.fixed_dictionaries({"id": INTERRUPTS, "name": TEXTS, "args": st.just({})})
 MESSAGES: st.SearchStrategy[dict[str, Any]] = (
-    st.fixed_dictionaries({"id": TEXTS, "role": st.just("assistant"), "content": TEXTS | st.just([])})
+    st.fixed_dictionaries({"id": TEXTS, "role": st.just("assistant"), "content": TEXTS | BLOCKS})
     | st.fixed_dictionaries(
         {"id": TEXTS, "role": st.just("assistant"), "content": TEXTS, "tool_calls": st.lists(CALLS, max_size=2)}
     )
@@ -103,7 +118,7 @@ MESSAGES: st.SearchStrategy[dict[str, Any]] = (
         {
             "id": TEXTS,
             "role": st.just("tool"),
-            "content": TEXTS,
+            "content": TEXTS | BLOCKS,
             "tool_call_id": INTERRUPTS,
             "status": st.sampled_from(["success", "error"]),
         }
@@ -131,9 +146,22 @@ ERROR = st.fixed_dictionaries(
     {"type": st.just("error"), "code": TEXTS | st.just("branch_gone"), "message": TEXTS, "retryable": st.booleans()},
     optional={"cursor": CURSORS, "requestId": REQUESTS, "path": TEXTS},
 )
+BESIDE = st.fixed_dictionaries(
+    {
+        "type": st.sampled_from(["reasoning", "aside"]),
+        "requestId": REQUESTS,
+        "attempt": ATTEMPTS,
+        "offset": OFFSETS,
+        "messageId": TEXTS,
+        "namespace": NAMESPACES,
+        "value": TEXTS,
+    }
+)
 LIVE = (
     frame("reset", requestId=REQUESTS, attempt=ATTEMPTS, reason=st.just("started"))
-    | frame("token", requestId=REQUESTS, value=TEXTS, attempt=ATTEMPTS, offset=OFFSETS, messageId=st.just("m"))
+    | frame("token", requestId=REQUESTS, value=TEXTS, attempt=ATTEMPTS, offset=OFFSETS, messageId=TEXTS)
+    | frame("custom", requestId=REQUESTS, attempt=ATTEMPTS, offset=OFFSETS, namespace=NAMESPACES, value=TEXTS)
+    | BESIDE
     | st.fixed_dictionaries(
         {
             "type": st.just("tool"),

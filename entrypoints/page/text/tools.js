@@ -1,21 +1,33 @@
-// Where tool calls stand in an answer, and how their values read. No DOM.
+// Where tool calls and all else that is no text stand in an answer, and how their values read. No DOM.
 
-// The answer in the order in which it came about: {text} and {tools} by turns. A tool is called at an `offset` of the
-// text; an answer that was revised may be shorter than that.
-export function parts(text, tools) {
+const ORDER = ["reasoning", "asides", "tools", "custom", "media"];
+
+// The answer in the order in which it came about: {text}, and between it what was called, thought, said aside or shown,
+// one kind at a time: {tools}, {reasoning}, {asides}, {custom}, {media}. Each stands at an `offset` of the text; an
+// answer that was revised may be shorter than that.
+export function parts(text, tools, beside = {}) {
   const found = [];
   let from = 0;
-  const sorted = [...tools].sort((one, other) => one.offset - other.offset);
-  for (const tool of sorted) {
-    const at = Math.min(tool.offset, text.length);
+  for (const { kind, item } of inOrder({ ...beside, tools })) {
+    const at = Math.min(item.offset, text.length);
     const last = found.at(-1);
-    if (at > from && text.slice(from, at).trim()) found.push({ text: text.slice(from, at) }, { tools: [tool] });
-    else if (last?.tools) last.tools.push(tool);
-    else found.push({ tools: [tool] });
+    if (at > from && text.slice(from, at).trim()) found.push({ text: text.slice(from, at) }, { [kind]: [item] });
+    else if (last?.[kind]) last[kind].push(item);
+    else found.push({ [kind]: [item] });
     from = Math.max(from, at);
   }
   if (text.slice(from).trim()) found.push({ text: text.slice(from) });
   return found;
+}
+
+function inOrder(kinds) {
+  const all = ORDER.flatMap((kind) => (kinds[kind] ?? []).map((item) => ({ kind, item })));
+  return all.sort((one, other) => one.item.offset - other.item.offset);
+}
+
+// The names of the graphs on the way down to where something was said: `node:task` each.
+export function whereabouts(namespace) {
+  return namespace.map((step) => step.split(":", 1)[0]).join(" › ");
 }
 
 // A tool's arguments or result: JSON is indented, other text is as it is.

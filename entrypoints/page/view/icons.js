@@ -30,6 +30,10 @@ export const wrench = icon(
 );
 export const clock = icon("M10 16.5a6.5 6.5 0 1 0 0-13 6.5 6.5 0 0 0 0 13zM10 6.5V10l2.5 1.8");
 export const chevron = icon("M7.5 5.5L12 10l-4.5 4.5");
+export const thought = icon(
+  "M6.5 13.5a4 4 0 0 1-.6-7.9 4.6 4.6 0 0 1 8.6 1.2 3.4 3.4 0 0 1-.5 6.7zM7 16.2h.01M5 17.2h.01",
+);
+export const dots = icon("M5 10h.01M10 10h.01M15 10h.01");
 export const sun = icon(
   "M10 13.2a3.2 3.2 0 1 0 0-6.4 3.2 3.2 0 0 0 0 6.4z",
   "M10 2.8v1.4M10 15.8v1.4M2.8 10h1.4M15.8 10h1.4",

@@ -1,6 +1,7 @@
 // One turn: what was said, the answer with its tools and questions, and what can be done with them.
 
 import { Said } from "./attachment_view.js";
+import { Asides, Custom, Media, Reasoning } from "./beside_view.js";
 import { CopyButton } from "./copy_button.js";
 import { Editor } from "./editor.js";
 import { again, bin, clock, pencil, ring, square } from "./icons.js";
@@ -30,6 +31,13 @@ export const TurnView = drawnBy(
     inspected,
     turn.questions.map(({ interruptId, outcome }) => `${outcome} ${responses.get(interruptId)?.phase ?? ""}`).join(),
     ...turn.tools,
+    null,
+    ...turn.reasoning,
+    null,
+    ...turn.asides,
+    turn.custom.length,
+    turn.custom.at(-1),
+    turn.media,
   ],
   function Turn({ turn, page, connected, editing, begunAgain, responses, last, inspected }) {
     const words = turnWords(turn, { connected, begunAgain });
@@ -41,7 +49,7 @@ export const TurnView = drawnBy(
       aria-busy=${turn.phase === "running"}
     >
       ${editing ? html`<${Editor} turn=${turn} page=${page} />` : html`<${SaidPart} turn=${turn} page=${page} />`}
-      <${Answer} turn=${turn} />
+      <${Answer} turn=${turn} fileUrl=${page.fileUrl} />
       ${turn.questions.map(
         (question) => html`<${Question}
           key=${question.interruptId}
@@ -94,25 +102,31 @@ function Earlier({ turn, page }) {
   </details>`;
 }
 
-function Answer({ turn }) {
+function Answer({ turn, fileUrl }) {
   const { text, tools, ended, phase, questions } = turn;
-  if (!text && !tools.length) return null;
+  const shown = parts(text, tools, turn);
+  if (!shown.length) return null;
   const asked = questions.length > 0;
   const waits = asked ? (questions.some(({ outcome }) => outcome === null) ? "waiting" : "went on below") : undefined;
   return html`<h2 class="visually-hidden">Answer</h2>
     <div class="answer" role="group" aria-label="Answer" data-streaming=${phase === "running"}>
-      ${parts(text, tools).map((part, index) =>
-        part.tools
-          ? html`<${Tools} key=${`tools-${index}`} tools=${part.tools} over=${ended} waits=${waits} />`
-          : html`<div key=${`text-${index}`} class="prose"><${Markdown} text=${part.text} whole=${ended} /></div>`,
-      )}
+      ${shown.map((part, index) => {
+        const key = `${Object.keys(part)[0]}-${index}`;
+        if (part.tools) return html`<${Tools} key=${key} tools=${part.tools} over=${ended} waits=${waits} />`;
+        const over = ended || index < shown.length - 1;
+        if (part.reasoning) return html`<${Reasoning} key=${key} ...${part} over=${over} />`;
+        if (part.asides) return html`<${Asides} key=${key} ...${part} over=${ended} />`;
+        if (part.custom) return html`<${Custom} key=${key} ...${part} />`;
+        if (part.media) return html`<${Media} key=${key} ...${part} fileUrl=${fileUrl} />`;
+        return html`<div key=${key} class="prose"><${Markdown} text=${part.text} whole=${ended} /></div>`;
+      })}
     </div>`;
 }
 
 // The line under a turn: its state in words, and what can be done about it.
 function State({ turn, words, page, last, inspected }) {
   const { phase, text, said } = turn;
-  const thinking = phase === "running" && !text && !turn.tools.length;
+  const thinking = phase === "running" && !text && !turn.tools.length && !turn.reasoning.length;
   const again_ = said.content !== undefined && (phase === "failed" || phase === "cancelled");
   const answered = phase === "answered" && said.content !== undefined;
   const waits = phase === "queued" && !turn.cancelWanted;
