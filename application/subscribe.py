@@ -60,12 +60,13 @@ class Subscribe:
         self._outbox = outbox
 
     async def __call__(
-        self, key: SessionKey, *, cursor: int | None, shown: Shown | Since | None = None
+        self, key: SessionKey, *, cursor: int | None, shown: Shown | Since | None = None, whole: bool = False
     ) -> Subscription:
         """Follow a session from `cursor` on (None: from what was acknowledged; TAIL_CURSOR: from now on).
 
         From one snapshot: a gap if there is one, the log after the cursor, waiting events, the running attempt
         (from `shown` on if it is the very attempt the client shows, else from its beginning), then live.
+        `whole`: a reader that is behind when an attempt ends here is still given the rest of it before its end.
 
         Raises NotYourThread, ThreadDeleted, StoreUnavailable.
         """
@@ -75,10 +76,10 @@ class Subscribe:
             # Another replica may have told this client more than is known here: its log is no other log (I8).
             await self._live.refresh(key)
             live = await self._live.open(key)
-        return self._follow(live, start, shown)
+        return self._follow(live, start, shown, whole)
 
-    def _follow(self, live: LiveSession, cursor: int, shown: Shown | Since | None) -> Subscription:
-        return Subscription(self._live, live, self._outbox, cursor, shown)
+    def _follow(self, live: LiveSession, cursor: int, shown: Shown | Since | None, whole: bool = False) -> Subscription:
+        return Subscription(self._live, live, self._outbox, cursor, shown, whole)
 
 
 class Subscription:
@@ -87,6 +88,7 @@ class Subscription:
     __slots__ = (
         "_changed",
         "_ended_seq",
+        "_following",
         "_gap",
         "_hub",
         "_interrupted",
@@ -102,11 +104,18 @@ class Subscription:
         "_sides",
         "_users",
         "_waiting",
+        "_whole",
         "cursor",
     )
 
     def __init__(
-        self, hub: LiveSessions, live: LiveSession, outbox: Outbox, cursor: int, shown: Shown | Since | None
+        self,
+        hub: LiveSessions,
+        live: LiveSession,
+        outbox: Outbox,
+        cursor: int,
+        shown: Shown | Since | None,
+        whole: bool = False,
     ) -> None:
         self._hub = hub
         self._live = live
@@ -124,6 +133,9 @@ class Subscription:
         self._joining = True
         self._interrupted = False
         self._run = 0
+        self._whole = whole
+        self._following: LiveAttempt | None = None
+        """The attempt whose stream this reader is in, if it is to be given all of it."""
         self._least = shown.attempt if shown else 0
         """Who shows an attempt has seen another replica take over from an earlier one that still runs here."""
         self._position = 0
@@ -168,6 +180,8 @@ class Subscription:
             self._changed = False
             if self._live.gone:
                 raise ThreadDeleted(self._live.key.thread_id)
+            if rest := self._rest():
+                return rest
             found: list[Delivery] = []
             if self.cursor < self._live.tail_start and not self._gap:
                 self._log(found, await self._stored())
@@ -177,8 +191,7 @@ class Subscription:
             if self.cursor < self._live.log_index:
                 self._log(found, self._live.tail)
             if self.cursor == self._live.log_index:
-                for event in self._live.pending.values():
-                    self._user(found, event)
+                self._waiting_users(found)
                 if self._resting is None:
                     self._attempt(found)
             if found or self._interrupted:
@@ -235,6 +248,10 @@ class Subscription:
                     self._ended_seq = entry.event.seq
                     self._users = {seq for seq in self._users if seq > self._ended_seq}
 
+    def _waiting_users(self, found: list[Delivery]) -> None:
+        for event in self._live.pending.values():
+            self._user(found, event)
+
     def _user(self, found: list[Delivery], event: Event) -> None:
         if event.from_user and event.seq > self._ended_seq and event.seq not in self._users:
             self._users.add(event.seq)
@@ -251,6 +268,23 @@ class Subscription:
             return
         if self._run != attempt.run:
             self._enter(found, attempt, joining)
+            self._following = attempt if self._whole else None
+        self._take(found, attempt)
+
+    def _rest(self) -> list[Delivery]:
+        """Of the attempt that this reader is to be given all of, once it has ended: what is left, a frame's worth at a
+        time; nothing, if another one took over."""
+        found: list[Delivery] = []
+        attempt = self._following
+        if attempt is None or attempt is self._live.attempt:
+            return found
+        if attempt.ended:
+            self._take(found, attempt)
+        if not found:
+            self._following = None
+        return found
+
+    def _take(self, found: list[Delivery], attempt: LiveAttempt) -> None:
         parts = attempt.stream.parts
         while self._replay:
             self._show(found, attempt, self._replay.pop(0))

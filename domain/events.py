@@ -56,6 +56,8 @@ class RunStart(Struct, frozen=True, tag="run_start", tag_field="type", omit_defa
     interrupt_after: str | list[str] | None = None
     rich: bool = False
     """Record what LangGraph's stream modes yield as well, for clients that follow those."""
+    client: dict[str, Any] = {}
+    """What the caller's client is to be told of the run later; nothing of it shapes the run."""
 
     @property
     def resume(self) -> Any:

@@ -54,6 +54,8 @@ class Run(Struct, frozen=True):
     """Of its end, or the one that runs; None: none was counted, or nobody knows its number."""
     checkpoint_id: str | None = None
     """The root head that its end has left; None: it has not ended, or left none."""
+    log_index: int | None = None
+    """Where its end stands in the log; questions that it asks follow there."""
     code: str | None = None
     """Of a failure."""
     message: str | None = None

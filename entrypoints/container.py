@@ -35,6 +35,7 @@ from unbroken.domain.ports.agent import Agents
 from unbroken.domain.ports.assistants import Assistants
 from unbroken.domain.ports.audit import Audit
 from unbroken.domain.ports.checkpoints import Checkpoints
+from unbroken.domain.ports.committed_state import CommittedState, NoState
 from unbroken.domain.ports.controls import Controls
 from unbroken.domain.ports.event_store import EventStore
 from unbroken.domain.ports.files import Files
@@ -75,6 +76,7 @@ class Container(containers.DeclarativeContainer):
     checkpoints = providers.Dependency(instance_of=Checkpoints)
     runs = providers.Dependency(instance_of=Runs)
     audit = providers.Dependency(instance_of=Audit)
+    committed_state = providers.Dependency(instance_of=CommittedState, default=providers.Singleton(NoState))
     agents = providers.Dependency(instance_of=Agents)
     lease = providers.Dependency(instance_of=Lease)
     wakeups = providers.Dependency(instance_of=Wakeups, default=providers.Singleton(InProcessWakeups))

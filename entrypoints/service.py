@@ -15,6 +15,7 @@ from typing import Any
 from unbroken.adapters.carried_hints import Company, until_ended
 from unbroken.adapters.in_process.clock import SystemClock
 from unbroken.adapters.in_process.lease import AlwaysHeld
+from unbroken.adapters.langgraph.committed_values import CommittedValues
 from unbroken.adapters.langgraph.loading import NamedGraph, load_agents
 from unbroken.adapters.langgraph.long_term_store import long_term_store
 from unbroken.adapters.langgraph.project import Project
@@ -34,6 +35,7 @@ from unbroken.domain.ports.agent import Agents
 from unbroken.domain.ports.assistants import Assistants
 from unbroken.domain.ports.audit import Audit
 from unbroken.domain.ports.checkpoints import Checkpoints
+from unbroken.domain.ports.committed_state import CommittedState
 from unbroken.domain.ports.files import Files
 from unbroken.domain.ports.lease import Lease
 from unbroken.domain.ports.outbox import Outbox
@@ -73,6 +75,7 @@ class Service:
     runs: Runs
     audit: Audit
     checkpoints: Checkpoints
+    state: CommittedState
     wake_effects: Callable[[], None]
 
     def __init__(self, settings: Settings, container: Container, agents: Agents) -> None:
@@ -94,6 +97,7 @@ class Service:
         self.runs = container.runs()
         self.audit = container.audit()
         self.checkpoints = container.checkpoints()
+        self.state = container.committed_state()
         self.wake_effects = container.effect_runner().wake
         self.stopping = False
         self.intake: list[asyncio.Task[None]] = []
@@ -183,6 +187,7 @@ async def running(
             checkpoints=store.checkpoints,
             runs=store.runs,
             audit=store.audit,
+            committed_state=CommittedValues(agents, store.checkpoints),
             agents=agents,
             wakeups=wakeups,
             peers=peers,

@@ -85,6 +85,7 @@ def _run(session: Session, seq: int, end: Effect | None) -> Run | None:
         ended_at=None if end is None else end.created_at,
         attempt=getattr(body, "attempt", None) if end is not None else session.run if running else None,
         checkpoint_id=(end.checkpoint_id or None) if end is not None else None,
+        log_index=None if end is None else end.log_index,
         code=code,
         message=getattr(body, "message", None) if code is not None else None,
     )

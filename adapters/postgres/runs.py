@@ -16,7 +16,7 @@ def _words(words: Sequence[str]) -> str:
 
 TOLD: Final = f"""
 SELECT s.thread_id, s.agent_id, e.seq, e.id, e.request_id, e.payload, e.created_at, f.created_at AS ended_at,
-    f.checkpoint_id, f.code, f.message,
+    f.checkpoint_id, f.log_index, f.code, f.message,
     CASE WHEN f.type IS NOT NULL THEN f.attempt WHEN r.runs THEN s.run END AS attempt,
     CASE WHEN f.type IS NULL THEN CASE WHEN r.runs THEN 'running' ELSE 'pending' END
          WHEN f.type = 'send_message' THEN CASE WHEN f.waiting THEN 'asking' ELSE 'answered' END
@@ -25,7 +25,8 @@ SELECT s.thread_id, s.agent_id, e.seq, e.id, e.request_id, e.payload, e.created_
 FROM sessions s
 JOIN events e ON e.thread_id = s.thread_id AND e.type NOT IN ({_words(NO_RUNS)})
 LEFT JOIN LATERAL (
-    SELECT f.type, f.created_at, f.checkpoint_id, f.payload ->> 'code' AS code, f.payload ->> 'message' AS message,
+    SELECT f.type, f.created_at, f.checkpoint_id, f.log_index,
+        f.payload ->> 'code' AS code, f.payload ->> 'message' AS message,
         (f.payload ->> 'attempt')::bigint AS attempt, (f.payload -> 'waiting')::boolean AS waiting
     FROM effects f WHERE f.thread_id = e.thread_id AND f.event_seq = e.seq AND f.type IN ({_words(ENDS)})
     ORDER BY f.ordinal LIMIT 1) f ON true
@@ -90,6 +91,7 @@ def _run(row: Row) -> Run:
         ended_at=row["ended_at"],
         attempt=row["attempt"],
         checkpoint_id=row["checkpoint_id"] or None,
+        log_index=row["log_index"],
         code=row["code"],
         message=row["message"] if row["code"] is not None else None,
     )

@@ -42,16 +42,17 @@ class ObservedSubscribe(Subscribe):
         self._written = written
 
     async def __call__(
-        self, key: SessionKey, *, cursor: int | None, shown: Shown | Since | None = None
+        self, key: SessionKey, *, cursor: int | None, shown: Shown | Since | None = None, whole: bool = False
     ) -> Subscription:
         start = now_ns()
-        subscription = await super().__call__(key, cursor=cursor, shown=shown)
+        subscription = await super().__call__(key, cursor=cursor, shown=shown, whole=whole)
         assert isinstance(subscription, ObservedSubscription)
         subscription.begin(start, cursor, shown)
         return subscription
 
-    def _follow(self, live: LiveSession, cursor: int, shown: Shown | Since | None) -> Subscription:
-        return ObservedSubscription(self._telemetry, self._written, self._live, live, self._outbox, cursor, shown)
+    def _follow(self, live: LiveSession, cursor: int, shown: Shown | Since | None, whole: bool = False) -> Subscription:
+        parts = (self._live, live, self._outbox, cursor, shown, whole)
+        return ObservedSubscription(self._telemetry, self._written, *parts)
 
 
 class ObservedSubscription(Subscription):

@@ -18,6 +18,9 @@ from litestar.types import Message, Scope
 
 from unbroken.application.log_context import working_for
 from unbroken.entrypoints.ids import new_id
+from unbroken.entrypoints.langgraph_api import runs, stateless_runs
+from unbroken.entrypoints.langgraph_api.answers import DETAILS
+from unbroken.entrypoints.langgraph_api.run_responses import RunResponses
 from unbroken.entrypoints.service import Service
 from unbroken.entrypoints.web import audit, files, threads
 from unbroken.entrypoints.web.callers import identified
@@ -46,6 +49,23 @@ REST: Final = (
     audit.checkpoint,
     audit.retry_effect,
 )
+LANGGRAPH: Final = (
+    runs.create,
+    runs.stream,
+    runs.wait,
+    runs.list_runs,
+    runs.get_run,
+    runs.join,
+    runs.join_stream,
+    runs.cancel,
+    runs.delete_run,
+    stateless_runs.create,
+    stateless_runs.stream,
+    stateless_runs.wait,
+    stateless_runs.batch,
+    stateless_runs.cancel_many,
+)
+"""What LangGraph's own clients ask for, at the addresses where they ask for it."""
 FOR_EVER: Final = CacheControlHeader(public=True, max_age=31_536_000, immutable=True)
 """What the page brings along of others has its version in its name."""
 ASK_AGAIN: Final = CacheControlHeader(no_cache=True)
@@ -66,16 +86,19 @@ def create_app(open_service: OpenService, guard: Guard) -> Litestar:
             app.state.service = service
             app.state.guard = guard
             app.state.sockets = sockets = ChatSockets(service, guard.limits)
+            app.state.runs = RunResponses(service, guard.limits)
             watch = asyncio.create_task(sockets.close_stalled_forever())
             try:
                 yield
             finally:
                 watch.cancel()
+                app.state.runs.streams.send_away()
 
     return Litestar(
         route_handlers=[
             chat,
             Router(path="/", route_handlers=REST, exception_handlers=REFUSALS),
+            Router(path="/", route_handlers=LANGGRAPH, exception_handlers=DETAILS),
             live,
             ready,
             create_static_files_router(
@@ -126,6 +149,7 @@ async def stop_serving(app: Litestar, grace_s: float) -> None:
     draining = asyncio.create_task(service.drain(grace_s))
     await asyncio.sleep(0)  # from here on nobody new is let in
     app.state.sockets.send_away()
+    app.state.runs.streams.send_away()
     await draining
 
 

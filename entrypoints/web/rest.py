@@ -96,7 +96,7 @@ def _refusal(error: UnbrokenError) -> Problem:
             return Problem(HTTPStatus.BAD_REQUEST, "bad_request", str(error))
 
 
-def _problem_of(error: Exception) -> Problem:
+def problem_of(error: Exception) -> Problem:
     match error:
         case Problem():
             return error
@@ -115,7 +115,7 @@ def _problem_of(error: Exception) -> Problem:
 
 
 def refused(request: Call, error: Exception) -> Response[dict[str, Any]]:
-    problem = _problem_of(error)
+    problem = problem_of(error)
     headers = {"Cache-Control": "no-store"}
     if problem.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         headers["Connection"] = "close"  # the rest of the body is not read

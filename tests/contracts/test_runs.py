@@ -51,6 +51,7 @@ async def test_a_run_is_its_event_from_the_accept_to_its_end(store: Subject) -> 
     await talk.finish(claim, state=state_at(1))
     first, second = await run_of(talk, claim.event.id), await run_of(talk, waiting.id)
     assert (first.state, first.attempt, first.checkpoint_id) == (RunState.ANSWERED, claim.run, checkpoint_id(1))
+    assert first.log_index == 1
     assert first.ended_at is not None
     assert first.ended_at >= first.created_at
     assert (second.state, second.attempt) == (RunState.RUNNING, claim.run + 1)

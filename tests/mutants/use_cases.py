@@ -144,8 +144,8 @@ USE_CASES: Final = (
             ),
             Edit(
                 "application/subscribe.py",
-                "        return self._follow(live, start, shown)\n",
-                "        subscription = self._follow(live, start, shown)\n"
+                "        return self._follow(live, start, shown, whole)\n",
+                "        subscription = self._follow(live, start, shown, whole)\n"
                 "        subscription.missed = missed\n"
                 "        return subscription\n",
             ),

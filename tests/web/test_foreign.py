@@ -42,6 +42,20 @@ TRIED: dict[tuple[str, str], str] = {
         "/api/sessions/{key:str}/checkpoints/{checkpoint_id:str}",
     ): "/api/sessions/{session}/checkpoints/{state}",
     ("POST", "/api/sessions/{key:str}/effects/{effect_id:str}/retry"): "/api/sessions/{session}/effects/{effect}/retry",
+    ("POST", "/threads/{thread_id:str}/runs"): "/threads/{thread}/runs",
+    ("POST", "/threads/{thread_id:str}/runs/stream"): "/threads/{thread}/runs/stream",
+    ("POST", "/threads/{thread_id:str}/runs/wait"): "/threads/{thread}/runs/wait",
+    ("GET", "/threads/{thread_id:str}/runs"): "/threads/{thread}/runs",
+    ("GET", "/threads/{thread_id:str}/runs/{run_id:str}"): "/threads/{thread}/runs/{run}",
+    ("DELETE", "/threads/{thread_id:str}/runs/{run_id:str}"): "/threads/{thread}/runs/{run}",
+    ("GET", "/threads/{thread_id:str}/runs/{run_id:str}/join"): "/threads/{thread}/runs/{run}/join",
+    ("GET", "/threads/{thread_id:str}/runs/{run_id:str}/stream"): "/threads/{thread}/runs/{run}/stream",
+    ("POST", "/threads/{thread_id:str}/runs/{run_id:str}/cancel"): "/threads/{thread}/runs/{run}/cancel",
+    ("POST", "/runs"): "/runs",
+    ("POST", "/runs/stream"): "/runs/stream",
+    ("POST", "/runs/wait"): "/runs/wait",
+    ("POST", "/runs/batch"): "/runs/batch",
+    ("POST", "/runs/cancel"): "/runs/cancel",
 }
 """Route → the address at which B asks for A's."""
 
@@ -54,7 +68,15 @@ OF_NOBODY = {
 }
 """Routes that hold nothing of a user's; the socket is tried below."""
 
-BODIES: dict[str, Any] = {"POST /api/threads": {"threadId": "{thread}"}, "PATCH": {"title": "B's"}}
+RUN: dict[str, Any] = {"assistant_id": "endings", "input": {"messages": [{"role": "user", "content": "let me in"}]}}
+BODIES: dict[str, Any] = {
+    "POST /api/threads": {"threadId": "{thread}"},
+    "PATCH": {"title": "B's"},
+    "POST /threads/{thread_id:str}/runs": RUN,
+    "POST /threads/{thread_id:str}/runs/stream": RUN,
+    "POST /threads/{thread_id:str}/runs/wait": RUN | {"multitask_strategy": "rollback"},
+    "POST /runs/cancel": {"thread_id": "{thread}", "run_ids": ["{run}"]},
+}
 
 
 def never() -> AbstractAsyncContextManager[Service]:
@@ -83,7 +105,7 @@ class Belongings:
     def __init__(self, server: Server, thread: str) -> None:
         self.thread = thread
         self.a, self.b = Rest(server, f"a-{thread}"[:120]), Rest(server, f"b-{thread}"[:120])
-        self.file = self.state = self.effect = ""
+        self.file = self.state = self.effect = self.run = ""
         self.log: list[dict[str, Any]] = []
 
     async def begin(self) -> None:
@@ -94,6 +116,9 @@ class Belongings:
             await client.answered(await client.say(f"{SECRET} ask=1"))
             await client.until(lambda c: len(c.view.log) == 2)
             self.log = client.view.log
+        (run,) = self.a.ask("GET", f"/threads/{self.thread}/runs").json
+        self.run = run["run_id"]
+        assert self.a.ask("GET", f"/threads/{self.thread}/runs/{self.run}/join").status == 200
         entries = self.timeline()["turns"][0]["entries"]
         self.state = next(entry["checkpointId"] for entry in entries if entry["kind"] == "checkpoint")
         self.effect = next(entry["effectId"] for entry in entries if entry["kind"] == "effect")
@@ -106,11 +131,12 @@ class Belongings:
     @property
     def secrets(self) -> list[str]:
         said = [str(self.log[0]["message"]), str(self.log[1]["interruptId"])]
-        return [SECRET, self.a.user, self.file, self.state, self.effect, *said]
+        return [SECRET, self.a.user, self.file, self.state, self.effect, self.run, *said]
 
     def filled(self, address: str, thread_id: str, file_id: str) -> str:
         session = f"{self.a.user}:endings:{thread_id}"
-        return address.format(thread=thread_id, file=file_id, session=session, state=self.state, effect=self.effect)
+        names = {"thread": thread_id, "file": file_id, "run": self.run, "state": self.state, "effect": self.effect}
+        return address.format(session=session, **names)
 
     def untouched(self) -> bool:
         history = self.a.ask("GET", f"/api/threads/{self.thread}/messages").json
@@ -135,7 +161,7 @@ async def test_no_route_gives_b_anything_of_as_or_tells_that_it_exists(memory_se
             path = mine.filled(address, thread_id, file_id)
             body = BODIES.get(f"{method} {route}", BODIES.get(method))
             if body is not None:
-                body = json.loads(json.dumps(body).replace("{thread}", thread_id))
+                body = json.loads(json.dumps(body).replace("{thread}", thread_id).replace("{run}", mine.run))
             reply = mine.b.ask(method, path, body if body is not None else b"x" if method == "POST" else None)
             replies.append(reply)
             told = reply.body.decode() + str(reply.headers)

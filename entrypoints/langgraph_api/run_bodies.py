@@ -1,0 +1,141 @@
+"""What clients ask of a run, and what is made of it. What this server does not do is refused with a sentence."""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+from msgspec import Struct
+
+from unbroken.domain.events import RunStart, WhenBusy
+from unbroken.entrypoints.langgraph_api.answers import invalid
+from unbroken.entrypoints.langgraph_api.assistants import Served
+
+MODES: Final = frozenset({"values", "updates", "messages", "messages-tuple", "custom", "checkpoints", "tasks", "debug"})
+ELSEWHERE: Final = frozenset({"tools", "lifecycle"})
+"""Modes of the Agent Streaming Protocol, which has routes of its own."""
+OURS: Final = frozenset({"thread_id", "user_id", "run_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map"})
+"""Keys of `configurable` that name a place or a person: never a caller's to set."""
+RESERVED: Final = ("__", "langgraph_auth_")
+
+
+class CheckpointRef(Struct, frozen=True):
+    checkpoint_id: str | None = None
+    checkpoint_ns: str | None = None
+
+
+class Asked(Struct, frozen=True):
+    """The body of every route that starts a run."""
+
+    assistant_id: str
+    input: Any = None
+    command: dict[str, Any] | None = None
+    config: dict[str, Any] | None = None
+    context: Any = None
+    metadata: dict[str, Any] | None = None
+    stream_mode: str | list[str] | None = None
+    stream_subgraphs: bool | None = None
+    stream_resumable: bool | None = None
+    on_disconnect: Literal["cancel", "continue"] | None = None
+    multitask_strategy: WhenBusy | None = None
+    interrupt_before: str | list[str] | None = None
+    interrupt_after: str | list[str] | None = None
+    checkpoint: CheckpointRef | None = None
+    checkpoint_id: str | None = None
+    if_not_exists: Literal["create", "reject"] | None = None
+    on_completion: Literal["delete", "keep"] | None = None
+    after_seconds: float | None = None
+    webhook: str | None = None
+
+    @property
+    def modes(self) -> list[str]:
+        return modes_of(self.stream_mode)
+
+    @property
+    def when_busy(self) -> WhenBusy:
+        return self.multitask_strategy or WhenBusy.ENQUEUE
+
+
+def modes_of(asked: str | list[str] | None) -> list[str]:
+    """Raises Problem: one that there is not here."""
+    modes = [asked] if isinstance(asked, str) else list(asked or ())
+    for mode in modes:
+        if mode == "events":
+            raise invalid("stream_mode 'events' is not recorded by this server; ask for the others beside it")
+        if mode in ELSEWHERE:
+            raise invalid(f"stream_mode {mode!r} is only supported on the v2 event streaming endpoints")
+        if mode not in MODES:
+            raise invalid(f"stream_mode {mode!r} is none of {', '.join(sorted(MODES))}")
+    return modes or ["values"]
+
+
+def run_of(asked: Asked, assistant: Served, *, stateless: bool = False) -> RunStart:
+    """Raises Problem."""
+    _refuse(asked, stateless)
+    config = _config(asked, assistant)
+    configurable = config.get("configurable") or {}
+    return RunStart(
+        input=asked.input,
+        command=_command(asked.command),
+        config={key: value for key, value in config.items() if key in ("recursion_limit", "tags", "configurable")},
+        context=asked.context if asked.context is not None else assistant.context,
+        metadata={
+            **assistant.metadata,
+            **(config.get("metadata") or {}),
+            **(asked.metadata or {}),
+            "created_by": "system",
+            "graph_id": assistant.graph_id,
+            "assistant_id": assistant.assistant_id,
+        },
+        checkpoint_id=_checkpoint(asked, configurable),
+        interrupt_before=asked.interrupt_before,
+        interrupt_after=asked.interrupt_after,
+        rich=True,
+        client=_client(asked, stateless),
+    )
+
+
+def _refuse(asked: Asked, stateless: bool) -> None:
+    if asked.webhook is not None:
+        raise invalid("webhook: this server calls nobody; follow the run instead")
+    if asked.after_seconds:
+        raise invalid("after_seconds: this server starts runs at once")
+    if stateless and (asked.command or {}).get("resume") is not None:
+        raise invalid("You must provide a thread_id when resuming.")
+    if asked.checkpoint is not None and asked.checkpoint.checkpoint_ns:
+        raise invalid("checkpoint_ns: only checkpoints of the root graph can be gone on from")
+    configured = (asked.config or {}).get("configurable")
+    if configured is not None and not isinstance(configured, dict):
+        raise invalid("config.configurable must be an object")
+    if configured and asked.context:
+        raise invalid("Cannot specify both configurable and context. Prefer setting context alone.")
+
+
+def _client(asked: Asked, stateless: bool) -> dict[str, Any]:
+    told: dict[str, Any] = {"stream_mode": asked.modes, "multitask_strategy": asked.when_busy.value}
+    if asked.stream_subgraphs:
+        told["subgraphs"] = True
+    if stateless:
+        told["temporary"] = asked.on_completion != "keep"
+    return told
+
+
+def _config(asked: Asked, assistant: Served) -> dict[str, Any]:
+    given = asked.config or {}
+    configurable = {**(assistant.config.get("configurable") or {}), **(given.get("configurable") or {})}
+    return {**assistant.config, **given, **({"configurable": configurable} if configurable else {})}
+
+
+def _checkpoint(asked: Asked, configurable: dict[str, Any]) -> str | None:
+    """From wherever it is named; taken out of `configurable`, as everything there that is ours."""
+    named = configurable.get("checkpoint_id")
+    for key in [key for key in configurable if key in OURS or key.startswith(RESERVED)]:
+        del configurable[key]
+    of = asked.checkpoint.checkpoint_id if asked.checkpoint is not None else None
+    return asked.checkpoint_id or of or (named if isinstance(named, str) else None)
+
+
+def _command(command: dict[str, Any] | None) -> dict[str, Any] | None:
+    known = {key: value for key, value in (command or {}).items() if value is not None}
+    if unknown := set(known) - {"resume", "update", "goto"}:
+        raise invalid(f"command: {min(unknown)!r} is none of resume, update, goto")
+    return known or None

@@ -1,0 +1,275 @@
+"""What a session says of one run, as the events that LangGraph's REST clients read from a run's stream.
+
+Sans I/O: deliveries in, events out. Every id is a pure function of where in the attempt's stream its event comes from,
+so it is the same on every replica, and a reader that names the last one it has is given what follows: the attempt is
+read from its beginning again, because some events are made of all that came before them, and what the reader has is
+left out.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any, Final
+from zlib import crc32
+
+import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
+
+from unbroken.application.deliveries import Delivery, ShowReset, ShowStep, ShowText
+from unbroken.domain.effects import CancelTurn, ReportFailure, RequestInput, SendMessage
+from unbroken.domain.events import Event, RunStart
+from unbroken.domain.live_stream import BETWEEN_MESSAGES, StepPart, TextPart, cut, units
+from unbroken.domain.policy import own_question_id
+from unbroken.entrypoints.langgraph_api.message_chunks import Message, Messages, Said, text_of
+
+END: Final = 1 << 40
+"""The position of what is made of the log: behind everything that was live."""
+BEGINS: Final = 7
+"""The number of the event with which a message begins, at the position where its first part starts: whoever has no more
+than that is given the part."""
+_ID: Final = re.compile(
+    r"([0-9]{1,18})-(?:([0-9]{1,12})|(end))-([0-9]{1,6})(?:-([0-9a-f]{8})\.([0-9]{1,9}))?", re.ASCII
+)
+_INTERRUPT: Final = "__interrupt__"
+_INTERRUPTS: Final = b'"__interrupt__"'
+_AS_THEY_ARE: Final = frozenset({"values", "updates", "custom", "checkpoints", "tasks"})
+_TYPED: Final = re.compile(r"([A-Za-z_]\w*): (.*)", re.DOTALL)
+
+Ended = SendMessage | CancelTurn | ReportFailure
+
+
+class Seen(Struct, frozen=True, order=True):
+    """Which event of a thread's runs a reader has. They grow in this order."""
+
+    attempt: int
+    position: int = 0
+    """In the attempt's stream (`live_stream.Place`): behind the part that the event was made of; END: of the log."""
+    sub: int = 0
+    """Which of the events that were made of that part."""
+    message: str = ""
+    """What tells the message that it is about from others; empty: about none."""
+    text: int = 0
+    """UTF-16 units of that message's text that the reader has."""
+
+    def __str__(self) -> str:
+        place = f"{self.attempt}-{'end' if self.position == END else self.position}-{self.sub}"
+        return f"{place}-{self.message}.{self.text}" if self.message else place
+
+    @classmethod
+    def parse(cls, text: str) -> Seen | None:
+        """The inverse of `str`; None: no id of ours."""
+        found = _ID.fullmatch(text)
+        if found is None:
+            return None
+        attempt, position, end, sub, message, shown = found.groups()
+        return cls(int(attempt), END if end else int(position), int(sub), message or "", int(shown or 0))
+
+
+NOTHING: Final = Seen(0)
+
+
+class RunEvent(Struct, frozen=True):
+    event: str
+    data: bytes
+    """JSON."""
+    id: str
+
+
+class RunEvents:
+    """One reader's view of one run.
+
+    `modes`: LangGraph's stream modes, `messages-tuple` among them. `about`: what each message is told to belong to.
+    """
+
+    def __init__(
+        self,
+        run: Event,
+        modes: Collection[str],
+        *,
+        subgraphs: bool = False,
+        after: Seen = NOTHING,
+        about: dict[str, Any] | None = None,
+    ) -> None:
+        self._run = run
+        self._rich = isinstance(run.body, RunStart) and run.body.rich
+        self._modes = frozenset(modes)
+        self._subgraphs = subgraphs
+        self._after = after
+        self._about = about or {}
+        self._attempt = 0
+        self._messages = Messages(self._about)
+        self._step: int | None = None
+        self._told: set[str] = set()
+        """Which of `values` and interrupts the attempt has told itself."""
+
+    def wants_state(self, delivery: Delivery) -> bool:
+        """Whether `take` is to be given the committed state: an attempt begins that voids what another has shown."""
+        return (
+            isinstance(delivery, ShowReset)
+            and delivery.request_id == self._run.request_id
+            and delivery.reason in ("retry", "takeover")
+            and "values" in self._modes
+        )
+
+    def wants_end(self, end: Ended) -> bool:
+        """Whether `ends` is to be given the committed state: the attempt did not tell it."""
+        told = end.attempt == self._attempt and "values" in self._told
+        return "values" in self._modes and not isinstance(end, ReportFailure) and not told
+
+    def take(self, delivery: Delivery, state: bytes | None = None) -> list[RunEvent]:
+        """`state`: the committed values as JSON, where `wants_state` asked for them."""
+        match delivery:
+            case ShowReset(request_id, attempt) if request_id == self._run.request_id:
+                return self._begins(attempt, state)
+            case ShowText(request_id, attempt, part, sides) if request_id == self._run.request_id and not self._rich:
+                return list(self._text(attempt, part, sides))
+            case ShowStep(request_id, attempt, part, sides) if request_id == self._run.request_id:
+                return self._new(Seen(attempt, part.offset + sides + 1), self._stepped(part))
+        return []
+
+    def ends(self, end: Ended, questions: Sequence[RequestInput], state: bytes | None) -> list[RunEvent]:
+        """The run has ended. `state`: the values that its end has committed, where `wants_end` asked for them."""
+        made: list[RunEvent] = []
+        place, number = Seen(end.attempt, END), 1
+        if isinstance(end, SendMessage):
+            made, number = self._rest(end), 1 + 2 * len(end.content)
+        if isinstance(end, ReportFailure):
+            made += self._new(place, [("error", msgspec.json.encode(failure(end)))], number)
+        asked = [] if end.attempt == self._attempt and _INTERRUPT in self._told else interrupts(questions)
+        if asked and "updates" in self._modes:
+            made += self._new(place, [("updates", msgspec.json.encode({_INTERRUPT: asked}))], number + 1)
+        if state is not None and "values" in self._modes:
+            made += self._new(place, [("values", with_interrupts(state, asked))], number + 2)
+        return made
+
+    def _begins(self, attempt: int, state: bytes | None) -> list[RunEvent]:
+        self._attempt = attempt
+        self._messages = Messages({**self._about, "run_attempt": attempt})
+        self._told = set()
+        self._step = None
+        events = [("metadata", msgspec.json.encode({"run_id": self._run.id, "attempt": attempt}))]
+        if state is not None:
+            events.append(("values", state))
+        return self._new(Seen(attempt), events)
+
+    def _new(
+        self, place: Seen, events: Iterable[tuple[str, bytes] | tuple[str, bytes, Message]], first: int = 1
+    ) -> list[RunEvent]:
+        """Those of them that the reader does not have."""
+        made: list[RunEvent] = []
+        for sub, (name, data, *of) in enumerate(events, first):
+            seen = replace(place, sub=sub)
+            if (seen.attempt, seen.position, sub) > (self._after.attempt, self._after.position, self._after.sub):
+                shown = replace(seen, message=_mark(of[0].id), text=units(of[0].text)) if of else seen
+                made.append(RunEvent(name, data, str(shown)))
+        return made
+
+    def _text(self, attempt: int, part: TextPart, sides: int) -> Iterator[RunEvent]:
+        """Of a run that records its text only. What the reader has of a part is cut off, and still counts for what is
+        made of the whole message."""
+        start = part.offset + sides
+        had = self._after.position - start if self._after.attempt == attempt else 0
+        rest = cut(part.text, had) if had > 0 else part.text
+        if len(rest) < len(part.text):
+            self._messages.text(part.message_id, self._own(part, part.text[: len(part.text) - len(rest)]))
+        if rest:
+            said = self._messages.text(part.message_id, self._own(part, rest))
+            begun, more = self._begun(said), self._chunk(said)
+            yield from self._new(Seen(attempt, start), begun, BEGINS)
+            yield from self._new(Seen(attempt, start + units(part.text)), more)
+
+    def _own(self, part: TextPart, text: str) -> str:
+        """Without what stands between the message and the one before."""
+        return text if self._messages.knows(part.message_id) else text.removeprefix(BETWEEN_MESSAGES)
+
+    def _stepped(self, step: StepPart) -> Iterator[tuple[str, bytes] | tuple[str, bytes, Message]]:
+        if step.data is None or (step.namespace and not self._subgraphs):
+            return
+        where = "|".join(("", *step.namespace))
+        if step.method == "messages":
+            if said := self._messages.event(step.namespace, msgspec.json.decode(step.data)):
+                yield from self._begun(said)
+                yield from self._chunk(said, where)
+            return
+        asks = _INTERRUPTS in step.data
+        if step.method in self._modes & _AS_THEY_ARE:
+            yield step.method + where, step.data
+        if not step.namespace and step.method in ("values", "updates"):
+            self._told |= {step.method, *([_INTERRUPT] if asks else [])}
+        if "debug" in self._modes and step.method in ("checkpoints", "tasks"):
+            yield "debug" + where, self._debug(step.method, step.data)
+
+    def _debug(self, method: str, data: bytes) -> bytes:
+        payload: dict[str, Any] = msgspec.json.decode(data)
+        if method == "checkpoints":
+            kind = "checkpoint"
+            self._step = number = (payload.get("metadata") or {}).get("step")
+        else:
+            kind = "task_result" if "result" in payload else "task"
+            number = None if self._step is None else self._step + 1
+        return msgspec.json.encode({"step": number, "type": kind, "payload": payload})
+
+    def _begun(self, said: Said) -> Iterator[tuple[str, bytes]]:
+        if said.begins and "messages" in self._modes and "messages-tuple" not in self._modes:
+            message = said.message
+            yield "messages/metadata", msgspec.json.encode({message.id: {"metadata": message.metadata}})
+
+    def _chunk(self, said: Said, where: str = "") -> Iterator[tuple[str, bytes, Message]]:
+        message = said.message
+        if said.chunk is None:
+            return
+        if "messages-tuple" in self._modes:
+            yield "messages" + where, msgspec.json.encode([said.chunk, message.metadata]), message
+        elif "messages" in self._modes:
+            name = "messages/complete" if said.complete else "messages/partial"
+            yield name, msgspec.json.encode([message.whole()]), message
+
+    def _rest(self, end: SendMessage) -> list[RunEvent]:
+        """Of the messages that the turn has added, what the reader was not given: all of them, if it came too late.
+        Each has two numbers of its own, whatever of it is lacking."""
+        after = self._after
+        if end.attempt != self._attempt:
+            self._messages = Messages({**self._about, "run_attempt": end.attempt})
+            if after.attempt == end.attempt and after.position < END and after.message:
+                self._had(end.content)
+        made: list[RunEvent] = []
+        for number, stored in enumerate(end.content):
+            if said := self._messages.complete(stored):
+                made += self._new(Seen(end.attempt, END), self._begun(said), 1 + 2 * number)
+                made += self._new(Seen(end.attempt, END), self._chunk(said), 2 + 2 * number)
+        return made
+
+    def _had(self, content: Sequence[dict[str, Any]]) -> None:
+        """The reader saw a part of the answer before it ended: that one message, as far as its last id says, and those
+        before it."""
+        marks = [_mark(str(stored.get("id"))) for stored in content]
+        if self._after.message not in marks:
+            return
+        last = marks.index(self._after.message)
+        for stored in content[:last]:
+            self._messages.complete(stored)
+        text = text_of(content[last].get("content"))
+        rest = cut(text, self._after.text)
+        self._messages.text(str(content[last]["id"]), text[: len(text) - len(rest)])
+
+
+def failure(end: ReportFailure) -> dict[str, str]:
+    """As LangGraph's servers tell it: the exception's type and its message."""
+    typed = _TYPED.fullmatch(end.message)
+    return {"error": typed[1], "message": typed[2]} if typed else {"error": end.code, "message": end.message}
+
+
+def interrupts(questions: Iterable[RequestInput]) -> list[dict[str, Any]]:
+    """Under the agent's own ids, by which LangGraph's clients resume."""
+    return [{"value": one.value, "id": own_question_id(one.interrupt_id)} for one in questions]
+
+
+def with_interrupts(state: bytes, asked: list[dict[str, Any]]) -> bytes:
+    values = msgspec.json.decode(state) if asked else None
+    return msgspec.json.encode({**values, _INTERRUPT: asked}) if isinstance(values, dict) else state
+
+
+def _mark(message_id: str) -> str:
+    return f"{crc32(message_id.encode()):08x}"

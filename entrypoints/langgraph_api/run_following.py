@@ -1,0 +1,118 @@
+"""Following one run: from the session's deliveries to its end, wherever it runs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from unbroken.application.deliveries import Delivery, ShowGap, ShowLogged
+from unbroken.application.subscribe import TAIL_CURSOR, Subscription
+from unbroken.domain.effects import CancelTurn, LogEntry, ReportFailure, RequestInput, SendMessage
+from unbroken.domain.errors import ThreadDeleted
+from unbroken.domain.events import Event
+from unbroken.domain.runs import Run
+from unbroken.domain.session import SessionKey
+from unbroken.entrypoints.langgraph_api.run_events import Ended, RunEvent, RunEvents
+from unbroken.entrypoints.service import Service
+
+MOST_QUESTIONS = 100
+
+
+class End(Struct, frozen=True):
+    body: Ended
+    questions: tuple[RequestInput, ...]
+
+
+class FollowedRun:
+    """Begun before the run is accepted, so that nothing of it is missed; or later, to join it. `close` it."""
+
+    def __init__(self, service: Service, key: SessionKey, subscription: Subscription, *, joins: bool) -> None:
+        self._service = service
+        self._key = key
+        self._subscription = subscription
+        self._joins = joins
+
+    @classmethod
+    async def begin(cls, service: Service, key: SessionKey, *, joins: bool = False) -> FollowedRun:
+        """Raises NotYourThread, ThreadDeleted, StoreUnavailable."""
+        return cls(service, key, await service.subscribe(key, cursor=TAIL_CURSOR, whole=True), joins=joins)
+
+    def close(self) -> None:
+        self._subscription.close()
+
+    async def events(self, run: Event, view: RunEvents) -> AsyncIterator[list[RunEvent]]:
+        """What its stream says, until it has ended or is gone with its thread. Raises StoreUnavailable."""
+        end = await self._ended(run.id) if self._joins else None
+        while end is None:
+            made: list[RunEvent] = []
+            deliveries = await self._next()
+            if deliveries is None:
+                return
+            for delivery in deliveries:
+                state = await self._service.state.values(self._key) if view.wants_state(delivery) else None
+                made += view.take(delivery, state)
+            end = await self._end_in(deliveries, run.id)
+            if made:
+                yield made
+        state = await self.values(run.id) if view.wants_end(end.body) else None
+        if last := view.ends(end.body, end.questions, state):
+            yield last
+
+    async def end(self, run: Event) -> End | None:
+        """Wait for it. None: the run is gone with its thread. Raises StoreUnavailable."""
+        end = await self._ended(run.id) if self._joins else None
+        while end is None:
+            deliveries = await self._next()
+            if deliveries is None:
+                return None
+            end = await self._end_in(deliveries, run.id)
+        return end
+
+    async def values(self, run_id: str) -> bytes:
+        """What the run's end has committed. Raises StoreUnavailable."""
+        run = await self._run(run_id)
+        checkpoint_id = None if run is None else run.checkpoint_id
+        return await self._service.state.values(self._key, checkpoint_id)
+
+    async def _next(self) -> Sequence[Delivery] | None:
+        try:
+            return await self._subscription.next()
+        except ThreadDeleted:
+            return None
+
+    async def _end_in(self, deliveries: Sequence[Delivery], run_id: str) -> End | None:
+        """The log entries of one event come together."""
+        if any(isinstance(delivery, ShowGap) for delivery in deliveries):
+            return await self._ended(run_id)
+        return _end_of([delivery.entry for delivery in deliveries if isinstance(delivery, ShowLogged)], run_id)
+
+    async def _ended(self, run_id: str) -> End | None:
+        run = await self._run(run_id)
+        if run is None or run.log_index is None:
+            return None
+        entries = await self._service.outbox.read(self._key.thread_id, after=run.log_index - 1, limit=MOST_QUESTIONS)
+        return _end_of(entries, run_id) or _forgotten(run)
+
+    async def _run(self, run_id: str) -> Run | None:
+        try:
+            return await self._service.runs.get(self._key.user_id, self._key.thread_id, run_id)
+        except ThreadDeleted:
+            return None
+
+
+def _end_of(entries: Sequence[LogEntry], run_id: str) -> End | None:
+    bodies: list[Any] = [entry.body for entry in entries if entry.event.id == run_id]
+    ends = [body for body in bodies if isinstance(body, SendMessage | CancelTurn | ReportFailure)]
+    if not ends:
+        return None
+    return End(ends[0], tuple(body for body in bodies if isinstance(body, RequestInput)))
+
+
+def _forgotten(run: Run) -> End:
+    """The log does not reach that far back any more: its state is all that is left to tell."""
+    attempt = run.attempt or 0
+    if run.code is not None:
+        return End(ReportFailure(run.code, run.message or "", attempt), ())
+    return End(CancelTurn("", attempt), ())

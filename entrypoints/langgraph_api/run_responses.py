@@ -1,0 +1,303 @@
+"""Starting, following and stopping runs for HTTP callers: one of these a process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import AsyncGenerator, Collection
+from http import HTTPStatus
+from math import inf
+from typing import Any, Final
+
+import msgspec
+from litestar.types import ASGIApp
+from msgspec import Struct
+
+from unbroken.domain.effects import ReportFailure
+from unbroken.domain.errors import Busy, NotYourThread, UnbrokenError
+from unbroken.domain.events import Event, RunStart
+from unbroken.domain.ports.identity import User
+from unbroken.domain.runs import Run, RunState
+from unbroken.domain.session import SessionKey
+from unbroken.entrypoints.ids import new_id
+from unbroken.entrypoints.langgraph_api.assistants import served
+from unbroken.entrypoints.langgraph_api.event_stream import BLANK, HEARTBEAT, Streamed, Streams, encoded
+from unbroken.entrypoints.langgraph_api.run_bodies import Asked, run_of
+from unbroken.entrypoints.langgraph_api.run_events import NOTHING, RunEvents, Seen, failure, interrupts, with_interrupts
+from unbroken.entrypoints.langgraph_api.run_following import End, FollowedRun
+from unbroken.entrypoints.service import Service
+from unbroken.entrypoints.web.rest import Problem, not_found
+from unbroken.entrypoints.web.user_limits import Allowance, TooManySockets, UserLimits
+
+log = logging.getLogger(__name__)
+
+LONGEST_S: Final = 365 * 86_400.0
+BUSY: Final = "Thread is already running a task. Wait for it to finish or choose a different multitask strategy."
+EVENT_STREAM: Final = "text/event-stream; charset=utf-8"
+
+
+class Started(Struct, frozen=True):
+    key: SessionKey
+    event: Event
+
+    @property
+    def path(self) -> str:
+        return f"/threads/{self.key.thread_id}/runs/{self.event.id}"
+
+    @property
+    def temporary(self) -> bool:
+        body = self.event.body
+        return isinstance(body, RunStart) and bool(body.client.get("temporary"))
+
+
+class RunResponses:
+    def __init__(self, service: Service, limits: UserLimits) -> None:
+        self._service = service
+        self._limits = limits
+        self.streams = Streams()
+
+    async def start(self, user: User, thread_id: str | None, asked: Asked) -> Started:
+        """Accept a run. `thread_id` None: in a thread of its own. Raises Problem, and what `AcceptEvent` does."""
+        started, _ = await self._start(user, thread_id, asked, follows=False)
+        if started.temporary:
+            self._forget_later(started)
+        return started
+
+    async def stream(self, user: User, thread_id: str | None, asked: Asked) -> ASGIApp:
+        self._open(user)
+        try:
+            started, followed = await self._start(user, thread_id, asked, follows=True)
+        except BaseException:
+            self._limits.closed(user.id)
+            raise
+        assert followed is not None
+        return self._events(user, started, followed, asked.modes, cancels=asked.on_disconnect == "cancel")
+
+    async def wait(self, user: User, thread_id: str | None, asked: Asked) -> ASGIApp:
+        self._open(user)
+        try:
+            started, followed = await self._start(user, thread_id, asked, follows=True)
+        except BaseException:
+            self._limits.closed(user.id)
+            raise
+        assert followed is not None
+        return self._value(user, started, followed, cancels=asked.on_disconnect == "cancel")
+
+    async def join_stream(
+        self, user: User, run: Run, modes: Collection[str], *, after: Seen = NOTHING, cancels: bool = False
+    ) -> ASGIApp:
+        """Raises NotYourThread, ThreadDeleted, StoreUnavailable, Problem."""
+        started = started_as(user.id, run)
+        followed = await self._join(user, started)
+        return self._events(user, started, followed, modes, after=after, cancels=cancels)
+
+    async def join(self, user: User, run: Run, *, cancels: bool = False, tells: bool = True) -> ASGIApp:
+        """`tells` False: an empty object instead of the values. Raises as `join_stream`."""
+        started = started_as(user.id, run)
+        return self._value(user, started, await self._join(user, started), cancels=cancels, tells=tells)
+
+    async def cancel(self, run: Run, user_id: str, *, forgets: bool) -> None:
+        """Raises AlreadyEnded, NotYourThread, ThreadDeleted, StoreUnavailable, CommitUnknown."""
+        await self._service.cancel(started_as(user_id, run).key, run.request_id)
+
+    def _open(self, user: User) -> None:
+        try:
+            self._limits.opened(user.id)
+        except TooManySockets as error:
+            raise Problem(HTTPStatus.TOO_MANY_REQUESTS, "too_many", str(error)) from error
+        if self._service.stopping:
+            self._limits.closed(user.id)
+            raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "restarting", "the server is stopping; ask again")
+
+    async def _start(
+        self, user: User, thread_id: str | None, asked: Asked, *, follows: bool
+    ) -> tuple[Started, FollowedRun | None]:
+        service = self._service
+        assistant = await served(service.agents, service.assistants, user.id, asked.assistant_id)
+        body = run_of(asked, assistant, stateless=thread_id is None)
+        key = SessionKey(user.id, assistant.graph_id, thread_id or new_id())
+        await self._allow(key, thread_id, creates=asked.if_not_exists == "create")
+        followed = await FollowedRun.begin(self._service, key) if follows else None
+        run_id = new_id()
+        try:
+            receipt = await self._service.accept(key, run_id, body, when_busy=asked.when_busy, event_id=run_id)
+        except BaseException as error:
+            if followed is not None:
+                followed.close()
+            if isinstance(error, Busy):
+                raise Problem(HTTPStatus.CONFLICT, "busy", BUSY) from error
+            raise
+        return Started(key, receipt.event), followed
+
+    async def _allow(self, key: SessionKey, thread_id: str | None, *, creates: bool) -> None:
+        """Whether the caller may say something more in this thread. Raises Problem, ThreadDeleted."""
+        allowance = Allowance(self._limits, self._service.threads, key)
+        if not allowance.message(asyncio.get_running_loop().time()):
+            raise Problem(HTTPStatus.TOO_MANY_REQUESTS, "too_fast", "too many runs in a minute")
+        if thread_id is not None:
+            try:
+                bound_to = (await self._service.thread_records.get(key.user_id, thread_id)).agent_id
+            except NotYourThread:
+                if not creates:
+                    raise not_found() from None
+            else:
+                if bound_to not in (None, key.agent_id):
+                    message = f"the thread belongs to the graph {bound_to!r}; start another one"
+                    raise Problem(HTTPStatus.CONFLICT, "other_graph", message)
+                return
+        if not await allowance.thread():
+            raise Problem(HTTPStatus.CONFLICT, "too_many_threads", "delete a thread first")
+
+    async def _join(self, user: User, started: Started) -> FollowedRun:
+        self._open(user)
+        try:
+            return await FollowedRun.begin(self._service, started.key, joins=True)
+        except BaseException:
+            self._limits.closed(user.id)
+            raise
+
+    def _events(
+        self,
+        user: User,
+        started: Started,
+        followed: FollowedRun,
+        modes: Collection[str],
+        *,
+        after: Seen = NOTHING,
+        cancels: bool,
+    ) -> ASGIApp:
+        body = started.event.body
+        client = body.client if isinstance(body, RunStart) else {}
+        about = {
+            **(body.metadata if isinstance(body, RunStart) else {"graph_id": started.key.agent_id}),
+            "run_id": started.event.id,
+            "thread_id": started.key.thread_id,
+        }
+        view = RunEvents(started.event, modes, subgraphs=bool(client.get("subgraphs")), after=after, about=about)
+        headers = {
+            "content-type": EVENT_STREAM,
+            "cache-control": "no-store",
+            "x-accel-buffering": "no",
+            "location": f"{started.path}/stream",
+            "content-location": started.path,
+        }
+
+        async def pieces() -> AsyncGenerator[bytes, None]:
+            async for events in followed.events(started.event, view):
+                yield encoded(events)
+            await self._over(started)
+
+        return self._streamed(user, started, followed, pieces(), headers, HEARTBEAT, cancels, whole=False)
+
+    def _value(
+        self, user: User, started: Started, followed: FollowedRun, *, cancels: bool, tells: bool = True
+    ) -> ASGIApp:
+        headers = {
+            "content-type": "application/json",
+            "location": f"{started.path}/join",
+            "content-location": started.path,
+        }
+
+        async def pieces() -> AsyncGenerator[bytes, None]:
+            end = await followed.end(started.event)
+            yield await _result(followed, started.event.id, end) if tells else b"{}"
+            await self._over(started)
+
+        return self._streamed(user, started, followed, pieces(), headers, BLANK, cancels, whole=True)
+
+    def _streamed(
+        self,
+        user: User,
+        started: Started,
+        followed: FollowedRun,
+        body: AsyncGenerator[bytes, None],
+        headers: dict[str, str],
+        idle: bytes,
+        cancels: bool,
+        *,
+        whole: bool,
+    ) -> ASGIApp:
+        async def left() -> None:
+            if cancels:
+                await self._cancelled(started)
+            if started.temporary:
+                self._forget_later(started)
+
+        def closed() -> None:
+            followed.close()
+            self._limits.closed(user.id)
+
+        stays_s = min(max(0.0, user.until - time.time()), LONGEST_S) if user.until < inf else None
+        stall_s = self._service.settings.reader_stall_s
+        return Streamed(
+            body,
+            self.streams,
+            headers=headers,
+            idle=idle,
+            stall_s=stall_s,
+            stays_s=stays_s,
+            left=left,
+            closed=closed,
+            whole=whole,
+        )
+
+    async def _cancelled(self, started: Started) -> None:
+        try:
+            await self._service.cancel(started.key, started.event.request_id)
+        except UnbrokenError as error:  # it has ended, with its thread perhaps; or nobody can be asked now
+            log.info("a run whose reader left was not cancelled: %s", error)
+
+    async def _over(self, started: Started) -> None:
+        """The run has ended, and its caller has heard."""
+        if started.temporary:
+            try:
+                await self._service.delete_thread(started.key.user_id, started.key.thread_id)
+            except UnbrokenError as error:
+                log.warning("the thread of a run without one stays: %s", error)
+
+    def _forget_later(self, started: Started) -> None:
+        self.streams.add(asyncio.create_task(self._forget(started)))
+
+    async def _forget(self, started: Started) -> None:
+        try:
+            followed = await FollowedRun.begin(self._service, started.key, joins=True)
+            try:
+                ended = await followed.end(started.event) is not None
+            finally:
+                followed.close()
+        except UnbrokenError as error:
+            log.warning("the thread of a run without one stays: %s", error)
+            return
+        if ended:
+            await self._over(started)
+
+
+def started_as(user_id: str, run: Run) -> Started:
+    event = Event(run.seq, run.id, run.request_id, run.body, run.created_at)
+    return Started(SessionKey(user_id, run.agent_id, run.thread_id), event)
+
+
+def accepted(started: Started) -> Run:
+    """The run as its caller is first told of it."""
+    event = started.event
+    key = started.key
+    return Run(
+        id=event.id,
+        thread_id=key.thread_id,
+        agent_id=key.agent_id,
+        seq=event.seq,
+        request_id=event.request_id,
+        body=event.body,
+        created_at=event.created_at,
+        state=RunState.PENDING,
+    )
+
+
+async def _result(followed: FollowedRun, run_id: str, end: End | None) -> bytes:
+    if end is None:
+        return b"{}"
+    if isinstance(end.body, ReportFailure):
+        return msgspec.json.encode({"__error__": failure(end.body)})
+    asked: list[dict[str, Any]] = interrupts(end.questions)
+    return with_interrupts(await followed.values(run_id), asked)

@@ -1,0 +1,1 @@
+"""LangGraph's REST, as its own clients speak it."""
