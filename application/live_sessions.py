@@ -14,6 +14,7 @@ from typing import Literal
 import msgspec
 
 from unbroken.application.deliveries import ResetReason
+from unbroken.application.recent_attempts import RecentAttempts
 from unbroken.domain.effects import LogEntry
 from unbroken.domain.errors import Fenced, NotYourThread, ThreadDeleted
 from unbroken.domain.events import Event
@@ -70,12 +71,15 @@ class LiveSession:
         "owner",
         "pending",
         "readers",
+        "recent",
         "run",
         "tail",
     )
 
-    def __init__(self, key: SessionKey) -> None:
+    def __init__(self, key: SessionKey, recent: RecentAttempts | None = None) -> None:
         self.key = key
+        self.recent = recent or RecentAttempts()
+        """Of all sessions."""
         self.log_index = 0
         self.log_floor = 0
         self.acked: int | None = None
@@ -152,9 +156,13 @@ class LiveSession:
             self.log_index = log_index
         self.applied_seq = max(self.applied_seq, applied_seq)
         self.pending = {seq: event for seq, event in self.pending.items() if seq > self.applied_seq}
-        if self.attempt and self.attempt.event.seq <= self.applied_seq:
-            self.attempt = None
+        self._ended(self.applied_seq)
         self.notify()
+
+    def _ended(self, seq: int) -> None:
+        if self.attempt and self.attempt.event.seq <= seq:
+            self.recent.keep(self.key.thread_id, self.attempt)
+            self.attempt = None
 
     def add(self, event: Event) -> None:
         """An event was accepted."""
@@ -195,9 +203,9 @@ class LiveSession:
                 self._keep(entry)
         self.applied_seq = max(self.applied_seq, event.seq)
         self.pending.pop(event.seq, None)
-        if self.attempt and self.attempt.event.seq <= event.seq:
+        if self.attempt:
             self.attempt.ended = self.attempt.event.seq == event.seq
-            self.attempt = None
+        self._ended(event.seq)
         self.notify()
 
     def _keep(self, entry: LogEntry) -> None:
@@ -221,6 +229,7 @@ class LiveSessions:
         self._sessions = sessions
         self._lease = lease
         self._live: dict[SessionKey, LiveSession] = {}
+        self._recent = RecentAttempts()
         self._by_thread: dict[str, tuple[SessionKey, ...]] = {}
         """More than one where a stranger watches, too."""
         self.on_look: Callable[[LiveSession], None] = lambda _: None
@@ -239,7 +248,7 @@ class LiveSessions:
     def _add(self, key: SessionKey) -> LiveSession:
         live = self._live.get(key)
         if live is None:
-            live = self._live[key] = LiveSession(key)
+            live = self._live[key] = LiveSession(key, self._recent)
             self._by_thread[key.thread_id] = (*self._by_thread.get(key.thread_id, ()), key)
         return live
 

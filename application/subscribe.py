@@ -8,7 +8,8 @@ the end. Nothing is pushed twice and nothing is held back for anyone.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Sequence
 from typing import Final
 
 from msgspec import Struct
@@ -54,13 +55,24 @@ class Since(Struct, frozen=True):
     """See `live_stream.Place`."""
 
 
+class EachPart(Struct, frozen=True):
+    """A reader that is to be told each part as it was shown, also of an attempt that ended a moment ago, and the log
+    however far behind it is."""
+
+    attempt: int = 0
+    """The latest that it has seen: nothing of an earlier one is shown."""
+
+
+Shows = Shown | Since | EachPart
+
+
 class Subscribe:
     def __init__(self, live: LiveSessions, outbox: Outbox) -> None:
         self._live = live
         self._outbox = outbox
 
     async def __call__(
-        self, key: SessionKey, *, cursor: int | None, shown: Shown | Since | None = None, whole: bool = False
+        self, key: SessionKey, *, cursor: int | None, shown: Shows | None = None, whole: bool = False
     ) -> Subscription:
         """Follow a session from `cursor` on (None: from what was acknowledged; TAIL_CURSOR: from now on).
 
@@ -78,7 +90,7 @@ class Subscribe:
             live = await self._live.open(key)
         return self._follow(live, start, shown, whole)
 
-    def _follow(self, live: LiveSession, cursor: int, shown: Shown | Since | None, whole: bool = False) -> Subscription:
+    def _follow(self, live: LiveSession, cursor: int, shown: Shows | None, whole: bool = False) -> Subscription:
         return Subscription(self._live, live, self._outbox, cursor, shown, whole)
 
 
@@ -87,6 +99,7 @@ class Subscription:
 
     __slots__ = (
         "_changed",
+        "_each",
         "_ended_seq",
         "_following",
         "_gap",
@@ -114,7 +127,7 @@ class Subscription:
         live: LiveSession,
         outbox: Outbox,
         cursor: int,
-        shown: Shown | Since | None,
+        shown: Shows | None,
         whole: bool = False,
     ) -> None:
         self._hub = hub
@@ -123,13 +136,14 @@ class Subscription:
         self._changed = False
         self._waiting: asyncio.Future[None] | None = None
         """Of a reader that waits for news."""
-        self._gap = _gap(live, cursor)
+        self._each = isinstance(shown, EachPart)
+        self._gap = _gap(live, cursor, too_far=sys.maxsize if self._each else TOO_FAR)
         self.cursor = live.log_index if cursor == TAIL_CURSOR else self._gap.cursor if self._gap else cursor
         """The last log index handed to the reader."""
         self._users: set[int] = set()
         """Of the events whose end was not handed out, those that were shown: accepts may come back out of order."""
         self._ended_seq = 0
-        self._shown = shown
+        self._shown = None if isinstance(shown, EachPart) else shown
         self._joining = True
         self._interrupted = False
         self._run = 0
@@ -238,10 +252,12 @@ class Subscription:
             return ()
         return [entry for entry in entries if entry.log_index <= self._live.log_index]
 
-    def _log(self, found: list[Delivery], entries: Iterable[LogEntry]) -> None:
+    def _log(self, found: list[Delivery], entries: Sequence[LogEntry]) -> None:
         for entry in entries:
             if entry.log_index == self.cursor + 1:
                 self._user(found, entry.event)
+                if self._each and not self._rest_of(found, entry.event, entries):
+                    return
                 found.append(ShowLogged(entry))
                 self.cursor = entry.log_index
                 if entry.event.seq > self._ended_seq:
@@ -251,6 +267,15 @@ class Subscription:
     def _waiting_users(self, found: list[Delivery]) -> None:
         for event in self._live.pending.values():
             self._user(found, event)
+
+    def _rest_of(self, found: list[Delivery], event: Event, entries: Sequence[LogEntry]) -> bool:
+        """What the attempt that ended the event showed, if it is still here. False: more of it follows."""
+        attempt = self._live.recent.get(self._live.key.thread_id, event.seq) if event.seq > self._ended_seq else None
+        if attempt is None or not any(one.event.seq == event.seq and one.attempt == attempt.run for one in entries):
+            return True
+        if self._run != attempt.run:
+            self._enter(found, attempt, joining=True)
+        return self._parts(found, attempt)
 
     def _user(self, found: list[Delivery], event: Event) -> None:
         if event.from_user and event.seq > self._ended_seq and event.seq not in self._users:
@@ -269,7 +294,7 @@ class Subscription:
         if self._run != attempt.run:
             self._enter(found, attempt, joining)
             self._following = attempt if self._whole else None
-        self._take(found, attempt)
+        self._parts(found, attempt)
 
     def _rest(self) -> list[Delivery]:
         """Of the attempt that this reader is to be given all of, once it has ended: what is left, a frame's worth at a
@@ -279,22 +304,27 @@ class Subscription:
         if attempt is None or attempt is self._live.attempt:
             return found
         if attempt.ended:
-            self._take(found, attempt)
+            self._parts(found, attempt)
         if not found:
             self._following = None
         return found
 
-    def _take(self, found: list[Delivery], attempt: LiveAttempt) -> None:
+    def _parts(self, found: list[Delivery], attempt: LiveAttempt) -> bool:
+        """What follows of an attempt. False: a frame's worth was found, and there may be more."""
         parts = attempt.stream.parts
         while self._replay:
+            if len(found) >= PAGE:
+                return False
             self._show(found, attempt, self._replay.pop(0))
-            if len(found) >= PAGE:
-                return
         while self._position < len(parts):
-            part, self._position = merged(parts, self._position)
-            self._show(found, attempt, part)
             if len(found) >= PAGE:
-                return
+                return False
+            if self._each:
+                part, self._position = parts[self._position], self._position + 1
+            else:
+                part, self._position = merged(parts, self._position)
+            self._show(found, attempt, part)
+        return True
 
     def _show(self, found: list[Delivery], attempt: LiveAttempt, part: Part) -> None:
         request_id, run, sides = attempt.event.request_id, attempt.run, self._sides
@@ -341,7 +371,7 @@ def _merged(parts: list[Part]) -> list[Part]:
     return found
 
 
-def _gap(live: LiveSession, cursor: int) -> ShowGap | None:
+def _gap(live: LiveSession, cursor: int, *, too_far: int) -> ShowGap | None:
     if cursor == TAIL_CURSOR:
         return None
     reason: GapReason
@@ -349,7 +379,7 @@ def _gap(live: LiveSession, cursor: int) -> ShowGap | None:
         reason = "unknown_cursor"
     elif cursor < live.log_floor:
         reason = "retained"
-    elif live.log_index - cursor > TOO_FAR:
+    elif live.log_index - cursor > too_far:
         reason = "too_far"
     else:
         return None

@@ -112,6 +112,11 @@ class LogEntry(Struct, frozen=True):
     trace_context: dict[str, str] = {}
     """Of the commit that owed it."""
 
+    @property
+    def attempt(self) -> int | None:
+        """Which attempt ended the event. None: this entry does not say; another one of the event does."""
+        return None if isinstance(self.body, RequestInput | CloseQuestion) else self.body.attempt
+
 
 class EffectClaim(Struct, frozen=True):
     """The right to execute one unlogged effect until `claimed_until`; `claim_no` fences late finishers."""

@@ -174,6 +174,11 @@ class LiveStream:
         """Units that wait."""
 
     @property
+    def weight(self) -> int:
+        """About how many bytes it holds."""
+        return self.length + self._step_bytes + 100 * len(self.parts)
+
+    @property
     def text(self) -> str:
         return "".join(part.text for part in self.parts if isinstance(part, TextPart))
 

@@ -26,7 +26,7 @@ from unbroken.application.deliveries import (
     ShowUser,
 )
 from unbroken.application.live_sessions import LiveSession
-from unbroken.application.subscribe import Shown, Since, Subscribe, Subscription
+from unbroken.application.subscribe import Shown, Shows, Since, Subscribe, Subscription
 from unbroken.domain.effects import CancelTurn, LogEntry, ReportFailure, SendMessage
 from unbroken.domain.events import Event
 from unbroken.domain.session import SessionKey
@@ -42,7 +42,7 @@ class ObservedSubscribe(Subscribe):
         self._written = written
 
     async def __call__(
-        self, key: SessionKey, *, cursor: int | None, shown: Shown | Since | None = None, whole: bool = False
+        self, key: SessionKey, *, cursor: int | None, shown: Shows | None = None, whole: bool = False
     ) -> Subscription:
         start = now_ns()
         subscription = await super().__call__(key, cursor=cursor, shown=shown, whole=whole)
@@ -50,7 +50,7 @@ class ObservedSubscribe(Subscribe):
         subscription.begin(start, cursor, shown)
         return subscription
 
-    def _follow(self, live: LiveSession, cursor: int, shown: Shown | Since | None, whole: bool = False) -> Subscription:
+    def _follow(self, live: LiveSession, cursor: int, shown: Shows | None, whole: bool = False) -> Subscription:
         parts = (self._live, live, self._outbox, cursor, shown, whole)
         return ObservedSubscription(self._telemetry, self._written, *parts)
 
@@ -69,7 +69,7 @@ class ObservedSubscription(Subscription):
         """Entries on their way to the wire."""
         self._counted = False
 
-    def begin(self, start: int, cursor: int | None, shown: Shown | Since | None) -> None:
+    def begin(self, start: int, cursor: int | None, shown: Shows | None) -> None:
         """Following has begun: where, and what waited then."""
         waiting = list(self._live.pending.values())
         request_id = self._resumed(shown)
@@ -79,6 +79,7 @@ class ObservedSubscription(Subscription):
         attributes |= {names.KIND: kind, "unbroken.cursor": self.cursor}
         if shown:
             attributes[names.ATTEMPT] = shown.attempt
+        if isinstance(shown, Shown | Since):
             attributes["unbroken.stream.offset"] = shown.offset if isinstance(shown, Shown) else shown.position
         if request_id:
             attributes[names.REQUEST] = request_id
@@ -107,12 +108,12 @@ class ObservedSubscription(Subscription):
             self._hand_over(delivery)
         return deliveries
 
-    def _resumed(self, shown: Shown | Since | None) -> str | None:
+    def _resumed(self, shown: Shows | None) -> str | None:
         """The request whose answer the client shows, as far as that is known here."""
         if isinstance(shown, Since):
             running = self._live.attempt
             return running.event.request_id if running and running.run == shown.attempt else None
-        return shown.request_id if shown else None
+        return shown.request_id if isinstance(shown, Shown) else None
 
     def close(self) -> None:
         super().close()

@@ -17,6 +17,8 @@ from litestar.static_files import create_static_files_router
 from litestar.types import Message, Scope
 
 from unbroken.application.log_context import working_for
+from unbroken.entrypoints.agent_protocol.routes import PROTOCOL
+from unbroken.entrypoints.agent_protocol.streams import Streams
 from unbroken.entrypoints.ids import new_id
 from unbroken.entrypoints.langgraph_api import runs, stateless_runs
 from unbroken.entrypoints.langgraph_api.answers import DETAILS
@@ -87,16 +89,19 @@ def create_app(open_service: OpenService, guard: Guard) -> Litestar:
             app.state.guard = guard
             app.state.sockets = sockets = ChatSockets(service, guard.limits)
             app.state.runs = RunResponses(service, guard.limits)
-            watch = asyncio.create_task(sockets.close_stalled_forever())
+            app.state.streams = streams = Streams(service, guard.limits)
+            watches = [asyncio.create_task(each.close_stalled_forever()) for each in (sockets, streams)]
             try:
                 yield
             finally:
-                watch.cancel()
+                for watch in watches:
+                    watch.cancel()
                 app.state.runs.streams.send_away()
 
     return Litestar(
         route_handlers=[
             chat,
+            Router(path="/", route_handlers=PROTOCOL, exception_handlers=REFUSALS),
             Router(path="/", route_handlers=REST, exception_handlers=REFUSALS),
             Router(path="/", route_handlers=LANGGRAPH, exception_handlers=DETAILS),
             live,
@@ -150,6 +155,7 @@ async def stop_serving(app: Litestar, grace_s: float) -> None:
     await asyncio.sleep(0)  # from here on nobody new is let in
     app.state.sockets.send_away()
     app.state.runs.streams.send_away()
+    app.state.streams.send_away()
     await draining
 
 

@@ -56,6 +56,8 @@ TRIED: dict[tuple[str, str], str] = {
     ("POST", "/runs/wait"): "/runs/wait",
     ("POST", "/runs/batch"): "/runs/batch",
     ("POST", "/runs/cancel"): "/runs/cancel",
+    ("POST", "/threads/{thread_id:str}/commands"): "/threads/{thread}/commands",
+    ("POST", "/threads/{thread_id:str}/stream/events"): "/threads/{thread}/stream/events",
 }
 """Route → the address at which B asks for A's."""
 
@@ -65,9 +67,11 @@ OF_NOBODY = {
     ("FILES", "/"),
     ("FILES", "/vendor"),
     ("WEBSOCKET", "/api/chat/ws"),
+    ("WEBSOCKET", "/threads/{thread_id:str}/stream/events"),
 }
-"""Routes that hold nothing of a user's; the socket is tried below."""
+"""Routes that hold nothing of a user's; the sockets are tried below."""
 
+ALL = ["values", "updates", "messages", "tools", "lifecycle", "input", "checkpoints", "tasks", "custom"]
 RUN: dict[str, Any] = {"assistant_id": "endings", "input": {"messages": [{"role": "user", "content": "let me in"}]}}
 BODIES: dict[str, Any] = {
     "POST /api/threads": {"threadId": "{thread}"},
@@ -76,6 +80,8 @@ BODIES: dict[str, Any] = {
     "POST /threads/{thread_id:str}/runs/stream": RUN,
     "POST /threads/{thread_id:str}/runs/wait": RUN | {"multitask_strategy": "rollback"},
     "POST /runs/cancel": {"thread_id": "{thread}", "run_ids": ["{run}"]},
+    "POST /threads/{thread_id:str}/commands": {"id": 1, "method": "state.get", "params": {"namespace": []}},
+    "POST /threads/{thread_id:str}/stream/events": {"channels": ALL},
 }
 
 
@@ -268,3 +274,74 @@ async def test_no_frame_over_bs_own_socket_reaches_into_as_thread(memory_server:
         heard = json.dumps(client.view.frames)
         assert not [secret for secret in (SECRET, mine.a.user, str(mine.log[0]["message"])) if secret in heard]
     assert mine.untouched()
+
+
+COMMANDS: list[tuple[str, dict[str, Any]]] = [
+    ("subscription.subscribe", {"channels": ALL}),
+    ("subscription.subscribe", {"channels": ALL, "since": 0}),
+    ("subscription.reconnect", {"channels": ALL, "since": 1}),
+    ("state.get", {"namespace": []}),
+    ("agent.getTree", {}),
+    ("run.cancel", {}),
+    ("state.fork", {"checkpoint_id": "{state}"}),
+    ("input.respond", {"namespace": [], "interrupt_id": "{interrupt}", "response": True}),
+    ("run.start", {"assistant_id": "endings", "input": {"messages": [{"role": "user", "content": "let me in"}]}}),
+    ("run.start", {"assistant_id": "one", "input": {}, "multitask_strategy": "rollback"}),
+]
+
+
+def commanded(mine: Belongings) -> list[dict[str, Any]]:
+    text = json.dumps(COMMANDS).replace("{state}", mine.state).replace("{interrupt}", str(mine.log[1]["interruptId"]))
+    return [{"id": id_, "method": method, "params": params} for id_, (method, params) in enumerate(json.loads(text))]
+
+
+@pytest.mark.asyncio
+async def test_no_command_of_the_agent_protocol_gives_b_anything_of_as(memory_server: Server, thread: str) -> None:
+    mine = Belongings(memory_server, thread)
+    await mine.begin()
+    address = f"{memory_server.url}/threads/{mine.thread}/stream/events?userId={mine.b.user}"
+    for command in commanded(mine):
+        reply = mine.b.ask("POST", f"/threads/{mine.thread}/commands", command)
+        if not command["method"].startswith("subscription"):
+            assert reply.status == 404, command
+        heard: list[str | bytes] = [reply.body]
+        async with connect(address, proxy=None) as socket:
+            await socket.send(json.dumps({"id": 99, "method": "subscription.subscribe", "params": {"channels": ALL}}))
+            heard.append(await asyncio.wait_for(socket.recv(), 30))
+            await socket.send(json.dumps(command))
+            with suppress(ConnectionClosed):
+                heard.append(await asyncio.wait_for(socket.recv(), 30))
+                assert command["method"].startswith("subscription"), command
+        if not command["method"].startswith("subscription"):
+            assert (socket.close_code, socket.close_reason) == (
+                4403,
+                f"thread {mine.thread!r} belongs to another user or agent",
+            )
+        assert not [secret for secret in mine.secrets if secret in str(heard)], command
+    assert mine.untouched()
+
+
+@pytest.mark.asyncio
+async def test_the_agent_protocol_s_socket_tells_of_bs_thread_and_of_no_other(
+    memory_server: Server, thread: str
+) -> None:
+    """Whose subscription begins before the thread has an owner, and who then turns out not to be it, hears nothing."""
+    a, b = f"a-{thread}"[:120], f"b-{thread}"[:120]
+    sockets = {}
+    for user in (a, b):
+        sockets[user] = await connect(f"{memory_server.url}/threads/{thread}/stream/events?userId={user}", proxy=None)
+        await sockets[user].send(json.dumps({"id": 1, "method": "subscription.subscribe", "params": {"channels": ALL}}))
+        assert json.loads(await sockets[user].recv())["type"] == "success"
+    async with Client(memory_server.url, thread=thread, user=a, agent="one") as client:
+        await client.answered(await client.say(SECRET))
+    async with asyncio.timeout(30):
+        while json.loads(await sockets[a].recv()).get("params", {}).get("data", {}).get("event") != "completed":
+            pass
+    await sockets[b].send(json.dumps({"id": 2, "method": "agent.getTree"}))
+    heard = []
+    with suppress(ConnectionClosed):
+        while True:
+            heard.append(await asyncio.wait_for(sockets[b].recv(), 30))
+    assert SECRET not in str(heard)
+    assert sockets[b].close_code == 4403
+    await sockets[a].close()
