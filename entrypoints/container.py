@@ -46,6 +46,7 @@ from unbroken.domain.ports.runs import Runs
 from unbroken.domain.ports.sessions import Sessions
 from unbroken.domain.ports.store_health import StoreHealth
 from unbroken.domain.ports.thread_records import ThreadRecords
+from unbroken.domain.ports.thread_states import ThreadStates
 from unbroken.domain.ports.threads import Threads
 from unbroken.domain.ports.timers import Timers
 from unbroken.domain.ports.unit_of_work import UnitOfWork
@@ -71,6 +72,7 @@ class Container(containers.DeclarativeContainer):
     threads = providers.Dependency(instance_of=Threads)
     thread_records = providers.Dependency(instance_of=ThreadRecords)
     assistants = providers.Dependency(instance_of=Assistants)
+    states = providers.Dependency(instance_of=ThreadStates)
     files = providers.Dependency(instance_of=Files)
     user_data = providers.Dependency(instance_of=UserData)
     checkpoints = providers.Dependency(instance_of=Checkpoints)

@@ -19,6 +19,7 @@ from unbroken.adapters.langgraph.committed_values import CommittedValues
 from unbroken.adapters.langgraph.loading import NamedGraph, load_agents
 from unbroken.adapters.langgraph.long_term_store import long_term_store
 from unbroken.adapters.langgraph.project import Project
+from unbroken.adapters.langgraph.thread_states import GraphStates
 from unbroken.adapters.memory.store import MemoryStore
 from unbroken.adapters.postgres.heartbeat import Heartbeat, moment
 from unbroken.adapters.postgres.store import PostgresStore, open_postgres
@@ -43,6 +44,7 @@ from unbroken.domain.ports.replicas import Replica, Replicas
 from unbroken.domain.ports.runs import Runs
 from unbroken.domain.ports.sessions import Sessions
 from unbroken.domain.ports.thread_records import ThreadRecords
+from unbroken.domain.ports.thread_states import ThreadStates
 from unbroken.domain.ports.threads import Threads
 from unbroken.entrypoints import observing
 from unbroken.entrypoints.bus import carried
@@ -70,6 +72,7 @@ class Service:
     threads: Threads
     thread_records: ThreadRecords
     assistants: Assistants
+    states: ThreadStates
     files: Files
     readiness: Readiness
     runs: Runs
@@ -92,6 +95,7 @@ class Service:
         self.threads = container.threads()
         self.thread_records = container.thread_records()
         self.assistants = container.assistants()
+        self.states = container.states()
         self.files = container.files()
         self.readiness = container.readiness()
         self.runs = container.runs()
@@ -182,6 +186,7 @@ async def running(
             threads=store.threads,
             thread_records=store.thread_records,
             assistants=store.assistants,
+            states=GraphStates(agents, store.checkpoints),
             files=store.files,
             user_data=store.user_data,
             checkpoints=store.checkpoints,

@@ -11,12 +11,15 @@ from litestar import Response
 from litestar.exceptions import HTTPException
 
 from unbroken.domain.errors import (
+    AgentRaised,
     AlreadyEnded,
     Busy,
     InvalidValue,
     QueueFull,
+    TooMany,
     UnbrokenError,
     UnknownAgent,
+    UnknownAssistant,
     UnknownRequest,
 )
 from unbroken.entrypoints.service import Service
@@ -58,9 +61,13 @@ def _problem_of(error: Exception) -> Problem:
     match error:
         case UnknownAgent() | InvalidValue():
             return invalid(str(error))
+        case UnknownAssistant():
+            return not_found("assistant")
+        case AgentRaised():
+            return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, error.code, str(error))
         case UnknownRequest():
             return not_found("run")
-        case AlreadyEnded() | Busy():
+        case AlreadyEnded() | Busy() | TooMany():
             return Problem(HTTPStatus.CONFLICT, "conflict", str(error))
         case QueueFull():
             return Problem(HTTPStatus.TOO_MANY_REQUESTS, "queue_full", str(error))

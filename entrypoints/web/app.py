@@ -22,6 +22,8 @@ from unbroken.entrypoints.agent_protocol.streams import Streams
 from unbroken.entrypoints.ids import new_id
 from unbroken.entrypoints.langgraph_api import runs, stateless_runs
 from unbroken.entrypoints.langgraph_api.answers import DETAILS
+from unbroken.entrypoints.langgraph_api.permissions import Permissions, anything
+from unbroken.entrypoints.langgraph_api.routes import CATALOGUE
 from unbroken.entrypoints.langgraph_api.run_responses import RunResponses
 from unbroken.entrypoints.service import Service
 from unbroken.entrypoints.web import audit, files, threads
@@ -79,14 +81,16 @@ NO_FILE: Final[dict[int | type[Exception], Callable[[Call, Exception], Response[
 OpenService = Callable[[], AbstractAsyncContextManager[Service]]
 
 
-def create_app(open_service: OpenService, guard: Guard) -> Litestar:
-    """The application over a service that is opened when the server starts and closed when it stops."""
+def create_app(open_service: OpenService, guard: Guard, permissions: Permissions = anything) -> Litestar:
+    """The application over a service that is opened when the server starts and closed when it stops. `permissions`:
+    what a project's own rules let callers do, besides what is theirs."""
 
     @asynccontextmanager
     async def lifespan(app: Litestar) -> AsyncIterator[None]:
         async with open_service() as service:
             app.state.service = service
             app.state.guard = guard
+            app.state.permissions = permissions
             app.state.sockets = sockets = ChatSockets(service, guard.limits)
             app.state.runs = RunResponses(service, guard.limits)
             app.state.streams = streams = Streams(service, guard.limits)
@@ -104,6 +108,7 @@ def create_app(open_service: OpenService, guard: Guard) -> Litestar:
             Router(path="/", route_handlers=PROTOCOL, exception_handlers=REFUSALS),
             Router(path="/", route_handlers=REST, exception_handlers=REFUSALS),
             Router(path="/", route_handlers=LANGGRAPH, exception_handlers=DETAILS),
+            Router(path="/", route_handlers=CATALOGUE, exception_handlers=DETAILS),
             live,
             ready,
             create_static_files_router(

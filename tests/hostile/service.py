@@ -15,6 +15,7 @@ from tests.application.virtual_time import VirtualClock
 from tests.application.world import remembered
 from tests.hostile.pipe import Pipe
 from unbroken.adapters.in_process.lease import AlwaysHeld
+from unbroken.adapters.langgraph.thread_states import GraphStates
 from unbroken.adapters.memory.store import MemoryStore
 from unbroken.application.live_sessions import LiveSessions
 from unbroken.domain.ports.agent import Attempt
@@ -115,6 +116,7 @@ async def hosting() -> AsyncIterator[Host]:
         threads=store.threads,
         thread_records=store.thread_records,
         assistants=store.assistants,
+        states=GraphStates(agents, store.checkpoints),
         files=store.files,
         user_data=store.user_data,
         checkpoints=store.checkpoints,

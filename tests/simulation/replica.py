@@ -14,6 +14,7 @@ from tests.simulation.lease import SimulatedLease
 from tests.simulation.loop import Actor, SimulatedClock
 from tests.simulation.network import Line
 from tests.simulation.states import WatchedControls, WatchedEventStore, WatchedSessions, WatchedUnitOfWork
+from unbroken.adapters.langgraph.thread_states import GraphStates
 from unbroken.domain.errors import Unavailable
 from unbroken.domain.events import WhenBusy
 from unbroken.domain.ports.identity import User
@@ -59,7 +60,7 @@ USED: Final = (
     *("accept", "cancel", "subscribe", "acknowledge", "sessions", "outbox", "queue", "delete_thread", "threads"),
     *("files", "readiness", "wakeups", "recover", "effect_runner", "fire_timers", "retain", "live"),
     *("audit", "checkpoints", "overhear", "lease", "peers", "own_clock", "show_afar", "follow_afar"),
-    *("thread_records", "assistants", "runs"),
+    *("thread_records", "assistants", "states", "runs"),
 )
 """What a replica takes out of its container."""
 
@@ -228,6 +229,7 @@ def _wired(world: World, replica: int, settings: Settings, agents: PlannedAgents
         "threads": store.threads,
         "thread_records": store.thread_records,
         "assistants": store.assistants,
+        "states": GraphStates(agents, store.checkpoints),
         "runs": store.runs,
         "files": store.files,
         "user_data": store.user_data,

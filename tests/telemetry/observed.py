@@ -14,6 +14,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 from tests.application.scripted_agent import OneAgent, ScriptedAgent
 from unbroken.adapters.in_process.clock import SystemClock
 from unbroken.adapters.in_process.lease import AlwaysHeld
+from unbroken.adapters.langgraph.thread_states import GraphStates
 from unbroken.adapters.memory.store import MemoryStore
 from unbroken.adapters.telemetry.attempts import Belonging
 from unbroken.adapters.telemetry.identity import StoryIds
@@ -76,6 +77,7 @@ def container_of(store: MemoryStore, agent: ScriptedAgent, replica: int) -> Cont
         threads=store.threads,
         thread_records=store.thread_records,
         assistants=store.assistants,
+        states=GraphStates(OneAgent(agent), store.checkpoints),
         files=store.files,
         user_data=store.user_data,
         checkpoints=store.checkpoints,

@@ -58,12 +58,41 @@ TRIED: dict[tuple[str, str], str] = {
     ("POST", "/runs/cancel"): "/runs/cancel",
     ("POST", "/threads/{thread_id:str}/commands"): "/threads/{thread}/commands",
     ("POST", "/threads/{thread_id:str}/stream/events"): "/threads/{thread}/stream/events",
+    ("POST", "/threads"): "/threads",
+    ("POST", "/threads/search"): "/threads/search",
+    ("POST", "/threads/count"): "/threads/count",
+    ("POST", "/threads/prune"): "/threads/prune",
+    ("GET", "/threads/{thread_id:str}"): "/threads/{thread}",
+    ("PATCH", "/threads/{thread_id:str}"): "/threads/{thread}",
+    ("DELETE", "/threads/{thread_id:str}"): "/threads/{thread}",
+    ("POST", "/threads/{thread_id:str}/copy"): "/threads/{thread}/copy",
+    ("GET", "/threads/{thread_id:str}/state"): "/threads/{thread}/state?subgraphs=true",
+    ("POST", "/threads/{thread_id:str}/state"): "/threads/{thread}/state",
+    ("GET", "/threads/{thread_id:str}/state/{checkpoint_id:str}"): "/threads/{thread}/state/{state}",
+    ("POST", "/threads/{thread_id:str}/state/checkpoint"): "/threads/{thread}/state/checkpoint",
+    ("GET", "/threads/{thread_id:str}/history"): "/threads/{thread}/history",
+    ("POST", "/threads/{thread_id:str}/history"): "/threads/{thread}/history",
+    ("POST", "/assistants/search"): "/assistants/search",
+    ("POST", "/assistants/count"): "/assistants/count",
+    ("GET", "/assistants/{assistant_id:str}"): "/assistants/{assistant}",
+    ("PATCH", "/assistants/{assistant_id:str}"): "/assistants/{assistant}",
+    ("DELETE", "/assistants/{assistant_id:str}"): "/assistants/{assistant}",
+    ("POST", "/assistants/{assistant_id:str}/versions"): "/assistants/{assistant}/versions",
+    ("POST", "/assistants/{assistant_id:str}/latest"): "/assistants/{assistant}/latest",
+    ("GET", "/assistants/{assistant_id:str}/schemas"): "/assistants/{assistant}/schemas",
+    ("GET", "/assistants/{assistant_id:str}/graph"): "/assistants/{assistant}/graph",
+    ("GET", "/assistants/{assistant_id:str}/subgraphs"): "/assistants/{assistant}/subgraphs",
+    ("GET", "/assistants/{assistant_id:str}/subgraphs/{namespace:str}"): "/assistants/{assistant}/subgraphs/x",
+    # Last, for B has one of that id afterwards.
+    ("POST", "/assistants"): "/assistants",
 }
 """Route → the address at which B asks for A's."""
 
 OF_NOBODY = {
     ("GET", "/health/live"),
     ("GET", "/health/ready"),
+    ("GET", "/ok"),
+    ("GET", "/info"),
     ("FILES", "/"),
     ("FILES", "/vendor"),
     ("WEBSOCKET", "/api/chat/ws"),
@@ -74,15 +103,32 @@ OF_NOBODY = {
 ALL = ["values", "updates", "messages", "tools", "lifecycle", "input", "checkpoints", "tasks", "custom"]
 RUN: dict[str, Any] = {"assistant_id": "endings", "input": {"messages": [{"role": "user", "content": "let me in"}]}}
 BODIES: dict[str, Any] = {
-    "POST /api/threads": {"threadId": "{thread}"},
-    "PATCH": {"title": "B's"},
     "POST /threads/{thread_id:str}/runs": RUN,
     "POST /threads/{thread_id:str}/runs/stream": RUN,
     "POST /threads/{thread_id:str}/runs/wait": RUN | {"multitask_strategy": "rollback"},
     "POST /runs/cancel": {"thread_id": "{thread}", "run_ids": ["{run}"]},
     "POST /threads/{thread_id:str}/commands": {"id": 1, "method": "state.get", "params": {"namespace": []}},
     "POST /threads/{thread_id:str}/stream/events": {"channels": ALL},
+    "POST /api/threads": {"threadId": "{thread}"},
+    "PATCH /api/threads/{thread_id:str}": {"title": "B's"},
+    "POST /threads": {"thread_id": "{thread}", "if_exists": "do_nothing"},
+    "POST /threads/search": {"ids": ["{thread}"]},
+    "POST /threads/count": {},
+    "POST /threads/prune": {"thread_ids": ["{thread}"]},
+    "PATCH /threads/{thread_id:str}": {"metadata": {"b": "was here"}},
+    "POST /threads/{thread_id:str}/state": {"values": {"messages": ["B's"]}},
+    "POST /threads/{thread_id:str}/state/checkpoint": {"checkpoint": {"checkpoint_id": "{state}"}},
+    "POST /threads/{thread_id:str}/history": {},
+    "POST /assistants": {"graph_id": "endings", "assistant_id": "{assistant}"},
+    "POST /assistants/search": {"metadata": {"secret": "rain"}},
+    "POST /assistants/count": {"metadata": {"secret": "rain"}},
+    "PATCH /assistants/{assistant_id:str}": {"name": "B's"},
+    "POST /assistants/{assistant_id:str}/versions": {},
+    "POST /assistants/{assistant_id:str}/latest": {"version": 1},
 }
+CREATES = {("POST", "/api/threads"): (409, 201), ("POST", "/threads"): (409, 200), ("POST", "/assistants"): (200, 200)}
+"""What B is told at A's id and at one that nobody has. A thread is one user's alone; an assistant's id means to each
+user what that user made of it."""
 
 
 def never() -> AbstractAsyncContextManager[Service]:
@@ -111,7 +157,7 @@ class Belongings:
     def __init__(self, server: Server, thread: str) -> None:
         self.thread = thread
         self.a, self.b = Rest(server, f"a-{thread}"[:120]), Rest(server, f"b-{thread}"[:120])
-        self.file = self.state = self.effect = self.run = ""
+        self.file = self.state = self.effect = self.run = self.assistant = ""
         self.log: list[dict[str, Any]] = []
 
     async def begin(self) -> None:
@@ -125,6 +171,9 @@ class Belongings:
         (run,) = self.a.ask("GET", f"/threads/{self.thread}/runs").json
         self.run = run["run_id"]
         assert self.a.ask("GET", f"/threads/{self.thread}/runs/{self.run}/join").status == 200
+        preset = {"graph_id": "endings", "name": SECRET, "metadata": {"secret": "rain"}}
+        self.assistant = self.a.ask("POST", "/assistants", preset).json["assistant_id"]
+        self.a.ask("PATCH", f"/threads/{self.thread}", {"metadata": {"secret": SECRET}})
         entries = self.timeline()["turns"][0]["entries"]
         self.state = next(entry["checkpointId"] for entry in entries if entry["kind"] == "checkpoint")
         self.effect = next(entry["effectId"] for entry in entries if entry["kind"] == "effect")
@@ -142,7 +191,8 @@ class Belongings:
     def filled(self, address: str, thread_id: str, file_id: str) -> str:
         session = f"{self.a.user}:endings:{thread_id}"
         names = {"thread": thread_id, "file": file_id, "run": self.run, "state": self.state, "effect": self.effect}
-        return address.format(session=session, **names)
+        assistant = self.assistant if file_id == self.file else "none"
+        return address.format(session=session, assistant=assistant, **names)
 
     def untouched(self) -> bool:
         history = self.a.ask("GET", f"/api/threads/{self.thread}/messages").json
@@ -153,6 +203,8 @@ class Belongings:
             and thread["title"].startswith(SECRET)
             and thread["status"] == "waiting"
             and file.body == SECRET.encode()
+            and self.a.ask("GET", f"/threads/{self.thread}").json["metadata"]["secret"] == SECRET
+            and self.a.ask("GET", f"/assistants/{self.assistant}").json["name"] == SECRET
         )
 
 
@@ -165,16 +217,22 @@ async def test_no_route_gives_b_anything_of_as_or_tells_that_it_exists(memory_se
         replies = []
         for thread_id, file_id in ((mine.thread, mine.file), (f"{absent}.{number}", "none")):
             path = mine.filled(address, thread_id, file_id)
-            body = BODIES.get(f"{method} {route}", BODIES.get(method))
+            body = BODIES.get(f"{method} {route}")
             if body is not None:
-                body = json.loads(json.dumps(body).replace("{thread}", thread_id).replace("{run}", mine.run))
+                text = (
+                    json.dumps(body)
+                    .replace("{thread}", thread_id)
+                    .replace("{state}", mine.state)
+                    .replace("{run}", mine.run)
+                )
+                body = json.loads(text.replace("{assistant}", mine.assistant if file_id == mine.file else "none"))
             reply = mine.b.ask(method, path, body if body is not None else b"x" if method == "POST" else None)
             replies.append(reply)
             told = reply.body.decode() + str(reply.headers)
             assert not [secret for secret in mine.secrets if secret in told], (method, route)
         foreign, nothing = replies
-        if (method, route) == ("POST", "/api/threads"):
-            assert (foreign.status, nothing.status) == (409, 201)
+        if (method, route) in CREATES:
+            assert (foreign.status, nothing.status) == CREATES[method, route]
         else:
             assert foreign.status == nothing.status or nothing.status == 404, (method, route)
             assert foreign.body == nothing.body, (method, route)

@@ -1,0 +1,182 @@
+"""Committed state as LangGraph's clients read it: through the agent's own graph, which runs nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import msgspec
+from langchain_core.runnables import RunnableConfig
+from langgraph.types import Interrupt, StateSnapshot
+
+from unbroken.adapters.langgraph.containment import agent_code
+from unbroken.adapters.langgraph.failures import agent_raised
+from unbroken.adapters.langgraph.graph_schemas import drawing_of, schemas_of
+from unbroken.adapters.langgraph.graph_source import DESCRIBES, READS, GraphUse
+from unbroken.adapters.langgraph.history import Graph, kept_by
+from unbroken.adapters.langgraph.messages import as_json
+from unbroken.adapters.langgraph.saver import StagingSaver
+from unbroken.domain.errors import InvalidValue, UnbrokenError, UnknownAgent
+from unbroken.domain.ports.agent import Agents
+from unbroken.domain.ports.checkpoints import Checkpoints
+from unbroken.domain.ports.thread_states import Spot, State, ThreadStates
+from unbroken.domain.session import SessionKey
+
+PAGE: Final = 20
+"""States that are read at once: a long conversation's are half a megabyte each."""
+MOST_BYTES: Final = 32 << 20
+"""Of one answer's states as JSON, together."""
+
+
+class GraphStates(ThreadStates):
+    def __init__(self, agents: Agents, checkpoints: Checkpoints) -> None:
+        self._agents = agents
+        self._checkpoints = checkpoints
+
+    async def read(self, key: SessionKey, spot: Spot, *, subgraphs: bool = False) -> State:
+        async with self._kept(key) as graph:
+            snapshot = await graph.aget_state(_config(key, spot), subgraphs=subgraphs)
+        return _told(snapshot)
+
+    async def history(
+        self,
+        key: SessionKey,
+        *,
+        limit: int,
+        before: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        checkpoint_ns: str = "",
+    ) -> Sequence[State]:
+        states: list[State] = []
+        size = 0
+        async with self._kept(key) as graph:
+            while len(states) < limit:
+                page = await self._page(graph, key, min(PAGE, limit - len(states)), before, metadata, checkpoint_ns)
+                for snapshot in page:
+                    states.append(_told(snapshot))
+                    size += len(msgspec.json.encode(states[-1]))
+                if size > MOST_BYTES:
+                    message = (
+                        f"{len(states)} states are {size} bytes long, at most {MOST_BYTES} are told; ask for fewer"
+                    )
+                    raise InvalidValue("limit", message)
+                if len(page) < PAGE:
+                    break
+                before = page[-1].config["configurable"]["checkpoint_id"]
+        return states
+
+    async def schemas(self, agent_id: str) -> dict[str, Any]:
+        async with self._described(agent_id) as graph:
+            return await asyncio.to_thread(schemas_of, graph)
+
+    async def drawing(self, agent_id: str, *, depth: int) -> dict[str, Any]:
+        async with self._described(agent_id) as graph:
+            return await drawing_of(graph, depth)
+
+    async def subgraphs(self, agent_id: str, *, namespace: str | None, recurse: bool) -> dict[str, dict[str, Any]]:
+        async with self._described(agent_id) as graph:
+            found = dict(graph.get_subgraphs(namespace=namespace, recurse=recurse))
+            return {name: await asyncio.to_thread(schemas_of, one) for name, one in found.items()}
+
+    async def _page(
+        self,
+        graph: Graph,
+        key: SessionKey,
+        limit: int,
+        before: str | None,
+        metadata: Mapping[str, Any] | None,
+        checkpoint_ns: str,
+    ) -> list[StateSnapshot]:
+        below = _config(key, Spot(before, checkpoint_ns)) if before else None
+        config = _config(key, Spot(None, checkpoint_ns))
+        kept = dict(metadata) if metadata else None
+        found = graph.aget_state_history(config, filter=kept, before=below, limit=limit)
+        return [snapshot async for snapshot in found]
+
+    @asynccontextmanager
+    async def _kept(self, key: SessionKey) -> AsyncIterator[Graph]:
+        """The agent's graph over the thread's committed state. What it would write stays in a saver that is dropped."""
+        configurable = {"thread_id": key.thread_id, "user_id": key.user_id}
+        async with self._opened(key.agent_id, GraphUse(READS, {"configurable": configurable})) as graph:
+            yield kept_by(graph, StagingSaver(self._checkpoints, key.thread_id, head=None))
+
+    def _described(self, agent_id: str) -> Any:
+        return self._opened(agent_id, GraphUse(DESCRIBES, {"configurable": {}}))
+
+    @asynccontextmanager
+    async def _opened(self, agent_id: str, use: GraphUse) -> AsyncIterator[Graph]:
+        agent = self._agents.get(agent_id)
+        source = getattr(agent, "source", None)
+        if source is None:
+            raise UnknownAgent(agent_id)
+        task = asyncio.current_task()
+        try:
+            with agent_code():
+                async with source.open(use) as graph:
+                    yield graph
+        except (UnbrokenError, asyncio.CancelledError):
+            raise
+        except BaseException as error:
+            if asyncio.current_task() is not task or not isinstance(error, Exception):
+                raise
+            raise _unreadable(error) from error
+
+
+def _unreadable(error: Exception) -> UnbrokenError:
+    """LangGraph says by a ValueError that there is no such subgraph."""
+    if isinstance(error, ValueError) and "ubgraph" in str(error):
+        return InvalidValue("checkpoint_ns", str(error))
+    return agent_raised(error)
+
+
+def _config(key: SessionKey, spot: Spot) -> RunnableConfig:
+    configurable = {"thread_id": key.thread_id, "user_id": key.user_id, "checkpoint_ns": spot.checkpoint_ns}
+    if spot.checkpoint_id is not None:
+        configurable["checkpoint_id"] = spot.checkpoint_id
+    return {"configurable": configurable}
+
+
+def _told(snapshot: StateSnapshot) -> State:
+    checkpoint, parent = _place(snapshot.config), _place(snapshot.parent_config)
+    return {
+        "values": as_json(snapshot.values),
+        "next": list(snapshot.next),
+        "tasks": [_task(task) for task in snapshot.tasks],
+        "metadata": None if snapshot.metadata is None else as_json(dict(snapshot.metadata)),
+        "created_at": snapshot.created_at,
+        "checkpoint": checkpoint,
+        "parent_checkpoint": parent,
+        "interrupts": [_interrupt(interrupt) for interrupt in snapshot.interrupts],
+        "checkpoint_id": checkpoint["checkpoint_id"] if checkpoint else None,
+        "parent_checkpoint_id": parent["checkpoint_id"] if parent else None,
+    }
+
+
+def _task(task: Any) -> dict[str, Any]:
+    within = task.state
+    nested = isinstance(within, StateSnapshot)
+    return {
+        "id": task.id,
+        "name": task.name,
+        "path": as_json(task.path),
+        "error": None if task.error is None else str(task.error),
+        "interrupts": [_interrupt(interrupt) for interrupt in task.interrupts],
+        "checkpoint": _place(within, whole=False) if within and not nested else None,
+        "state": _told(within) if nested else None,
+        "result": as_json(task.result),
+    }
+
+
+def _interrupt(interrupt: Interrupt) -> dict[str, Any]:
+    return {"id": interrupt.id, "value": as_json(interrupt.value)}
+
+
+def _place(config: Mapping[str, Any] | None, *, whole: bool = True) -> dict[str, Any] | None:
+    """None: there is no such checkpoint. `whole`: a place without a checkpoint's id is none."""
+    configurable = (config or {}).get("configurable") or {}
+    if not configurable or (whole and not configurable.get("checkpoint_id")):
+        return None
+    known = ("checkpoint_id", "thread_id", "checkpoint_ns", "checkpoint_map")
+    return {name: as_json(configurable[name]) for name in known if name in configurable}

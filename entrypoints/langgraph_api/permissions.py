@@ -1,0 +1,30 @@
+"""What a project's own rules (`langgraph_sdk.Auth`, `@auth.on…`) let a caller do, and see of what is there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, Protocol
+
+from unbroken.domain.catalogue import ANY, Where
+from unbroken.domain.ports.identity import User
+
+
+class Permissions(Protocol):
+    async def __call__(self, user: User, resource: str, action: str, value: dict[str, Any]) -> Where:
+        """What must hold of the metadata of whatever is read, found or changed. The rules may change `value`, e.g. its
+        metadata, before it is used. Raises Problem: refused."""
+
+
+async def anything(user: User, resource: str, action: str, value: dict[str, Any]) -> Where:
+    """Without rules: whatever is the user's own."""
+    return ANY
+
+
+ON_THREADS: Final = "threads"
+ON_ASSISTANTS: Final = "assistants"
+ON_STORE: Final = "store"
+
+
+def where_of(pattern: Mapping[str, Any] | None) -> Where:
+    """Metadata that a client looks for."""
+    return ((dict(pattern),),) if pattern else ANY

@@ -1,0 +1,191 @@
+"""Threads and assistants by LangGraph's own client, over a real server."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from langgraph_sdk import get_client
+from langgraph_sdk.errors import ConflictError, NotFoundError
+
+from tests.end_to_end.client import Client
+from tests.end_to_end.server import Server
+from tests.web.conftest import token_server
+from tests.web.rest import Rest
+from tests.web.tokens import shared
+
+__all__ = ["token_server"]
+
+pytestmark = pytest.mark.asyncio
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with Server(tmp_path_factory.mktemp("catalogue"), arguments=["--in-memory"]) as server:
+        yield server
+
+
+@pytest_asyncio.fixture
+async def stock(server: Server) -> AsyncIterator[Any]:
+    async with get_client(url=f"http://127.0.0.1:{server.port}") as client:
+        yield client
+
+
+async def chat(server: Server, thread: str, words: str, agent: str = "one") -> None:
+    async with Client(server.url, thread=thread, user="local", agent=agent) as client:
+        await client.answered(await client.say(words))
+
+
+async def test_a_thread_is_made_described_found_and_deleted(stock: Any) -> None:
+    made = await stock.threads.create(metadata={"who": "me"})
+    assert (made["status"], made["values"], made["metadata"]) == ("idle", None, {"who": "me"})
+    with pytest.raises(ConflictError, match="already exists"):
+        await stock.threads.create(thread_id=made["thread_id"])
+    assert await stock.threads.create(thread_id=made["thread_id"], if_exists="do_nothing") == made
+    changed = await stock.threads.update(made["thread_id"], metadata={"x": 1})
+    assert changed["metadata"] == {"who": "me", "x": 1}
+    assert await stock.threads.update(made["thread_id"], metadata={"y": 1}, return_minimal=True) is None
+    found = await stock.threads.search(metadata={"who": "me"}, select=["thread_id", "status"])
+    assert found == [{"thread_id": made["thread_id"], "status": "idle"}]
+    assert await stock.threads.count(metadata={"who": "me"}) == 1
+    await stock.threads.delete(made["thread_id"])
+    for call in (stock.threads.get, stock.threads.delete, stock.threads.get_state, stock.threads.get_history):
+        with pytest.raises(NotFoundError):
+            await call(made["thread_id"])
+
+
+async def test_a_thread_of_the_chat_is_there_and_one_made_before_is_talked_to(server: Server, stock: Any) -> None:
+    made = await stock.threads.create(metadata={"topic": "chat"})
+    thread = made["thread_id"]
+    assert (await stock.threads.get_state(thread))["values"] == {}
+    assert await stock.threads.get_history(thread) == []
+    await chat(server, thread, "hello there")
+    told = await stock.threads.get(thread)
+    assert told["metadata"]["graph_id"] == "one"
+    (graph,) = await stock.assistants.search(graph_id="one")
+    assert told["metadata"]["assistant_id"] == graph["assistant_id"]
+    for sought in ({"graph_id": "one"}, {"assistant_id": graph["assistant_id"]}, {"topic": "chat"}):
+        assert thread in [one["thread_id"] for one in await stock.threads.search(metadata=sought)]
+    said = [message["content"] for message in told["values"]["messages"]]
+    assert (said[0], len(said)) == ("hello there", 2)
+    state = await stock.threads.get_state(thread)
+    assert (state["values"], state["next"], state["interrupts"]) == (told["values"], [], [])
+    assert state["checkpoint"]["thread_id"] == thread
+    assert await stock.threads.get_state(thread, checkpoint=state["checkpoint"]) == state
+    only = await stock.threads.get_state(thread, select=["values.messages", "next"])
+    assert only == {"values": state["values"], "next": []}
+    assert (await stock.threads.get_history(thread))[0] == state
+
+
+async def test_pages_of_threads_say_how_many_there_are_and_where_they_go_on(server: Server) -> None:
+    rest = Rest(server, "pages")
+    ids = [rest.ask("POST", "/threads", {}).json["thread_id"] for _ in range(3)]
+    asked = {"limit": 2, "sort_by": "created_at", "sort_order": "asc"}
+    first = rest.ask("POST", "/threads/search", asked)
+    assert [one["thread_id"] for one in first.json] == ids[:2]
+    assert (first.headers["x-pagination-total"], first.headers["x-pagination-next"]) == ("3", "2")
+    last = rest.ask("POST", "/threads/search", asked | {"offset": 2})
+    assert [one["thread_id"] for one in last.json] == ids[2:]
+    assert "x-pagination-next" not in last.headers
+
+
+async def test_an_open_question_is_told_by_thread_and_state(server: Server, stock: Any) -> None:
+    thread = (await stock.threads.create())["thread_id"]
+    await chat(server, thread, "ask=1", agent="endings")
+    told = await stock.threads.get(thread)
+    assert told["status"] == "interrupted"
+    ((task, asked),) = told["interrupts"].items()
+    state = await stock.threads.get_state(thread)
+    (pending,) = state["tasks"]
+    assert (pending["id"], pending["interrupts"], state["interrupts"]) == (task, asked, asked)
+    assert list(state["next"]) == [pending["name"]]
+
+
+async def test_a_copy_goes_on_by_itself(server: Server, stock: Any) -> None:
+    thread = (await stock.threads.create(metadata={"kind": "original"}))["thread_id"]
+    await chat(server, thread, "first")
+    before = (await stock.threads.get_state(thread))["values"]
+    copy: Any = await stock.threads.copy(thread)
+    assert copy["metadata"]["kind"] == "original"
+    assert copy["values"] == before
+    await chat(server, copy["thread_id"], "second")
+    assert len((await stock.threads.get_state(copy["thread_id"]))["values"]["messages"]) == 4
+    assert (await stock.threads.get_state(thread))["values"] == before
+
+
+async def test_each_graph_is_an_assistant_and_others_are_made_of_it(stock: Any) -> None:
+    (graph,) = await stock.assistants.search(graph_id="nested")
+    assert (graph["name"], graph["metadata"]) == ("nested", {"created_by": "system"})
+    schemas = await stock.assistants.get_schemas(graph["assistant_id"])
+    assert "messages" in schemas["input_schema"]["properties"]
+    drawn = await stock.assistants.get_graph(graph["assistant_id"], xray=True)
+    assert "inner:think" in [node["id"] for node in drawn["nodes"]]
+    assert list(await stock.assistants.get_subgraphs(graph["assistant_id"])) == ["inner"]
+    made = await stock.assistants.create("nested", config={"configurable": {"a": 1}}, metadata={"m": 1}, name="mine")
+    assert await stock.assistants.search(metadata={"m": 1}) == [made]
+    changed = await stock.assistants.update(made["assistant_id"], metadata={"n": 2}, context={"tone": "warm"})
+    assert (changed["version"], changed["metadata"], changed["name"]) == (2, {"m": 1, "n": 2}, "mine")
+    assert [one["version"] for one in await stock.assistants.get_versions(made["assistant_id"])] == [2, 1]
+    assert (await stock.assistants.set_latest(made["assistant_id"], 1))["context"] == {}
+    with pytest.raises(ConflictError):
+        await stock.assistants.create("nested", assistant_id=made["assistant_id"])
+    with pytest.raises(ConflictError):
+        await stock.assistants.delete(graph["assistant_id"])
+    await stock.assistants.delete(made["assistant_id"])
+    with pytest.raises(NotFoundError):
+        await stock.assistants.get(made["assistant_id"])
+    with pytest.raises(NotFoundError, match="Served are"):
+        await stock.assistants.create("nothing")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body", "named"),
+    [
+        ("POST", "/threads", [1], "object"),
+        ("POST", "/threads", b"{", "JSON"),
+        ("POST", "/threads", {"thread_id": "a b"}, "thread ID"),
+        ("POST", "/threads", {"ttl": 5}, "ttl"),
+        ("POST", "/threads", {"metadata": {"a": "\x00"}}, "metadata"),
+        ("POST", "/threads", {"metadata": {"a": "x" * 70_000}}, "metadata"),
+        ("POST", "/threads/search", {"limit": 0}, "limit"),
+        ("POST", "/threads/search", {"limit": 5_000}, "limit"),
+        ("POST", "/threads/search", {"offset": -1}, "offset"),
+        ("POST", "/threads/search", {"values": {"a": 1}}, "values"),
+        ("POST", "/threads/search", {"select": ["secrets"]}, "select"),
+        ("POST", "/threads/search", {"status": "odd"}, "status"),
+        ("POST", "/threads/prune", {"thread_ids": [], "strategy": "keep_latest"}, "strategy"),
+        ("GET", "/threads/{thread}/state?select=odd", None, "select"),
+        ("POST", "/threads/{thread}/state", {"values": {}}, "graph"),
+        ("POST", "/threads/{thread}/history", {"limit": 0}, "limit"),
+        ("POST", "/threads/{thread}/history", {"before": "\x00"}, "before"),
+        ("POST", "/assistants", {}, "graph_id"),
+        ("POST", "/assistants", {"graph_id": "one", "config": {"a": "x" * 70_000}}, "config"),
+        ("GET", "/assistants/one/graph?xray=99", None, "xray"),
+    ],
+)
+async def test_what_cannot_be_done_is_refused_in_words(
+    server: Server, method: str, path: str, body: Any, named: str
+) -> None:
+    rest = Rest(server, "refused")
+    thread = rest.ask("POST", "/threads", {}).json["thread_id"]
+    reply = rest.ask(method, path.format(thread=thread), body)
+    assert reply.status == 422, reply.body
+    assert reply.json.keys() == {"detail"}
+    assert re.search(named, reply.json["detail"]), reply.json
+
+
+async def test_a_user_s_threads_are_counted_before_anything_runs_in_them(token_server: Server) -> None:
+    async with get_client(
+        url=f"http://127.0.0.1:{token_server.port}", headers={"Authorization": f"Bearer {shared('catalogue')}"}
+    ) as client:
+        for _ in range(2):
+            await client.threads.create()
+        with pytest.raises(ConflictError, match="2 threads"):
+            await client.threads.create()
+    async with get_client(url=f"http://127.0.0.1:{token_server.port}") as nobody:
+        with pytest.raises(Exception, match="token") as refusal:
+            await nobody.threads.create()
+        assert getattr(refusal.value, "status_code", None) == 401
