@@ -9,6 +9,7 @@ from typing import Any
 from langchain_core.callbacks import AsyncCallbackManager, BaseCallbackHandler
 from langchain_core.messages import AIMessage, BaseMessage, ToolMessage
 from langchain_core.runnables import RunnableConfig
+from langgraph import types as graph_types
 from langgraph.pregel._tools import StreamToolCallHandler
 from langgraph.types import StateSnapshot
 
@@ -144,8 +145,10 @@ class TurnRun:
         await self.drive(entry, commits=commits)
 
     async def write(self, update: StateUpdate) -> None:
-        """Into the state, as if a node had returned it."""
-        await self.graph.aupdate_state(self._at(self.config), update.values, as_node=update.as_node)
+        """Into the state, as if a node had returned it; a list, as if it had run once for each."""
+        values = update.values if isinstance(update.values, list) else [update.values]
+        steps = [[graph_types.StateUpdate(one, update.as_node)] for one in values]
+        await self.graph.abulk_update_state(self._at(self.config), steps)
 
     async def drive(self, entry: Any, *, commits: bool) -> None:
         """Run to the end, or to a question. `commits`: after each superstep that another one follows.

@@ -21,7 +21,7 @@ from unbroken.adapters.postgres.store import PostgresStore
 from unbroken.domain.checkpoints import ROOT, StateChange
 from unbroken.domain.effects import NewEffect, SkipEvent, dedupe_key
 from unbroken.domain.errors import AgentRaised, Fenced
-from unbroken.domain.events import EventBody, InputResponse, NewEvent, UserMessage
+from unbroken.domain.events import EventBody, InputResponse, NewEvent, RunStart, StateUpdate, UserMessage
 from unbroken.domain.live_stream import LiveStream, StepPart, ToolPart, ToolPhase
 from unbroken.domain.policy import CommitMode, question_id, questions_after
 from unbroken.domain.ports.agent import Attempt
@@ -166,6 +166,8 @@ class Chat:
     async def begun(self, claim: Claim) -> ObservedAttempt:
         """An attempt that knows where it starts, as the session's processor makes it."""
         attempt, body = self.attempt(claim), claim.event.body
+        if isinstance(body, RunStart | StateUpdate) and body.checkpoint_id is not None and not claim.resumes:
+            attempt.fork = Fork(((ROOT, body.checkpoint_id),))
         if isinstance(body, UserMessage) and body.replaces is not None and not claim.resumes:
             attempt.fork = await self.store.sessions.before(self.key.thread_id, body.replaces)
             assert attempt.fork is not None
