@@ -8,14 +8,18 @@ from pathlib import Path
 from typing import Any
 
 from langgraph_sdk import Auth
+from litestar.types import ASGIApp
 from msgspec import Struct
 
 from unbroken.adapters.langgraph.importing import variable
 from unbroken.adapters.langgraph.loading import NamedGraph, load_graphs, named_graph, with_bundled
-from unbroken.adapters.langgraph.project import NAME, Project, read_project
+from unbroken.adapters.langgraph.long_term_store import Index, index_of
+from unbroken.adapters.langgraph.project import NAME, Cors, Project, read_project
 from unbroken.adapters.langgraph.project_environment import make_importable, set_variables
 from unbroken.domain.errors import InvalidValue
 from unbroken.entrypoints.settings import Settings
+from unbroken.entrypoints.web.cors import AT_HOME, CorsGate
+from unbroken.entrypoints.web.users_app import BesideUsers, checked
 
 log = logging.getLogger(__name__)
 
@@ -24,13 +28,28 @@ class Served(Struct, frozen=True):
     graphs: Sequence[NamedGraph]
     """The default agent first."""
     project: Project | None = None
+    index: Index | None = None
+    """How items of the long-term store are found by meaning; None: they are not."""
     auth: Auth | None = None
     """The project's own way to know callers and what they may do."""
     app: Any = None
-    """An ASGI application of the project's, whose routes come before ours."""
+    """An application of the project's, whose routes come before ours."""
+
+    @property
+    def cors(self) -> Cors | None:
+        """A project that says nothing of it lets in the pages that its own machine serves."""
+        if self.project is None:
+            return None
+        http = self.project.entries.http
+        return AT_HOME if http is None or http.cors is None else http.cors
+
+    def around(self, ours: ASGIApp) -> ASGIApp:
+        """Our application, with the project's before it and what browsers are told around both."""
+        both = ours if self.app is None else BesideUsers(self.app, ours)
+        return both if self.cors is None else CorsGate(both, self.cors)
 
 
-def served(settings: Settings) -> Served:
+def what_is_served(settings: Settings) -> Served:
     """Imports the users' code. Raises InvalidValue, in one line that says where, what and what to do."""
     project = project_of(settings)
     if project is None:
@@ -47,6 +66,7 @@ def served(settings: Settings) -> Served:
     return Served(
         with_bundled(graphs, settings.model, settings.model_base_url),
         project,
+        index=index_of(project),
         auth=_auth(project),
         app=_app(project),
     )
@@ -87,7 +107,4 @@ def _app(project: Project) -> Any:
     if path is None:
         return None
     label = project.key("http.app")
-    found = variable(label, path, project.root)
-    if not callable(found) or isinstance(found, type):
-        raise InvalidValue(label, f"{path} is a {type(found).__name__}, not an ASGI application")
-    return found
+    return checked(label, path, variable(label, path, project.root))

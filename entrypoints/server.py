@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, nullcontext, suppress
 
 import click
 import uvicorn
-from litestar import Litestar
+from litestar.types import ASGIApp
 
 from unbroken.adapters.langgraph.loading import NamedGraph
 from unbroken.domain.errors import InvalidValue
@@ -18,7 +18,7 @@ from unbroken.entrypoints.allocator import give_back_what_is_large
 from unbroken.entrypoints.collector import collect_when_grown, leave_alone_what_is_there
 from unbroken.entrypoints.listener import BACKLOG, listen
 from unbroken.entrypoints.served_database import database
-from unbroken.entrypoints.served_project import served
+from unbroken.entrypoints.served_project import what_is_served
 from unbroken.entrypoints.service import running
 from unbroken.entrypoints.settings import Settings
 from unbroken.entrypoints.stopping import Stopping
@@ -46,20 +46,21 @@ def run(settings: Settings, stopping: Stopping, worker: Worker | None = None) ->
         raise InvalidValue("host", f"{settings.host} is not a loopback address; UNBROKEN_AUTH=none serves no other")
     give_back_what_is_large()
     observing.wanted()  # says now what cannot be
-    guard = guard_of(settings)
+    guard_of(settings)  # says now what cannot be
     if worker is not None:
         worker.stop_when_alone()
-    what = served(settings)
+    what = what_is_served(settings)
+    guard = guard_of(settings, what.cors)
     stopping.go_on()
     listener = listen(settings.host, settings.port, shared=worker is not None)
     lost = Lost(stopping)
     with database(settings, stopping) if worker is None else nullcontext(settings.database_url) as url:
-        app = create_app(lambda: running(settings, url, what.graphs, on_lost=lost, project=what.project), guard)
+        app = create_app(lambda: running(settings, url, what.graphs, on_lost=lost, served=what), guard)
 
         async def drain() -> None:
             await stop_serving(app, 0.0 if lost.happened else settings.drain_s)
 
-        server = lost.server = _Server(_config(settings, app), drain, worker)
+        server = lost.server = _Server(_config(settings, what.around(app)), drain, worker)
         stopping.comes_up(server.stop)
         _run(server, listener)
     if lost.happened:
@@ -147,10 +148,10 @@ def _run(server: _Server, listener: socket.socket) -> None:
 
 def agent_graphs(settings: Settings) -> list[NamedGraph]:
     """The agents' graphs, the default first. Raises InvalidValue."""
-    return [*served(settings).graphs]
+    return [*what_is_served(settings).graphs]
 
 
-def _config(settings: Settings, app: Litestar) -> uvicorn.Config:
+def _config(settings: Settings, app: ASGIApp) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         http=PatientHttp,

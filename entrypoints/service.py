@@ -12,12 +12,15 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from typing import Any
 
+from langgraph.store.base import BaseStore
+from langgraph_sdk import Auth
+
 from unbroken.adapters.carried_hints import Company, until_ended
 from unbroken.adapters.in_process.clock import SystemClock
 from unbroken.adapters.in_process.lease import AlwaysHeld
 from unbroken.adapters.langgraph.committed_values import CommittedValues
 from unbroken.adapters.langgraph.loading import NamedGraph, load_agents
-from unbroken.adapters.langgraph.long_term_store import long_term_store
+from unbroken.adapters.langgraph.long_term_store import LongTermStore, ttl_of
 from unbroken.adapters.langgraph.project import Project
 from unbroken.adapters.langgraph.thread_states import GraphStates
 from unbroken.adapters.memory.store import MemoryStore
@@ -49,6 +52,7 @@ from unbroken.domain.ports.threads import Threads
 from unbroken.entrypoints import observing
 from unbroken.entrypoints.bus import carried
 from unbroken.entrypoints.container import Container
+from unbroken.entrypoints.served_project import Served
 from unbroken.entrypoints.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -103,6 +107,11 @@ class Service:
         self.checkpoints = container.checkpoints()
         self.state = container.committed_state()
         self.wake_effects = container.effect_runner().wake
+        self.memory: BaseStore | None = None
+        """Agents' long-term one; None: there are no agents of ours."""
+        self.project: Project | None = None
+        self.auth: Auth | None = None
+        """The project's own way to know callers and what they may do."""
         self.stopping = False
         self.intake: list[asyncio.Task[None]] = []
         """The loops that find new work."""
@@ -121,10 +130,11 @@ async def running(
     graphs: Sequence[NamedGraph],
     *,
     on_lost: Callable[[], None],
-    project: Project | None = None,
+    served: Served | None = None,
 ) -> AsyncIterator[Service]:
     """Run one replica. `database_url` None: in memory, for this process alone. `on_lost` is called when another
-    boot of the same replica has taken its place: this process must stop serving. `project`: where the graphs are from.
+    boot of the same replica has taken its place: this process must stop serving. `served`: all that
+    the graphs come with; None: nothing.
 
     Raises StoreUnavailable if the store cannot be opened, Refused if an agent cannot be loaded.
     """
@@ -163,7 +173,9 @@ async def running(
             carried(settings, store, database_url, replica=replica.id, company=company)
         )
 
-        memory = long_term_store(store.items, project)
+        served = served or Served(graphs)
+        ttl = None if served.project is None else ttl_of(served.project)
+        memory = LongTermStore(store.items, served.index, ttl)
         agents = load_agents(
             graphs,
             store.checkpoints,
@@ -204,6 +216,7 @@ async def running(
             looking = asyncio.create_task(_forever(gauges.forever))
             stack.push_async_callback(until_ended, [looking])
         async with serving(settings, container, container.agents()) as service:
+            service.memory, service.project, service.auth = memory, served.project, served.auth
             yield service
 
 

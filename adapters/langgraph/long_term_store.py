@@ -164,17 +164,15 @@ class LongTermStore(BaseStore):
         await self._items.write(puts, remove=[name for name, op in last.items() if op.value is None])
 
 
-def long_term_store(items: Items, project: Project | None) -> LongTermStore:
+def index_of(project: Project) -> Index | None:
     """As the project's `store` says. Raises InvalidValue, in one line, for embeddings that cannot be had."""
-    entry = project.entries.store if project is not None else None
-    if project is None or entry is None:
-        return LongTermStore(items)
-    index = None
-    if entry.index is not None:
-        embeddings = _embeddings(project, entry.index)
-        index = Index(embeddings, entry.index.dims, entry.index.fields)
-    ttl = TTLConfig(refresh_on_read=entry.ttl.refresh_on_read, default_ttl=entry.ttl.default_ttl) if entry.ttl else None
-    return LongTermStore(items, index, ttl)
+    entry = project.entries.store.index if project.entries.store is not None else None
+    return None if entry is None else Index(_embeddings(project, entry), entry.dims, entry.fields)
+
+
+def ttl_of(project: Project) -> TTLConfig | None:
+    entry = project.entries.store.ttl if project.entries.store is not None else None
+    return None if entry is None else TTLConfig(refresh_on_read=entry.refresh_on_read, default_ttl=entry.default_ttl)
 
 
 def _embeddings(project: Project, entry: IndexEntry) -> Embeddings:

@@ -18,6 +18,7 @@ from langgraph._internal._constants import CONFIG_KEY_RUNTIME, CONFIG_KEY_STREAM
 from langgraph.config import get_config
 from langgraph.pregel.protocol import StreamChunk, StreamProtocol
 from langgraph.runtime import DEFAULT_RUNTIME
+from langgraph.store.base import BaseStore
 from langgraph.types import StreamMode
 
 from unbroken.adapters.langgraph.attachments import Attachments
@@ -41,11 +42,12 @@ class Steps:
         self._loop = asyncio.get_running_loop()
         self._thread = threading.get_ident()
 
-    def configurable(self, *, rich: bool) -> dict[str, Any]:
-        """What makes a run of a graph write here, for its config's `configurable`."""
+    def configurable(self, store: BaseStore | None, *, rich: bool) -> dict[str, Any]:
+        """What makes a run of a graph write here, for its config's `configurable`. `store`: the graph's own, which
+        LangGraph looks for there, too, once a writer is."""
         return {
             CONFIG_KEY_STREAM: StreamProtocol(self.put, set(RICH_MODES) if rich else set()),
-            CONFIG_KEY_RUNTIME: DEFAULT_RUNTIME.override(stream_writer=self._custom),
+            CONFIG_KEY_RUNTIME: DEFAULT_RUNTIME.override(stream_writer=self._custom, store=store),
         }
 
     def put(self, chunk: StreamChunk) -> None:

@@ -101,7 +101,7 @@ class TurnRun:
         # Only inherited: a streaming handler on the root's own list would make LangGraph run nodes by `astream`.
         self._running: RunnableConfig = {
             **config,
-            "configurable": self.config["configurable"] | steps.configurable(rich=rich),
+            "configurable": self.config["configurable"] | steps.configurable(graph.store, rich=rich),
             "callbacks": AsyncCallbackManager(handlers=[], inheritable_handlers=handlers),
         }
         self._asked = body if isinstance(body, RunStart) else RunStart()

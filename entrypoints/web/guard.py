@@ -9,9 +9,11 @@ from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from msgspec import Struct
 
+from unbroken.adapters.langgraph.project import Cors
 from unbroken.domain.errors import InvalidValue
 from unbroken.domain.ports.identity import Caller, Identity, User
 from unbroken.entrypoints.settings import Settings
+from unbroken.entrypoints.web.cors import Sites
 from unbroken.entrypoints.web.doors import LOOPBACK_NAMES, Doors
 from unbroken.entrypoints.web.identity import LocalIdentity, ProxyIdentity
 from unbroken.entrypoints.web.token_identity import TokenIdentity
@@ -51,11 +53,14 @@ class Guard(Struct, frozen=True):
         return await self.identity.identify(caller)
 
 
-def guard_of(settings: Settings) -> Guard:
-    """Raises InvalidValue: a key that cannot be read or used."""
+def guard_of(settings: Settings, cors: Cors | None = None) -> Guard:
+    """`cors`: other sites whose pages are let in. Raises InvalidValue: a key that cannot be read or used."""
     known = settings.allowed_hosts or None
     hosts = LOOPBACK_NAMES | set(known or ()) if settings.auth == "none" else known
-    return Guard(Doors(hosts=hosts, origins=settings.allowed_origins), _identity_of(settings), _limits_of(settings))
+    doors = Doors(hosts=hosts, origins=settings.allowed_origins)
+    if cors is not None:
+        doors = Doors(hosts=hosts, origins=settings.allowed_origins, welcome=Sites(cors).welcome)
+    return Guard(doors, _identity_of(settings), _limits_of(settings))
 
 
 def _identity_of(settings: Settings) -> Identity:

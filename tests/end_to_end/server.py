@@ -75,6 +75,7 @@ class Server:
         self.log = directory / "server.log"
         self._agents = agents
         self._arguments = arguments
+        self._agents = agents
         self._environment = dict(environment or {})
         if host != "127.0.0.1":
             self._environment["UNBROKEN_HOST"] = host
@@ -115,6 +116,7 @@ class Server:
     def start(self) -> None:
         agents = [part for name, where in self._agents.items() for part in ("--agent", f"{name}={GRAPHS / where}")]
         options = ["--port", str(self.port), "--data-dir", str(self._data_dir), *agents, *self._arguments]
+        commits = {"UNBROKEN_AGENT_COMMIT": COMMIT} if self._agents is AGENTS else {}
         started.append(self)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -122,7 +124,7 @@ class Server:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=environment(UNBROKEN_AGENT_COMMIT=COMMIT, **self._environment),
+                env=environment(**commits, **self._environment),
                 cwd=self.log.parent,
                 process_group=self._group,
             )

@@ -20,7 +20,7 @@ from unbroken.adapters.in_process.clock import SystemClock
 from unbroken.adapters.langgraph.agent import LangGraphAgent
 from unbroken.adapters.langgraph.graph_source import FixedGraph
 from unbroken.adapters.langgraph.history import Graph
-from unbroken.adapters.langgraph.long_term_store import LongTermStore, long_term_store
+from unbroken.adapters.langgraph.long_term_store import LongTermStore, index_of, ttl_of
 from unbroken.adapters.langgraph.project import parse_project
 from unbroken.adapters.memory.store import MemoryStore
 from unbroken.domain.errors import InvalidValue
@@ -39,7 +39,7 @@ def embed(texts: Sequence[str]) -> list[list[float]]:
 def project_with(folder: Path, **store: Any) -> LongTermStore:
     content = json.dumps({"graphs": {"a": "a:b"}, "store": store}).encode()
     project = parse_project(content, folder / "langgraph.json")
-    return long_term_store(MemoryStore(SystemClock()).items, project)
+    return LongTermStore(MemoryStore(SystemClock()).items, index_of(project), ttl_of(project))
 
 
 async def told(store: BaseStore) -> list[Any]:
