@@ -8,9 +8,9 @@
 Whatever way it ends, nothing accepted is lost: what was under way stays counted, and whoever serves next takes it up.
 
 A signal's handler runs between any two instructions of the main thread. So it takes no lock, which that thread may
-hold (starting a thread takes one, setting an Event another): a thread that waits from the beginning does the rest. And
-what it raises may come to nothing: in a callback of a weak reference (each import ends in some), in a finalizer, in a
-library that catches everything. So a start asks at each step whether it was told to end.
+hold, as one that sets an Event does: a thread that waits from the beginning does the rest. And what it raises may come
+to nothing: in a callback of a weak reference (each import ends in some), in a finalizer, in a library that catches
+everything. So a start asks at each step whether it was told to end.
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from subprocess import Popen
+from typing import Final
 
 import psutil
 import pytest
@@ -131,23 +132,27 @@ for number, code in ((signal.SIGINT, 130), (signal.SIGTERM, 0)):
 print("begins", flush=True)
 main()
 """
-DEAF = {
-    "it catches everything": "try:\n    time.sleep(600)\nexcept BaseException:\n    pass",
-    "a callback of a weak reference": (
-        "thing = type('', (), {})()\nheld = weakref.ref(thing, lambda _: time.sleep(600))\ndel thing"
-    ),
-    "it starts a thread, and catches everything": (
-        "with threading._active_limbo_lock:\n    try:\n        time.sleep(600)\n    except BaseException:\n        pass"
-    ),
-}
-"""What swallows whatever a signal's handler raises, or waits for ever if the handler takes the wrong lock."""
-LOADING = "import threading, time, weakref\nprint('loading', flush=True)\n"
+CATCHES_ALL: Final = """
+import time
+try:
+    print("loading", flush=True)
+    time.sleep(600)
+except BaseException:
+    pass
+"""
+CALLED_BACK: Final = """
+import time, weakref
+thing = type("", (), {})()
+held = weakref.ref(thing, lambda _: (print("loading", flush=True), time.sleep(600)))
+del thing
+"""
 GRAPH = """
 from langgraph.graph import START, MessagesState, StateGraph
 graph = StateGraph(MessagesState).add_node("n", lambda state: {}).add_edge(START, "n")
 """
 FINDER = """
 import sys
+
 class Finder:
     def find_spec(self, name, path=None, target=None):
         if name == "unbroken.entrypoints.%s":
@@ -197,11 +202,11 @@ def test_told_to_end_while_it_is_still_loading_it_says_nothing_and_ends(
 
 
 @pytest.mark.parametrize("by", ENDED)
-@pytest.mark.parametrize("deaf", DEAF)
+@pytest.mark.parametrize("deaf", [CATCHES_ALL, CALLED_BACK], ids=["catches all", "called back"])
 def test_an_agent_that_swallows_the_signal_while_it_loads_is_not_served(
     folder: Path, by: signal.Signals, deaf: str
 ) -> None:
-    (folder / "deaf.py").write_text(LOADING + DEAF[deaf] + GRAPH)
+    (folder / "deaf.py").write_text(deaf + GRAPH)
     with starting(folder, UNBROKEN, "serve", "--in-memory", "--port", "0", "--agent", "a=deaf.py:graph") as process:
         says(process, "loading")
         process.send_signal(by)
@@ -213,7 +218,7 @@ def test_an_agent_that_swallows_the_signal_while_it_loads_is_not_served(
 def test_workers_whose_agents_swallow_the_signal_end_with_the_one_that_started_them(
     folder: Path, database_url: str, by: signal.Signals
 ) -> None:
-    (folder / "deaf.py").write_text(LOADING + DEAF["it catches everything"] + GRAPH)
+    (folder / "deaf.py").write_text(CATCHES_ALL + GRAPH)
     command = (UNBROKEN, "serve", "--port", "0", "--workers", "2", "--agent", "a=deaf.py:graph")
     with starting(folder, *command, settings={"DATABASE_URL": database_url}) as process:
         says(process, "loading")
@@ -229,7 +234,7 @@ def test_workers_whose_agents_swallow_the_signal_end_with_the_one_that_started_t
 def test_what_is_swallowed_while_libraries_load_is_heard_before_an_agent_is_loaded(
     folder: Path, by: signal.Signals, module: str, arguments: Sequence[str]
 ) -> None:
-    command = FINDER % (module, LOADING + DEAF["a callback of a weak reference"]) + COMMAND
+    command = FINDER % (module, CALLED_BACK) + COMMAND
     with starting(
         folder, sys.executable, "-c", command, "serve", "--port", "0", "--agent", "a=none.py:graph", *arguments
     ) as process:
@@ -237,6 +242,39 @@ def test_what_is_swallowed_while_libraries_load_is_heard_before_an_agent_is_load
         process.send_signal(by)
         said, _ = process.communicate(timeout=SOON_S)
     assert (said.strip(), process.returncode) == ("", ENDED[by])
+
+
+INTERRUPTED = """
+import signal, sys
+from unbroken.entrypoints.stopping import Stopping
+
+def interrupted_at(line):
+    lines = 0
+    def trace(frame, event, argument):
+        nonlocal lines
+        lines += event == "line"
+        if event == "line" and lines == line:
+            signal.raise_signal(signal.SIGTERM)
+        return trace
+
+    with Stopping(3600, alone=False) as stopping:
+        stopping.comes_up(lambda: None)
+        sys.settrace(trace)
+        stopping.begin()
+        sys.settrace(None)
+    return lines >= line
+
+line = 1
+while interrupted_at(line):
+    line += 1
+print(line)
+"""
+"""A signal at each line of `begin`, and of whatever it calls."""
+
+
+def test_a_signal_while_a_stop_begins_by_itself_waits_for_nothing_that_it_interrupts() -> None:
+    done = subprocess.run([sys.executable, "-c", INTERRUPTED], capture_output=True, text=True, timeout=SOON_S)
+    assert int(done.stdout) > 2, done.stderr
 
 
 def test_help_and_chat_do_not_load_the_server() -> None:
