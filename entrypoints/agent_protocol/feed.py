@@ -19,7 +19,7 @@ from unbroken.application.deliveries import Delivery, ShowGap
 from unbroken.application.subscribe import EachPart, Subscription
 from unbroken.domain.session import SessionKey
 from unbroken.entrypoints.agent_protocol import positions
-from unbroken.entrypoints.agent_protocol.filters import only_watches, wants
+from unbroken.entrypoints.agent_protocol.filters import only_watches, records, wants
 from unbroken.entrypoints.agent_protocol.narrator import STATE, Narrator
 from unbroken.entrypoints.agent_protocol.start import Start, start
 from unbroken.entrypoints.agent_protocol.wire import Event, EventParams, Filter
@@ -122,7 +122,8 @@ class Feed:
                 self._begins_anew = True
                 await self._wait(LOOK_S)
                 return
-            found = await start(self._service.sessions, self._service.outbox, key, [one.mark for one in wanted])
+            marks = [0 if one.mark is None and records(one.filter) else one.mark for one in wanted]
+            found = await start(self._service.sessions, self._service.outbox, key, marks)
             if found.at_rest and all(one.mark is None and only_watches(one.filter) for one in wanted):
                 found = await self._hold(key, found)
             seen = max((positions.attempt_of(one.mark) for one in wanted if one.mark is not None), default=0)

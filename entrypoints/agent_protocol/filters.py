@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from unbroken.entrypoints.agent_protocol.wire import CUSTOM, Event, Filter
+from unbroken.entrypoints.agent_protocol.wire import CHANNELS, CUSTOM, Event, Filter
 
 WATCHED = frozenset({"lifecycle", "input"})
 
@@ -30,6 +30,11 @@ def is_below(namespace: Sequence[str], prefix: Sequence[str]) -> bool:
         if found != wanted and (":" in wanted or found.partition(":")[0] != wanted):
             return False
     return True
+
+
+def records(wanted: Filter) -> bool:
+    """Of a client that keeps everything that happens in a thread, and follows no run of its own by it."""
+    return not wanted.namespaces and CHANNELS.issubset(wanted.channels)
 
 
 def only_watches(wanted: Filter) -> bool:

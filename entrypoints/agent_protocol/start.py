@@ -28,8 +28,8 @@ class Start(Struct, frozen=True):
 
 
 async def start(sessions: Sessions, outbox: Outbox, key: SessionKey, marks: Iterable[int | None]) -> Start:
-    """`marks`: the highest `seq` that each reader has seen; None: it begins. Then it is told the unfinished turn from
-    its beginning, or else how the last one ended. The log is cut between events only.
+    """`marks`: the highest `seq` that each reader has seen; 0: it is told all that the log holds. None: it begins, and
+    is told the unfinished turn from its beginning, or else how the last one ended. The log is cut between events only.
 
     Raises NotYourThread, ThreadDeleted, StoreUnavailable.
     """
