@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any
 
-import msgspec
 from msgspec import UNSET, Struct, UnsetType
 
 from unbroken.domain.errors import (
@@ -25,6 +24,7 @@ from unbroken.domain.errors import (
 from unbroken.domain.events import RunStart, WhenBusy
 from unbroken.domain.policy import own_question_id
 from unbroken.domain.ports.event_store import Receipt
+from unbroken.domain.ports.thread_states import Spot
 from unbroken.domain.session import SessionKey
 from unbroken.entrypoints.agent_protocol import positions
 from unbroken.entrypoints.agent_protocol.codec import MAX_LISTED, Bad, params_of
@@ -34,6 +34,7 @@ from unbroken.entrypoints.agent_protocol.wire import (
     ErrorCode,
     Failure,
     InputRespond,
+    ListCheckpoints,
     Meta,
     Nothing,
     Response,
@@ -44,27 +45,12 @@ from unbroken.entrypoints.agent_protocol.wire import (
     Success,
 )
 from unbroken.entrypoints.ids import new_id
-from unbroken.entrypoints.service import Service
+from unbroken.entrypoints.langgraph_api.access import Access
+from unbroken.entrypoints.langgraph_api.assistants import served
+from unbroken.entrypoints.langgraph_api.run_bodies import Asked, run_of
+from unbroken.entrypoints.web.rest import Problem
 from unbroken.entrypoints.web.user_limits import Allowance
 
-OURS: Final = ("thread_id", "user_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map", "run_id", "assistant_id")
-"""Of `configurable`: what names a thread, a user or a checkpoint is not the caller's to set."""
-
-
-class Assistant(Struct, frozen=True):
-    """A graph, with what its runs begin with."""
-
-    graph: str
-    config: dict[str, Any] = {}
-    context: Any = None
-    metadata: dict[str, Any] = {}
-
-
-FindAssistant = Callable[[str, str], Awaitable[Assistant]]
-"""(user, assistant's name or id) → which it is. Raises UnknownAgent."""
-FindAgent = Callable[[str, str], Awaitable[str | None]]
-"""(user, thread) → the agent that the thread belongs to; None: it had no run yet. Raises as `Threads.get`."""
-ReadState = Callable[[SessionKey], Awaitable[msgspec.Raw | None]]
 Subscribing = Callable[[Command, Struct], Any]
 """What a transport does with a subscription command: its result. Raises Bad."""
 
@@ -74,23 +60,17 @@ class Commands:
 
     def __init__(
         self,
-        service: Service,
-        user_id: str,
+        access: Access,
         thread_id: str,
         *,
         allowance: Callable[[SessionKey], Allowance],
-        find_assistant: FindAssistant,
-        find_agent: FindAgent,
-        read_state: ReadState,
         subscribing: Subscribing | None = None,
     ) -> None:
-        self._service = service
-        self._user_id = user_id
+        self._access = access
+        self._service = access.service
+        self._user_id = access.user.id
         self._thread_id = thread_id
         self._allowance = allowance
-        self._find_assistant = find_assistant
-        self._find_agent = find_agent
-        self._read_state = read_state
         self._subscribing = subscribing
         self._meta: Meta | UnsetType = UNSET
         self.known_to_exist = False
@@ -104,6 +84,10 @@ class Commands:
             result = await self._run(command, params)
         except Bad as bad:
             return Failure(command.id, bad.code, str(bad))
+        except Problem as problem:
+            refused = problem.status in (HTTPStatus.FORBIDDEN, HTTPStatus.UNAUTHORIZED)
+            code = ErrorCode.PERMISSION_DENIED if refused else ErrorCode.INVALID_ARGUMENT
+            return Failure(command.id, code, str(problem))
         except (NotYourThread, ThreadDeleted):
             raise
         except UnbrokenError as error:
@@ -121,6 +105,8 @@ class Commands:
                 return {}
             case StateGet(_, keys):
                 return await self._state(keys)
+            case ListCheckpoints():
+                return {"checkpoints": await self._checkpoints(params)}
             case StateFork(checkpoint_id, given, config):
                 run_id = await self._fork(checkpoint_id, given, config)
                 return {"run_id": run_id, "thread_id": self._thread_id}
@@ -131,18 +117,20 @@ class Commands:
         return self._subscribing(command, params)
 
     async def _start(self, params: RunStartParams) -> str:
-        assistant = await self._find_assistant(self._user_id, params.assistant_id)
-        config, checkpoint_id = _own(params.config)
-        body = RunStart(
+        asked = Asked(
+            params.assistant_id,
             input=params.input,
-            config=_merged(assistant.config, config),
-            context=assistant.context if params.context is None else params.context,
-            metadata=assistant.metadata | (params.metadata or {}),
-            checkpoint_id=checkpoint_id,
-            rich=True,
+            config=params.config,
+            context=params.context,
+            metadata=params.metadata,
+            multitask_strategy=_when_busy(params.multitask_strategy or params.multitaskStrategy),
         )
-        key = SessionKey(self._user_id, assistant.graph, self._thread_id)
-        return await self._accept(key, body, _when_busy(params.multitask_strategy or params.multitaskStrategy))
+        return await self._run_asked(asked)
+
+    async def _run_asked(self, asked: Asked) -> str:
+        assistant = await served(self._service.agents, self._service.assistants, self._user_id, asked.assistant_id)
+        key = SessionKey(self._user_id, assistant.graph_id, self._thread_id)
+        return await self._accept(key, run_of(asked, assistant), asked.multitask_strategy)
 
     async def _respond(self, params: InputRespond) -> str:
         answers = _answers(params)
@@ -157,17 +145,18 @@ class Commands:
                 raise Bad(ErrorCode.NO_SUCH_INTERRUPT, message)
             resume[name] = answer.response
         also = {"update": params.update, "goto": params.goto}
-        config, _ = _own(params.config)
         command = {"resume": resume} | {name: value for name, value in also.items() if value is not None}
-        body = RunStart(command=command, config=config, metadata=params.metadata or {}, rich=True)
-        return await self._accept(key, body, WhenBusy.ENQUEUE)
+        return await self._run_asked(
+            Asked(key.agent_id, command=command, config=params.config, metadata=params.metadata)
+        )
 
     async def _fork(self, checkpoint_id: str, given: Any, config: dict[str, Any] | None) -> str:
-        body = RunStart(input=given, config=_own(config)[0], checkpoint_id=checkpoint_id, rich=True)
-        return await self._accept(await self._key(), body, WhenBusy.ENQUEUE)
+        key = await self._key()
+        return await self._run_asked(Asked(key.agent_id, input=given, config=config, checkpoint_id=checkpoint_id))
 
     async def _accept(self, key: SessionKey, body: RunStart, when_busy: WhenBusy | None) -> str:
         """The run's id is its event's."""
+        await self._may_run(body)
         allowance = self._allowance(key)
         if not allowance.message(asyncio.get_running_loop().time()):
             raise Bad(ErrorCode.UNKNOWN_ERROR, "too many messages in a minute: try again later")
@@ -178,6 +167,15 @@ class Commands:
         self.known_to_exist = True
         self._meta = _applied(receipt)
         return run_id
+
+    async def _may_run(self, body: RunStart) -> None:
+        """Raises Problem: the project's rules forbid it. Of a thread that is not there yet, or is not this user's, the
+        accept decides."""
+        asked = {"thread_id": self._thread_id, "metadata": body.metadata, "kwargs": {"input": body.input}}
+        try:
+            await self._access.thread(self._thread_id, "create_run", asked)
+        except NotYourThread:
+            await self._access.allowed("threads", "create_run", asked)
 
     async def _cancel(self, run_id: str | None) -> None:
         key = await self._key()
@@ -193,13 +191,29 @@ class Commands:
                 continue
 
     async def _state(self, keys: list[str] | None) -> dict[str, Any]:
-        values = await self._read_state(await self._key())
-        if values is None:
-            return {"values": {}}
-        if keys is None:
-            return {"values": values}
-        read = msgspec.json.decode(values)
-        return {"values": {name: read[name] for name in keys if name in read} if isinstance(read, dict) else {}}
+        state = await self._service.states.read(await self._key(), Spot())
+        values, place = state["values"], state["checkpoint"]
+        if keys is not None:
+            values = {name: values[name] for name in keys if name in values} if isinstance(values, dict) else {}
+        found = {} if place is None else {"checkpoint": {"id": place["checkpoint_id"], "ns": place["checkpoint_ns"]}}
+        return {"values": values} | found
+
+    async def _checkpoints(self, params: ListCheckpoints) -> list[dict[str, Any]]:
+        if not 1 <= params.limit <= MAX_LISTED:
+            raise Bad(ErrorCode.INVALID_ARGUMENT, f"limit: from 1 to {MAX_LISTED}")
+        namespace = "|".join(params.namespace)
+        states = await self._service.states.history(
+            await self._key(), limit=params.limit, before=params.before, checkpoint_ns=namespace
+        )
+        return [
+            {
+                "id": state["checkpoint"]["checkpoint_id"],
+                "timestamp": state["created_at"],
+                "step": (state["metadata"] or {}).get("step", -1),
+                "metadata": state["metadata"] or {},
+            }
+            for state in states
+        ]
 
     async def _tree(self) -> dict[str, Any]:
         key = await self._key()
@@ -211,10 +225,10 @@ class Commands:
         return {"namespace": [], "status": status, "graph_name": key.agent_id}
 
     async def _key(self) -> SessionKey:
-        agent = await self._find_agent(self._user_id, self._thread_id)
-        if agent is None:
+        agent_id = (await self._access.thread(self._thread_id)).agent_id
+        if agent_id is None:
             raise Bad(ErrorCode.NO_SUCH_RUN, "this thread had no run yet")
-        return SessionKey(self._user_id, agent, self._thread_id)
+        return SessionKey(self._user_id, agent_id, self._thread_id)
 
 
 def _applied(receipt: Receipt) -> Meta | UnsetType:
@@ -232,28 +246,6 @@ def _answers(params: InputRespond) -> list[Response]:
     if params.interrupt_id is None:
         raise Bad(ErrorCode.INVALID_ARGUMENT, "input.respond needs an interrupt_id, or responses")
     return [Response(params.interrupt_id, params.response)]
-
-
-def _own(config: dict[str, Any] | None) -> tuple[dict[str, Any], str | None]:
-    """What is the caller's of a run's config, and the checkpoint that it goes on from."""
-    given = dict(config or {})
-    configurable = given.get("configurable")
-    if configurable is None:
-        return given, None
-    if not isinstance(configurable, dict):
-        raise Bad(ErrorCode.INVALID_ARGUMENT, "config.configurable is an object")
-    checkpoint_id = configurable.get("checkpoint_id")
-    if checkpoint_id is not None and not (isinstance(checkpoint_id, str) and checkpoint_id.strip()):
-        raise Bad(ErrorCode.INVALID_ARGUMENT, "config.configurable.checkpoint_id is a checkpoint's id")
-    left = {key: value for key, value in configurable.items() if key not in OURS and not key.startswith("__")}
-    return given | {"configurable": left}, checkpoint_id
-
-
-def _merged(preset: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
-    merged = preset | given
-    if "configurable" in preset or "configurable" in given:
-        merged["configurable"] = preset.get("configurable", {}) | given.get("configurable", {})
-    return merged
 
 
 def _when_busy(strategy: str | None) -> WhenBusy | None:
@@ -275,6 +267,3 @@ def _code_of(error: UnbrokenError) -> ErrorCode:
         case Busy() | QueueFull() | Unavailable():
             return ErrorCode.UNKNOWN_ERROR
     return ErrorCode.INVALID_ARGUMENT
-
-
-STATUS: Final = {ErrorCode.PERMISSION_DENIED: HTTPStatus.FORBIDDEN}

@@ -8,15 +8,17 @@ back, and the marks of the others spare them what they have seen.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Iterable
 from contextlib import suppress
 from typing import Final
 
-import msgspec
 from msgspec.structs import replace
 
 from unbroken.application.deliveries import Delivery, ShowGap
 from unbroken.application.subscribe import EachPart, Subscription
+from unbroken.domain.errors import AgentRaised
+from unbroken.domain.ports.thread_states import Spot
 from unbroken.domain.session import SessionKey
 from unbroken.entrypoints.agent_protocol import positions
 from unbroken.entrypoints.agent_protocol.filters import only_watches, records, wants
@@ -25,6 +27,8 @@ from unbroken.entrypoints.agent_protocol.start import Start, start
 from unbroken.entrypoints.agent_protocol.wire import Event, EventParams, Filter
 from unbroken.entrypoints.service import Service
 
+log = logging.getLogger(__name__)
+
 HOLD_S: Final = 1.0
 """A watch that begins on a thread at rest is told how its last turn ended only if no other begins meanwhile: clients
 begin to watch before they start a run, or right after they did, and take any end for that run's."""
@@ -32,8 +36,6 @@ begin to watch before they start a run, or right after they did, and take any en
 LOOK_S: Final = 0.5
 """Between two looks for the agent of a thread that had no run yet."""
 
-ReadState = Callable[[SessionKey], Awaitable[msgspec.Raw | None]]
-"""The committed state's values as JSON. None: there is none. Raises UnbrokenError."""
 FindKey = Callable[[], Awaitable[SessionKey | None]]
 """Whose session and which agent's; None: the thread had no run yet, or is not this user's. Raises StoreUnavailable."""
 
@@ -50,11 +52,10 @@ class _Wanted:
 class Feed:
     """Not to be shared between readers of a connection: one calls `next`, anybody the rest."""
 
-    def __init__(self, service: Service, find_key: FindKey, read_state: ReadState, now_ms: Callable[[], int]) -> None:
+    def __init__(self, service: Service, find_key: FindKey, now_ms: Callable[[], int]) -> None:
         self._service = service
         self._find_key = find_key
         self._key: SessionKey | None = None
-        self._read_state = read_state
         self._now_ms = now_ms
         self._wanted: dict[str, _Wanted] = {}
         self._subscription: Subscription | None = None
@@ -180,9 +181,12 @@ class Feed:
         assert self._subscription is not None
         assert self._key is not None
         if self._subscription.cursor == self._subscription.log_index:
-            values = await self._read_state(self._key)
-            if values is not None:
-                events.append(replace(event, params=replace(event.params, data=values)))
+            try:
+                values = (await self._service.states.read(self._key, Spot()))["values"]
+            except AgentRaised as error:
+                log.warning("the state cannot be read: %s", error, extra={"session": str(self._key)})
+                return
+            events.append(replace(event, params=replace(event.params, data=values)))
 
     async def _bridge(self, events: list[Event]) -> None:
         """The log is not there any more, or not that far: what it came to is."""

@@ -22,7 +22,7 @@ from unbroken.entrypoints.web.callers import identified
 from unbroken.entrypoints.web.connection import Closed
 from unbroken.entrypoints.web.frames import CloseCode
 from unbroken.entrypoints.web.query import THREAD_ID
-from unbroken.entrypoints.web.rest import Call, read_body
+from unbroken.entrypoints.web.rest import Call, Problem, read_body
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ async def events(request: Call, thread_id: FromPath[str]) -> Response[Any]:
         body = await read_body(request, streams.service.settings.max_frame_bytes)
         wanted = decoded(body, EventStreamRequest, "the body")
         check_filter(wanted)
-        await streams.agent_of(user.id, thread_id)
+        await streams.access(user).thread(thread_id)
         return Streamed(EventStream(streams, user, thread_id, wanted))
     except Bad as bad:
         return _refused(HTTPStatus.BAD_REQUEST, str(bad))
@@ -72,6 +72,8 @@ async def events(request: Call, thread_id: FromPath[str]) -> Response[Any]:
         return _refused(STATUS[end.code], str(end))
     except (NotYourThread, ThreadDeleted):
         return _no_thread()
+    except Problem as problem:
+        return _refused(problem.status, str(problem))
     except Unavailable as error:
         return _refused(HTTPStatus.SERVICE_UNAVAILABLE, str(error))
 

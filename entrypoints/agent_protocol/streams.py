@@ -9,25 +9,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from math import inf
 from typing import Final
-from uuid import UUID, uuid5
 
-import msgspec
-
-from unbroken.adapters.langgraph.state_values import state_values
-from unbroken.domain.errors import NotYourThread, ThreadDeleted, UnknownAgent, UnknownAssistant
+from unbroken.domain.errors import NotYourThread, ThreadDeleted
 from unbroken.domain.ports.identity import User
 from unbroken.domain.session import SessionKey
-from unbroken.entrypoints.agent_protocol.commands import Assistant, Commands, Subscribing
+from unbroken.entrypoints.agent_protocol.commands import Commands, Subscribing
 from unbroken.entrypoints.agent_protocol.feed import Feed
+from unbroken.entrypoints.langgraph_api.access import Access
+from unbroken.entrypoints.langgraph_api.permissions import Permissions
 from unbroken.entrypoints.service import Service
 from unbroken.entrypoints.web.connection import Closed
 from unbroken.entrypoints.web.frames import CloseCode
 from unbroken.entrypoints.web.pace import Pace
+from unbroken.entrypoints.web.rest import Problem
 from unbroken.entrypoints.web.user_limits import Allowance, TooManySockets, UserLimits
 
 RESTARTING: Final = "the server is stopping; what was said is kept"
-ASSISTANTS: Final = UUID("6ba7b821-9dad-11d1-80b4-00c04fd430c8")
-"""A graph's own assistant is named by a digest of the graph's name within it."""
 LONGEST_S: Final = 365 * 86_400.0
 """Nobody stays connected for longer; a timer for the end of time would be none."""
 
@@ -44,8 +41,9 @@ class Stream(ABC):
 
 
 class Streams:
-    def __init__(self, service: Service, limits: UserLimits) -> None:
+    def __init__(self, service: Service, limits: UserLimits, permissions: Permissions) -> None:
         self.service = service
+        self._permissions = permissions
         self._limits = limits
         self.pace = Pace()
         self._open: dict[Stream, None] = {}
@@ -93,41 +91,21 @@ class Streams:
 
     def commands(self, user: User, thread_id: str, subscribing: Subscribing | None = None) -> Commands:
         return Commands(
-            self.service,
-            user.id,
+            self.access(user),
             thread_id,
             allowance=lambda key: Allowance(self._limits, self.service.threads, key),
-            find_assistant=self._assistant,
-            find_agent=self.agent_of,
-            read_state=self._state,
             subscribing=subscribing,
         )
+
+    def access(self, user: User) -> Access:
+        return Access(user, self.service, self._permissions)
 
     def feed(self, user: User, thread_id: str) -> Feed:
         async def key() -> SessionKey | None:
             try:
-                agent_id = await self.agent_of(user.id, thread_id)
-            except (NotYourThread, ThreadDeleted):
+                agent_id = (await self.access(user).thread(thread_id)).agent_id
+            except (NotYourThread, ThreadDeleted, Problem):
                 return None
             return None if agent_id is None else SessionKey(user.id, agent_id, thread_id)
 
-        return Feed(self.service, key, self._state, lambda: time.time_ns() // 1_000_000)
-
-    async def _assistant(self, user_id: str, name: str) -> Assistant:
-        """Raises UnknownAgent."""
-        for graph in self.service.agents.names():
-            if name in (graph, str(uuid5(ASSISTANTS, graph))):
-                return Assistant(graph)
-        try:
-            preset = (await self.service.assistants.get(user_id, name)).preset
-        except UnknownAssistant:
-            raise UnknownAgent(name) from None
-        return Assistant(preset.graph_id, preset.config, preset.context, preset.metadata)
-
-    async def _state(self, key: SessionKey) -> msgspec.Raw | None:
-        stored = await self.service.checkpoints.load(key.thread_id, "", None)
-        return None if stored is None else msgspec.Raw(state_values(stored))
-
-    async def agent_of(self, user_id: str, thread_id: str) -> str | None:
-        """None: the thread had no run yet. Raises NotYourThread, ThreadDeleted, StoreUnavailable."""
-        return (await self.service.thread_records.get(user_id, thread_id)).agent_id
+        return Feed(self.service, key, lambda: time.time_ns() // 1_000_000)

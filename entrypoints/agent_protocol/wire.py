@@ -115,6 +115,15 @@ class StateGet(Struct, frozen=True):
     keys: list[str] | None = None
 
 
+class ListCheckpoints(Struct, frozen=True):
+    """The newest first."""
+
+    namespace: Namespace = []
+    limit: int = 10
+    before: str | None = None
+    """Below this checkpoint."""
+
+
 class StateFork(Struct, frozen=True):
     checkpoint_id: str
     input: Any = None
@@ -133,12 +142,13 @@ PARAMS: Final[dict[str, type[Struct]]] = {
     "subscription.unsubscribe": Unsubscribe,
     "subscription.reconnect": Reconnect,
     "state.get": StateGet,
+    "state.listCheckpoints": ListCheckpoints,
     "state.fork": StateFork,
     "agent.getTree": Nothing,
 }
 """Commands that are served, and what each asks for."""
 
-NOT_SUPPORTED: Final = frozenset({"input.inject", "state.listCheckpoints"})
+NOT_SUPPORTED: Final = frozenset({"input.inject"})
 """Of the protocol, and not served here."""
 
 

@@ -93,7 +93,7 @@ def create_app(open_service: OpenService, guard: Guard, permissions: Permissions
             app.state.permissions = permissions
             app.state.sockets = sockets = ChatSockets(service, guard.limits)
             app.state.runs = RunResponses(service, guard.limits)
-            app.state.streams = streams = Streams(service, guard.limits)
+            app.state.streams = streams = Streams(service, guard.limits, permissions)
             watches = [asyncio.create_task(each.close_stalled_forever()) for each in (sockets, streams)]
             try:
                 yield
