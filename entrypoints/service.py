@@ -140,12 +140,15 @@ async def running(
     """
     async with AsyncExitStack() as stack:
         store: MemoryStore | PostgresStore
+        # Clients of LangGraph's expect to read and to fork from every state that there ever was.
+        whole_history = settings.history == "all" or (settings.history is None and project is not None)
+        keep_branches = None if whole_history else settings.keep_branches
         if database_url is None:
-            store = MemoryStore(SystemClock(), keep_branches=settings.keep_branches)
+            store = MemoryStore(SystemClock(), keep_branches=keep_branches)
             lease_ttl_s = FOREVER_S
         else:
             store = await stack.enter_async_context(
-                open_postgres(database_url, pool_size=settings.pool_size, keep_branches=settings.keep_branches)
+                open_postgres(database_url, pool_size=settings.pool_size, keep_branches=keep_branches)
             )
             lease_ttl_s = settings.lease_ttl_s
         joined_at = moment()
@@ -184,6 +187,7 @@ async def running(
             files=store.files,
             head_cache_bytes=settings.head_cache_bytes,
             memory=memory,
+            whole_history=whole_history,
         )
         container = Container(
             settings=settings,

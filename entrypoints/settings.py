@@ -171,6 +171,11 @@ class Settings(BaseSettings):
     keep_branches: int = Field(
         default=20, ge=0, description="Latest messages of a thread that can still be edited or asked again"
     )
+    history: Literal["latest", "all"] | None = Field(
+        default=None,
+        description="Which checkpoints are kept: `latest` (those that something goes on from) or `all`; "
+        "absent: `all` for a project of LangGraph's, `latest` otherwise",
+    )
 
     head_cache_bytes: int = Field(
         default=64 << 20, ge=0, description="Memory for the latest states of sessions, which then need not be read back"

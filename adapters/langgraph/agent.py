@@ -49,11 +49,14 @@ class LangGraphAgent(Agent):
         commit: CommitMode = CommitMode.SUPERSTEP,
         files: Files | None = None,
         heads: RecentHeads | None = None,
+        whole_history: bool = False,
     ) -> None:
         """`graph`: the one graph, or what makes one for each attempt. `files` None: references to files stay as they
-        are. `heads`: what is remembered, shared among agents; None: a memory of its own."""
+        are. `heads`: what is remembered, shared among agents; None: a memory of its own. `whole_history`: every
+        checkpoint is kept, and not only those that something goes on from."""
         self.source = graph if isinstance(graph, GraphSource) else FixedGraph(graph)
         self.commit = commit
+        self._whole = whole_history
         self._checkpoints = checkpoints
         self._files = files
         self._habits = Habits()
@@ -108,7 +111,7 @@ class LangGraphAgent(Agent):
             await self._check(claim, attempt.fork, head)
         attachments = self._attachments(claim.key)
         remembering = remembering_nodes(graph) if self._remembering is None else self._remembering
-        run = TurnRun(graph, head, attempt, self._habits, attachments, remembering)
+        run = TurnRun(graph, head, attempt, self._habits, attachments, remembering, whole=self._whole)
         if claim.resumes:
             await run.resume(commits=self._commits)
         elif isinstance(claim.event.body, InputResponse):

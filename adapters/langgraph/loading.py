@@ -60,6 +60,7 @@ def load_agents(
     files: Files | None = None,
     head_cache_bytes: int = MAX_BYTES,
     memory: BaseStore | None = None,
+    whole_history: bool = False,
 ) -> LangGraphAgents:
     """`exceptions`: the commit mode of single agents, by name. `head_cache_bytes`: for all agents together. `memory`:
     the long-term one that their nodes find. Raises InvalidValue for a name that is not served."""
@@ -72,6 +73,7 @@ def load_agents(
             commit=modes.pop(named.name, commit),
             files=files,
             heads=heads,
+            whole_history=whole_history,
         )
         for named in graphs
     }

@@ -15,13 +15,16 @@ import msgspec
 from langgraph.checkpoint.base import writes_sort_key
 
 from unbroken.adapters.langgraph.known_messages import KnownMessages
-from unbroken.domain.checkpoints import ROOT, StateChange, StoredCheckpoint
+from unbroken.domain.checkpoints import ROOT, CheckpointRow, StateChange, StoredCheckpoint
 from unbroken.domain.ports.checkpoints import Checkpoints
 from unbroken.domain.session import Claim
 
 MAX_BYTES: Final = 64 << 20
 ENTRY_BYTES: Final = 400
 """What remembering one head costs beside its rows: key, place in the order, tuples."""
+
+
+DELTA_MARKS: Final = (b"counters_since_delta_snapshot", b"delta_writes_versioned")
 
 
 class RecentHeads:
@@ -102,10 +105,11 @@ class AttemptHead(Checkpoints):
         if not rows and not writes:
             return
         self._advanced = True
-        if len(rows) != 1 or not self._complete or (ROOT, rows[0].checkpoint_id) not in change.heads:
+        moved = [row for row in rows if (ROOT, row.checkpoint_id) in change.heads]
+        if len(moved) != 1 or not self._complete or (len(rows) > 1 and _spread(rows)):
             self.head, self._complete = None, False
             return
-        (row,) = rows
+        (row,) = moved
         former = self.head.blobs if self.head is not None else ()
         blobs = {(blob.channel, blob.version): blob for blob in (*former, *change.blobs) if blob.checkpoint_ns == ROOT}
         versions: dict[str, Any] = msgspec.json.decode(row.checkpoint)["channel_versions"]
@@ -140,3 +144,8 @@ def _size(head: StoredCheckpoint) -> int:
     """Bytes of memory. The data is the smaller part of a short conversation's head: objects cost more."""
     rows = (head.row, *head.blobs, *head.writes)
     return ENTRY_BYTES + sum(getsizeof(row) + sum(map(getsizeof, msgspec.structs.astuple(row))) for row in rows)
+
+
+def _spread(rows: Sequence[CheckpointRow]) -> bool:
+    """Whether a value may lie in the writes of several checkpoints, as a DeltaChannel's does."""
+    return any(mark in row.metadata for row in rows for mark in DELTA_MARKS)

@@ -55,13 +55,15 @@ class StagingSaver(BaseCheckpointSaver[str]):
         head: str | None,
         gate: Gate | None = None,
         serde: SerializerProtocol | None = None,
+        whole: bool = False,
     ) -> None:
-        """`head`: the root's, as in `Claim.head`: None adopts the store's choice, "" is known to be empty."""
+        """`head`: the root's, as in `Claim.head`: None adopts the store's choice, "" is known to be empty. `whole`: see
+        `Staging`."""
         super().__init__(serde=serde)
         self.checkpoints = checkpoints
         self.thread_id = thread_id
         self.gate = gate or Gate()
-        self.staging = Staging(head)
+        self.staging = Staging(head, whole=whole)
         self.attachments: Attachments | None = None
         self.loop = asyncio.get_running_loop()
 

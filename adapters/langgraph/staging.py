@@ -86,7 +86,9 @@ class StagedWrite:
 class Staging:
     """One thread's. Heads stay known after `take`; checkpoints and writes are drained by it."""
 
-    def __init__(self, root_head: str | None) -> None:
+    def __init__(self, root_head: str | None, *, whole: bool = False) -> None:
+        """`whole`: every checkpoint is kept, and not only those that something goes on from."""
+        self.whole = whole
         self.heads: dict[str, str] = {} if root_head is None else {ROOT: root_head}
         """The head of each namespace that was read or written; "": known to be empty."""
         self.adopted: set[str] = set()
@@ -159,12 +161,16 @@ class Staging:
 
     def _readable(self, staged: StagedCheckpoint, with_history: set[str]) -> bool:
         checkpoint_ns = staged.checkpoint_ns
+        if self.whole:
+            return True
         if is_call(checkpoint_ns) and self._call_is_over(staged.metadata):
             return False
         return checkpoint_ns in with_history or self.heads[checkpoint_ns] == staged.id
 
     def _writes_readable(self, checkpoint: tuple[str, str], with_history: set[str]) -> bool:
         checkpoint_ns, checkpoint_id = checkpoint
+        if self.whole:
+            return True
         staged = self.checkpoints.get(checkpoint)
         if staged is not None:
             return self._readable(staged, with_history)

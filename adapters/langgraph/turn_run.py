@@ -66,13 +66,16 @@ class TurnRun:
         habits: Habits,
         attachments: Attachments | None = None,
         remembering: frozenset[str] = frozenset(),
+        *,
+        whole: bool = False,
     ) -> None:
-        """`remembering`: see `remembering_nodes`."""
+        """`remembering`: see `remembering_nodes`. `whole`: every checkpoint is kept."""
         claim = attempt.claim
         self.attempt = attempt
         self._head = checkpoints
         serde = SplicingSerializer(checkpoints.known)
-        self.saver = StagingSaver(checkpoints, claim.key.thread_id, head=claim.head, gate=attempt.gate, serde=serde)
+        thread_id = claim.key.thread_id
+        self.saver = StagingSaver(checkpoints, thread_id, head=claim.head, gate=attempt.gate, serde=serde, whole=whole)
         if attachments is not None:
             self.saver.attach(attachments)
         body = claim.event.body

@@ -57,7 +57,7 @@ class MemoryStore:
         clock: Clock,
         *,
         commit_gate: CommitGate = one_turn_of_the_loop,
-        keep_branches: int = KEEP_BRANCHES,
+        keep_branches: int | None = KEEP_BRANCHES,
         database: Database | None = None,
     ) -> None:
         """`database`: one that runs its transactions in its own way."""

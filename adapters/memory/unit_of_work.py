@@ -21,8 +21,8 @@ from unbroken.domain.turn import Committed, TurnChange
 
 
 class MemoryUnitOfWork(UnitOfWork):
-    def __init__(self, database: Database, clock: Clock, *, keep_branches: int = KEEP_BRANCHES) -> None:
-        """`keep_branches`: the latest events that can be gone back to, at least."""
+    def __init__(self, database: Database, clock: Clock, *, keep_branches: int | None = KEEP_BRANCHES) -> None:
+        """`keep_branches`: the latest events that can be gone back to, at least; None: nothing is ever pruned."""
         self._database = database
         self._clock = clock
         self._keep_branches = keep_branches
@@ -57,7 +57,7 @@ class MemoryUnitOfWork(UnitOfWork):
             )
             if change.open_questions is not None:
                 session = replace(session, open_questions=change.open_questions)
-            if prunes(seq):
+            if self._keep_branches is not None and prunes(seq):
                 pruned_state = pruned(state, session, self._keep_branches)
                 transaction.agent_states.put(claim.key.thread_id, pruned_state)
             following = None

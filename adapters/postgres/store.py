@@ -63,7 +63,7 @@ FROM pg_database WHERE datname = current_database()
 class PostgresStore:
     """Every guarantee of the store ports, for as long as the database keeps its own."""
 
-    def __init__(self, pool: Pool, *, keep_branches: int = KEEP_BRANCHES) -> None:
+    def __init__(self, pool: Pool, *, keep_branches: int | None = KEEP_BRANCHES) -> None:
         self.pool = pool
         self.event_store: EventStore = PostgresEventStore(pool)
         self.sessions: Sessions = PostgresSessions(pool)
@@ -98,7 +98,7 @@ class PostgresStore:
 
 @asynccontextmanager
 async def open_postgres(
-    url: str, *, pool_size: int = 10, keep_branches: int = KEEP_BRANCHES
+    url: str, *, pool_size: int = 10, keep_branches: int | None = KEEP_BRANCHES
 ) -> AsyncIterator[PostgresStore]:
     """The stores of the database at `url`, whose schema is up to date (`migrate`).
 

@@ -27,8 +27,8 @@ NOTHING_OWED: Final[list[Any]] = [0, b"{}", *[None] * 7]
 
 
 class PostgresUnitOfWork(UnitOfWork):
-    def __init__(self, pool: Pool, *, keep_branches: int = KEEP_BRANCHES) -> None:
-        """`keep_branches`: the latest events that can be gone back to, at least."""
+    def __init__(self, pool: Pool, *, keep_branches: int | None = KEEP_BRANCHES) -> None:
+        """`keep_branches`: the latest events that can be gone back to, at least; None: nothing is ever pruned."""
         self._pool = pool
         self._group = GroupCommit(pool)
         self._keep_branches = keep_branches
@@ -36,7 +36,7 @@ class PostgresUnitOfWork(UnitOfWork):
     async def commit(self, change: TurnChange) -> Committed:
         claim = change.claim
         bodies = [encode_json("effect", effect.body) for effect in change.effects]
-        prune = change.finishes and prunes(claim.event.seq)
+        prune = change.finishes and self._keep_branches is not None and prunes(claim.event.seq)
         arguments = [
             claim.key.thread_id,
             claim.owner,
