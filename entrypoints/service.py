@@ -141,7 +141,8 @@ async def running(
     async with AsyncExitStack() as stack:
         store: MemoryStore | PostgresStore
         # Clients of LangGraph's expect to read and to fork from every state that there ever was.
-        whole_history = settings.history == "all" or (settings.history is None and project is not None)
+        in_project = served is not None and served.project is not None
+        whole_history = settings.history == "all" or (settings.history is None and in_project)
         keep_branches = None if whole_history else settings.keep_branches
         if database_url is None:
             store = MemoryStore(SystemClock(), keep_branches=keep_branches)
