@@ -16,7 +16,8 @@ DAY_S = 86_400.0
 PAUSE_S = 1.0
 """Between two batches."""
 REST_S = 3_600.0
-"""Between two walks through all threads."""
+"""Longest pause between two walks through all threads; a tenth of what they are kept, where that is shorter."""
+LEAST_REST_S = 60.0
 
 
 class Retain:
@@ -26,6 +27,7 @@ class Retain:
         self._delete = delete
         self._clock = clock
         self._days = days
+        self._rest_s = REST_S if days is None else max(LEAST_REST_S, min(REST_S, days * DAY_S / 10))
         self._after = ""
 
     async def once(self) -> bool:
@@ -47,4 +49,4 @@ class Retain:
             except Unavailable as error:
                 log.warning("old threads wait for the store: %s", error)
                 over = False
-            await self._clock.sleep(REST_S if over else PAUSE_S)
+            await self._clock.sleep(self._rest_s if over else PAUSE_S)

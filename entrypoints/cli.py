@@ -9,6 +9,7 @@ need not wait for, and Ctrl-C while they load is answered like any other.
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn, TextIO
@@ -86,14 +87,24 @@ _data_dir = click.option(
 @click.option("--port", type=click.IntRange(0, 65535), help="TCP port; 0 takes a free one.")
 @click.option("--in-memory", is_flag=True, default=None, help="No database: everything is forgotten at exit.")
 @click.option("--workers", type=click.IntRange(1, 256), help="Processes that serve the port; 1 unless said otherwise.")
-def serve(**given: Any) -> None:
+@click.option("--reload", "reloads", is_flag=True, help="For development: start again whenever the files change.")
+def serve(reloads: bool, **given: Any) -> None:
     """Serve agents over WebSockets; the page is at /."""
     with Stopping() as stopping:
+        environment = dict(os.environ)
         settings = _settings(given)
+        options = {name: given[name] for name in ("agents", "config", "host") if given[name]}
+        if "config" in options:
+            options["config"] = str(options["config"])
+        if reloads:
+            from unbroken.entrypoints.reloading import run_reloading
+
+            in_memory = {"in_memory": True} if settings.in_memory else {}
+            run_reloading(settings, {**options, **in_memory}, stopping, environment)
+            return
         if settings.workers > 1:
             from unbroken.entrypoints.workers import run_workers
 
-            options = {name: given[name] for name in ("agents", "config", "host") if given[name]}
             run_workers(settings, options, stopping)
             return
         from unbroken.entrypoints.server import run

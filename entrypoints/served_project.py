@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from langgraph_sdk import Auth
 from litestar.types import ASGIApp
@@ -16,12 +16,15 @@ from unbroken.adapters.langgraph.loading import NamedGraph, load_graphs, named_g
 from unbroken.adapters.langgraph.long_term_store import Index, index_of
 from unbroken.adapters.langgraph.project import NAME, Cors, Project, read_project
 from unbroken.adapters.langgraph.project_environment import make_importable, set_variables
+from unbroken.application.sweep_items import INTERVAL_S
 from unbroken.domain.errors import InvalidValue
 from unbroken.entrypoints.settings import Settings
 from unbroken.entrypoints.web.cors import AT_HOME, CorsGate
 from unbroken.entrypoints.web.users_app import BesideUsers, checked
 
 log = logging.getLogger(__name__)
+
+MINUTES_A_DAY: Final = 24 * 60
 
 
 class Served(Struct, frozen=True):
@@ -34,6 +37,20 @@ class Served(Struct, frozen=True):
     """The project's own way to know callers and what they may do."""
     app: Any = None
     """An application of the project's, whose routes come before ours."""
+
+    def settings(self, settings: Settings) -> Settings:
+        """Those that the project decides, unless they are set."""
+        minutes = self.project.keeps_threads_min if self.project is not None else None
+        if minutes is None or settings.retention_days is not None:
+            return settings
+        return settings.model_copy(update={"retention_days": minutes / MINUTES_A_DAY})
+
+    @property
+    def sweep_s(self) -> float:
+        """Pause between two looks for expired items of the long-term store."""
+        store = self.project.entries.store if self.project is not None else None
+        minutes = store.ttl.sweep_interval_minutes if store is not None and store.ttl is not None else None
+        return INTERVAL_S if minutes is None else minutes * 60
 
     @property
     def cors(self) -> Cors | None:

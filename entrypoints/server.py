@@ -50,6 +50,7 @@ def run(settings: Settings, stopping: Stopping, worker: Worker | None = None) ->
     if worker is not None:
         worker.stop_when_alone()
     what = what_is_served(settings)
+    settings = what.settings(settings)
     guard = guard_of(settings, what.cors)
     stopping.go_on()
     listener = listen(settings.host, settings.port, shared=worker is not None)

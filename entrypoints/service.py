@@ -34,6 +34,7 @@ from unbroken.application.event_queue import EventQueue
 from unbroken.application.peer_messages import deliver
 from unbroken.application.readiness import Readiness
 from unbroken.application.subscribe import Subscribe
+from unbroken.application.sweep_items import SweepItems
 from unbroken.domain.errors import Unavailable
 from unbroken.domain.ports.agent import Agents
 from unbroken.domain.ports.assistants import Assistants
@@ -180,6 +181,8 @@ async def running(
         served = served or Served(graphs)
         ttl = None if served.project is None else ttl_of(served.project)
         memory = LongTermStore(store.items, served.index, ttl)
+        sweeping = asyncio.create_task(_forever(SweepItems(store.items, SystemClock(), served.sweep_s).forever))
+        stack.push_async_callback(until_ended, [sweeping])
         agents = load_agents(
             graphs,
             store.checkpoints,

@@ -46,12 +46,13 @@ class StoreEntry(Struct, frozen=True):
 
 
 class ThreadTtl(Struct, frozen=True):
-    """Minutes."""
+    """Minutes; how often is looked follows from how long they are kept."""
 
     strategy: Literal["delete", "keep_latest"] = "delete"
     """`keep_latest` removes nothing here: superseded checkpoints go by themselves."""
     default_ttl: float | None = None
     sweep_interval_minutes: float | None = None
+    sweep_limit: int | None = None
 
 
 class CheckpointerEntry(Struct, frozen=True):
@@ -108,6 +109,13 @@ class Project(Struct, frozen=True):
         given = self.entries.graphs
         return {name: GraphEntry(one) if isinstance(one, str) else one for name, one in given.items()}
 
+    @property
+    def keeps_threads_min(self) -> float | None:
+        """Minutes after which a silent thread is deleted; None: it is kept."""
+        checkpointer = self.entries.checkpointer
+        ttl = checkpointer.ttl if checkpointer is not None else None
+        return ttl.default_ttl if ttl is not None and ttl.strategy == "delete" else None
+
     def key(self, name: str) -> str:
         """How errors name a key of it."""
         return f"{self.file.name}: {name}"
@@ -154,6 +162,7 @@ def _check(project: Project) -> None:
         raise InvalidValue(project.key("store.index.dims"), f"is {store.index.dims}; 1 to 16000 can be stored")
     minutes = {
         "store.ttl.default_ttl": store.ttl.default_ttl if store and store.ttl else None,
+        "store.ttl.sweep_interval_minutes": store.ttl.sweep_interval_minutes if store and store.ttl else None,
         "checkpointer.ttl.default_ttl": checkpointer.ttl.default_ttl if checkpointer and checkpointer.ttl else None,
     }
     for key, value in minutes.items():

@@ -15,6 +15,9 @@ from websockets.asyncio.client import connect
 
 from tests.end_to_end.client import Client
 from tests.end_to_end.server import ROOT, START_LIMIT_S, UNBROKEN, Server, environment
+from unbroken.adapters.langgraph.project import read_project
+from unbroken.entrypoints.served_project import Served
+from unbroken.entrypoints.settings import Settings
 
 PROJECTS = ROOT / "tests" / "projects"
 
@@ -148,3 +151,11 @@ def test_what_is_wrong_is_one_line(folder: Path, content: str, arguments: tuple[
     last = ended.stderr.strip().splitlines()[-1]
     assert last.startswith(f"unbroken: {told}")
     assert "Traceback" not in ended.stderr
+
+
+def test_how_long_a_project_keeps_its_threads_counts_unless_the_operator_says(tmp_path: Path) -> None:
+    (tmp_path / "langgraph.json").write_text('{"graphs": {"a": "x:y"}, "checkpointer": {"ttl": {"default_ttl": 2880}}}')
+    what = Served([], read_project(tmp_path / "langgraph.json"))
+    assert what.settings(Settings()).retention_days == 2
+    assert what.settings(Settings(retention_days=9)).retention_days == 9
+    assert Served([]).settings(Settings()).retention_days is None
