@@ -11,7 +11,7 @@ from langgraph.types import Command, Send, StateSnapshot
 
 from unbroken.adapters.langgraph.inputs import resets
 from unbroken.domain.errors import AgentRaised, QuestionClosed
-from unbroken.domain.events import RunStart
+from unbroken.domain.events import EventBody, RunStart
 from unbroken.domain.policy import own_question_id
 from unbroken.domain.session import Claim
 
@@ -37,6 +37,16 @@ def config_of(claim: Claim) -> RunnableConfig:
     if "tags" in wanted:
         config["tags"] = [str(tag) for tag in wanted["tags"]]
     return config
+
+
+def context_of(body: EventBody, schema: type[Any] | None) -> Any:
+    """What nodes find as their runtime's context: where none is given, what is configurable, as LangGraph's server has
+    it. A message brings neither, and then the defaults of the graph's own `schema` stand."""
+    if isinstance(body, RunStart) and body.context is not None:
+        return body.context
+    given = _mapping(body.config, "configurable") if isinstance(body, RunStart) else {}
+    known = getattr(schema, "__dataclass_fields__", None) or getattr(schema, "model_fields", None)
+    return {name: value for name, value in given.items() if not _is_ours(name) and (known is None or name in known)}
 
 
 def command_of(wanted: Mapping[str, Any], snapshot: StateSnapshot, effect_channels: Sequence[str]) -> Command[Any]:

@@ -31,7 +31,7 @@ from unbroken.adapters.langgraph.messages import (
 )
 from unbroken.adapters.langgraph.parked import questions_of, stands_still
 from unbroken.adapters.langgraph.recent_heads import AttemptHead
-from unbroken.adapters.langgraph.run_start import command_of, config_of
+from unbroken.adapters.langgraph.run_start import command_of, config_of, context_of
 from unbroken.adapters.langgraph.saver import StagingSaver
 from unbroken.adapters.langgraph.steps import Steps
 from unbroken.adapters.langgraph.token_tap import TokenTap
@@ -163,7 +163,7 @@ class TurnRun:
         stream = self.graph.astream(
             entry,
             self._at(self._running),
-            context=self._asked.context,
+            context=context_of(self.attempt.claim.event.body, self.graph.context_schema),
             stream_mode="checkpoints",
             interrupt_before=self._asked.interrupt_before,
             interrupt_after=self._asked.interrupt_after,
