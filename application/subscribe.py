@@ -28,7 +28,7 @@ from unbroken.application.deliveries import (
 from unbroken.application.live_sessions import LiveAttempt, LiveSession, LiveSessions
 from unbroken.domain.effects import LogEntry
 from unbroken.domain.errors import ThreadDeleted
-from unbroken.domain.events import Event
+from unbroken.domain.events import Event, StateUpdate
 from unbroken.domain.live_stream import Part, TextPart, ToolPart, merged
 from unbroken.domain.ports.outbox import Outbox
 from unbroken.domain.session import SessionKey
@@ -289,8 +289,8 @@ class Subscription:
         if attempt is not None and not attempt.shows():
             return  # the replica's lease is over: whoever has taken over may be saying something else
         joining, self._joining = self._joining, False
-        if attempt is None or attempt.run < self._least:
-            return
+        if attempt is None or attempt.run < self._least or isinstance(attempt.event.body, StateUpdate):
+            return  # a change of the state says nothing, and its end is in no log that would close what was begun
         if self._run != attempt.run:
             self._enter(found, attempt, joining)
             self._following = attempt if self._whole else None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import pairwise
+from typing import Any
 
-from tests.checker.history import DURABLE, Effect, Frame, Socket, Violation
+import msgspec
+
+from tests.checker.history import DURABLE, Effect, Event, Frame, History, Socket, Violation
 from tests.checker.texts import text_violations
 from tests.checker.threads import FROM_USERS, Talk, Thread
 
@@ -36,13 +39,13 @@ NEVER_STORED = frozenset(
 """Refusals of a message that leave no doubt. `unavailable` does, and a few others may answer another frame."""
 
 
-def agreement_violations(talk: Talk, thread: Thread, *, complete: bool) -> Iterator[Violation]:
-    """`complete`: nobody but these clients said anything."""
+def agreement_violations(history: History, talk: Talk, thread: Thread) -> Iterator[Violation]:
     yield from _receipts(talk, thread)
-    yield from _bodies(talk, thread)
+    yield from _bodies(talk, thread, history.otherwise)
+    yield from _otherwise(history, thread)
     yield from _refused(talk, thread)
-    if complete:
-        yield from _unsaid(talk, thread)
+    if history.complete:  # nobody but these clients said anything
+        yield from _unsaid(talk, thread, history.otherwise)
     yield from _durability(talk, thread)
     yield from _attempts(talk, thread)
     yield from text_violations(talk, thread)
@@ -66,7 +69,7 @@ def _receipts(talk: Talk, thread: Thread) -> Iterator[Violation]:
         elif event.seq != frame["seq"]:
             what = f"{socket.name}: {request} was {_told(frame)} as {frame['seq']}, and is event {event.seq}"
             yield Violation("I2", thread.thread_id, what, (frame, event))
-        elif any(frame.get(field, event.payload.get(stored)) != event.payload.get(stored) for field, stored in SAID):
+        elif any(frame.get(field, _stored(event, stored)) != _stored(event, stored) for field, stored in SAID):
             what = f"{socket.name}: {request} is shown as what nobody said"
             yield Violation("I7", thread.thread_id, what, (frame, event))
         if frame["type"] == "accepted" and not frame["duplicate"]:
@@ -75,15 +78,25 @@ def _receipts(talk: Talk, thread: Thread) -> Iterator[Violation]:
             new[request] = frame
 
 
+def _stored(event: Event, field: str) -> Any:
+    """As people see it: a run says what its input's last message says, or all of what it was given."""
+    if event.type != "run_start" or field != "content":
+        return event.payload.get(field)
+    given = event.payload.get("input")
+    if given is None:
+        return msgspec.json.encode(event.payload.get("command")).decode()
+    return given["messages"][-1]["content"]
+
+
 def _told(frame: Frame) -> str:
     return "accepted" if frame["type"] == "accepted" else "shown as said"
 
 
-def _bodies(talk: Talk, thread: Thread) -> Iterator[Violation]:
+def _bodies(talk: Talk, thread: Thread, otherwise: Mapping[str, object]) -> Iterator[Violation]:
     """I2: what is stored is what somebody sent, and a socket that sent only another body is not told `accepted`."""
     for request, sayings in talk.said.items():
         event = thread.by_request.get(request)
-        if event is None:
+        if event is None or request in otherwise:
             continue
         stored = {name: value for name, value in event.payload.items() if name != "type"}
         others = [(socket, body) for socket, line in sayings if (body := _body(line.frame)) != stored]
@@ -114,10 +127,23 @@ def _refused(talk: Talk, thread: Thread) -> Iterator[Violation]:
             yield Violation("rule 9", thread.thread_id, what, (event, *frames))
 
 
-def _unsaid(talk: Talk, thread: Thread) -> Iterator[Violation]:
-    """I2: every event of a user was sent by a user of this thread."""
+def _otherwise(history: History, thread: Thread) -> Iterator[Violation]:
+    """I1, I2: what was asked otherwise is stored as it was asked, and if it was confirmed, under that number."""
     for event in thread.events:
-        if event.type in FROM_USERS and event.request_id not in talk.said:
+        asked = history.otherwise.get(event.request_id)
+        if asked is not None and event.payload != asked:
+            yield Violation("I2", thread.thread_id, f"{event.request_id} is stored with another body", (event, asked))
+    for request, seq in history.confirmed.items():
+        stored = thread.by_request.get(request)
+        if request.startswith(f"{thread.thread_id}-") and (stored is None or stored.seq != seq):
+            yield Violation("I1", thread.thread_id, f"{request} was confirmed as {seq}, and is not", (stored,))
+
+
+def _unsaid(talk: Talk, thread: Thread, otherwise: Mapping[str, object]) -> Iterator[Violation]:
+    """I2: every event of a user was sent by a user of this thread."""
+    said = {*talk.said, *otherwise}
+    for event in thread.events:
+        if event.type in FROM_USERS and event.request_id not in said:
             yield Violation("I2", thread.thread_id, f"event {event.seq} was never sent by anyone here", (event,))
 
 

@@ -67,7 +67,7 @@ def _of_thread(history: History, thread: Thread, talk: Talk, calls: Sequence[Cal
         to_the_end = history.settled and socket.last and socket.view in history.watched_to_the_end
         yield from socket_violations(socket, thread, talk, to_the_end=to_the_end)
         yield from legacy_violations(socket, thread, talk, to_the_end=to_the_end)
-    yield from agreement_violations(talk, thread, complete=history.complete)
+    yield from agreement_violations(history, talk, thread)
     yield from ack_violations(history, thread, talk)
     yield from spoken_violations(thread, talk, calls)
     yield from prompt_violations(history, thread, talk, calls)

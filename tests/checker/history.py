@@ -108,6 +108,8 @@ class Tables(Struct, frozen=True):
     model_messages: dict[str, list[Any]] = {}
     """Thread → those messages as LangChain has them, where they are for a real model."""
     timers: list[Timer] = []
+    branches: dict[str, list[str]] = {}
+    """Checkpoint that a run went on from → ids of the events' messages in its state."""
     counts: dict[str, dict[str, int]] = {}
     """Thread → table → rows, of what must not grow without bound."""
 
@@ -172,6 +174,10 @@ class History(Struct, frozen=True):
     """What is not in `sockets`, `calls` and `faults` did not happen. False: nothing follows from what is missing."""
     replicas: int | None = None
     """How many processes served; None: nobody counted them."""
+    otherwise: Mapping[str, Mapping[str, Any]] = {}
+    """Request id → body of what was asked otherwise than over `sockets`: runs, and changes of the state."""
+    confirmed: Mapping[str, int] = {}
+    """Request id → number under which such a request was confirmed."""
     calls_per_attempt: int = 1
     """How often one attempt asks a model, at most."""
     checkpoints_per_event: int = 16

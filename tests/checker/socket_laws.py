@@ -11,6 +11,7 @@ from tests.checker.threads import Talk, Thread, says
 
 MAX_TOKEN_UNITS = 8_192
 MAX_TOKEN_BYTES = 64 << 10
+PROVISIONAL = frozenset({"reset", "token", "tool"})
 RESUMES = ("requestId", "attempt", "offset")
 
 
@@ -74,7 +75,9 @@ class Reader:
         if kind == "answered":
             return  # belongs to a question, and names no request
         event = self._thread.by_request.get(request)
-        from_user = event is None or event.type != "timer_fired"
+        if kind in PROVISIONAL and event is not None and event.type == "state_update":
+            self._fault("rule 5", f"{kind} of a change of the state, which has no end that anybody is told", frame)
+        from_user = event is None or event.type not in ("timer_fired", "state_update")
         if kind == "user":
             self._announced.add(request)
         elif from_user and not self._old and request not in self._announced:

@@ -11,6 +11,8 @@ from tests.checker.threads import Thread
 
 VISIBLE_ENDS = frozenset({"send_message", "report_failure", "cancel_turn"})
 SKIPPED = "skip_event"
+IN_THE_STATE = frozenset({"user_message", "run_start", "state_update"})
+"""Events of which the state holds a message under the event's own id."""
 
 
 def stored_violations(history: History, thread: Thread) -> Iterator[Violation]:
@@ -20,7 +22,7 @@ def stored_violations(history: History, thread: Thread) -> Iterator[Violation]:
     yield from _order_of_log(thread)
     yield from _questions(thread)
     if thread.thread_id in history.tables.state_messages:
-        yield from _state(thread, history.tables.state_messages[thread.thread_id])
+        yield from _state(thread, history.tables.state_messages[thread.thread_id], history.tables.branches)
 
 
 def _numbering(thread: Thread) -> Iterator[Violation]:
@@ -80,7 +82,7 @@ def _ends(thread: Thread, *, settled: bool) -> Iterator[Violation]:
 
 def _one_end(thread: Thread, event: Event, effects: tuple[Effect, ...]) -> Iterator[Violation]:
     ends = [effect for effect in effects if effect.type in VISIBLE_ENDS and effect.log_index is not None]
-    if event.type == "timer_fired" and not ends and any(effect.type == SKIPPED for effect in effects):
+    if event.type in ("timer_fired", "state_update") and not ends and any(effect.type == SKIPPED for effect in effects):
         return
     if len(ends) != 1:
         yield Violation("I1", thread.thread_id, f"event {event.seq} has {len(ends)} visible ends", (event, *effects))
@@ -135,17 +137,17 @@ def _questions(thread: Thread) -> Iterator[Violation]:
 _STAGES = {"close_question": 0, "request_input": 2}
 
 
-def _state(thread: Thread, messages: Sequence[str]) -> Iterator[Violation]:
+def _state(thread: Thread, messages: Sequence[str], branches: Mapping[str, Sequence[str]]) -> Iterator[Violation]:
     """I4: the head contains each answered event of the branch it is on once, no other event twice, and of the
     unfinished ones at most the one that wrote it."""
     times = Counter(messages)
     session = thread.session
     applied, head_event = (session.applied_seq, session.head_event) if session else (0, 0)
-    answered = {effect.event_seq for effect in thread.effects if effect.type == "send_message"}
-    left = _left_branches(thread, applied, times)
+    answered = {effect.event_seq for effect in thread.effects if effect.type in ("send_message", SKIPPED)}
+    left = _left_branches(thread, applied, times, branches)
     for event in thread.events:
         found = times[event.id]
-        if event.type != "user_message":
+        if event.type not in IN_THE_STATE:
             continue
         if event.seq in left and found:
             what = f"the head holds event {event.seq}, in whose place another one stands"
@@ -160,16 +162,33 @@ def _state(thread: Thread, messages: Sequence[str]) -> Iterator[Violation]:
             yield Violation("I4", thread.thread_id, what, (event,))
 
 
-def _left_branches(thread: Thread, applied: int, times: Mapping[str, int]) -> set[int]:
-    """Events that are not in the conversation any more, since a message took the place of one before them. Who goes
-    back to a branch that was left has that one, and not the one in between."""
+def _left_branches(
+    thread: Thread, applied: int, times: Mapping[str, int], branches: Mapping[str, Sequence[str]]
+) -> set[int]:
+    """Events that are not in the conversation any more, since a message took the place of one before them, or a run
+    went on from an earlier checkpoint. Who goes back to a branch that was left has that one, and not the one in
+    between."""
     refused = {effect.event_seq for effect in thread.effects if effect.payload.get("code") == "branch_gone"}
+    seqs = {event.id: event.seq for event in thread.events}
     before: dict[str, tuple[int, ...]] = {}
     branch: tuple[int, ...] = ()
     for event in thread.events:
         earlier = before.get(str(event.payload.get("replaces")))
+        if (held := branches.get(str(event.payload.get("checkpoint_id")))) is not None:
+            earlier = tuple(sorted(seqs[id_] for id_ in held if id_ in seqs))
+            if not times[event.id] and _stayed(thread, times, set(branch), set(earlier)):
+                earlier = None
         if earlier is not None and event.seq not in refused and (event.seq <= applied or times[event.id]):
             branch = earlier
         before[event.request_id] = branch
         branch = (*branch, event.seq)
     return {event.seq for event in thread.events} - set(branch)
+
+
+def _stayed(thread: Thread, times: Mapping[str, int], here: set[int], there: set[int]) -> bool:
+    """Whether a conversation is where it was, `here`, after an event that went on from a checkpoint, `there`, and left
+    nothing: it was stopped before it began, or after."""
+    ids = {event.seq: event.id for event in thread.events}
+    answered = {effect.event_seq for effect in thread.effects if effect.type in ("send_message", SKIPPED)}
+    kept = all(times[ids[seq]] for seq in (here - there) & answered)
+    return kept and not any(times[ids[seq]] for seq in there - here)

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from tests.checker.history import Call, Effect, Event, Frame, Line, Session, Socket, Tables, Timer
 
-FROM_USERS = frozenset({"user_message", "input_response"})
+FROM_USERS = frozenset({"user_message", "input_response", "run_start"})
 
 
 class Thread:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from tests.crash import rare_scenarios as rare
+from tests.crash import wide_scenarios as wide
 from tests.crash.point_play import CANCEL, COMMIT, FAILED, FINAL, SLOW, STOPPED, TRIES, Ends, Fall, Scenario
 from tests.crash.scenarios import shown
 from tests.end_to_end.client import Client
@@ -248,6 +249,13 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "dangling": Scenario("booking", rare.dangling),
     "refused-breakpoint": Scenario("booking", rare.refused_breakpoint),
     "differences": Scenario("delta", rare.differences),
+    "fanned": Scenario("fanning", wide.fanned),
+    "fanned-whole": Scenario("fanning-whole", wide.fanned),
+    "asked-by-parts": Scenario("fanning", wide.asked_by_parts),
+    "asked-by-parts-whole": Scenario("fanning-whole", wide.asked_by_parts),
+    "asked-and-pushed-aside": Scenario("fanning", wide.asked_and_pushed_aside),
+    "replaced-by-parts": Scenario("fanning", wide.replaced_by_parts),
+    "stopped-in-its-parts": Scenario("fanning", wide.stopped_in_its_parts),
     "adopted": Scenario("three", nodes, prepare=rare.parked_by_another_saver),
     "adopted-old": Scenario("three", nodes, prepare=rare.in_the_first_format),
     "answer-lost": Scenario("one", nodes, trouble="answer_lost"),
@@ -260,5 +268,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "resuming-cancelled": Scenario("endings", cancelled, falls=(Fall(CANCEL, "after"),)),
     "resuming-cancelled-late": Scenario("endings", cancelled_deaf, falls=(Fall(CANCEL, "after", 2),)),
     "resuming-replaced": Scenario("three", replaced, linear=False, falls=(Fall(COMMIT, "after", 7),)),
+    "resuming-fanned": Scenario("fanning", wide.fanned, falls=(Fall(COMMIT, "after"),)),
+    "resuming-asked-by-parts": Scenario("fanning", wide.asked_by_parts, falls=(Fall(COMMIT, "after", 3),)),
     "resuming-reminded": Scenario("reminding", reminded, falls=(Fall(COMMIT, "after"),)),
 }

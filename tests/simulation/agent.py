@@ -17,10 +17,10 @@ from tests.simulation.overheard import Overheard
 from tests.simulation.plans import WORDS, Plan
 from unbroken.domain.checkpoints import ROOT, CheckpointRow, StateChange
 from unbroken.domain.effects import ScheduleTimer
-from unbroken.domain.errors import AgentRaised, UnknownAgent
-from unbroken.domain.events import InputResponse, TimerFired, UserMessage
+from unbroken.domain.errors import AgentRaised, BranchGone, UnknownAgent
+from unbroken.domain.events import InputResponse, RunStart, StateUpdate, TimerFired, UserMessage, said_by
 from unbroken.domain.live_stream import MAX_UNITS, join_messages, well_formed
-from unbroken.domain.policy import own_question_id
+from unbroken.domain.policy import answered_by, own_question_id
 from unbroken.domain.ports.agent import Agent, Agents, Attempt
 from unbroken.domain.ports.checkpoints import Checkpoints
 from unbroken.domain.session import Claim
@@ -110,13 +110,20 @@ class PlannedAgent(Agent):
             return self._world.plans.of(str(body.content))
         if isinstance(body, TimerFired):
             return self._world.plans.of(str(body.payload))
-        assert isinstance(body, InputResponse), f"no plan is known for a {type(body).__name__}"
+        if isinstance(body, RunStart):
+            resume = body.resume
+            named = next(iter(resume.values())) if isinstance(resume, dict) else resume
+            return self._world.plans.of(str(named if resume is not None else said_by(body)))
+        if isinstance(body, StateUpdate):
+            return Plan(str(body.values["note"]))
         return self._world.plans.of(str(body.value))
 
     async def _memory(self, claim: Claim, fork: Fork | None, *, head: str | None = None) -> tuple[Memory, str | None]:
         """The memory to go on from, and the id of its checkpoint ("" or None: there is none)."""
         wanted = fork.heads[0][1] if fork is not None else head if head is not None else claim.head
         stored = await self._checkpoints.load(claim.key.thread_id, ROOT, wanted) if wanted != "" else None
+        if stored is None and fork is not None and wanted:
+            raise BranchGone("the checkpoint is gone")
         if stored is None:
             return Memory(), ""
         return memory_of(stored.row.checkpoint), stored.row.checkpoint_id
@@ -141,6 +148,9 @@ class _Work:
     async def done(self) -> Answer:
         event_id = self._claim.event.id
         memory = self._memory
+        if isinstance(self._claim.event.body, StateUpdate):
+            self._hear()
+            return Answer("", [], self._agent.change(self._claim, memory, self._parent))
         if self._claim.resumes:
             self._attempt.begin_with([(message.id, message.text) for message in memory.of(event_id)])
         else:
@@ -173,6 +183,9 @@ class _Work:
         if isinstance(event.body, InputResponse):
             answered = own_question_id(event.body.interrupt_id)
             memory.asked = [asked for asked in memory.asked if asked != answered]
+        elif isinstance(event.body, RunStart) and event.body.resume is not None:
+            own = {own_question_id(id_) for id_ in answered_by(event.body, self._claim.open_questions)}
+            memory.asked = [asked for asked in memory.asked if asked not in own]
         else:
             memory.asked = []
         memory.messages.append(Message(event.id, event.id))
@@ -181,30 +194,39 @@ class _Work:
         step = self._plan.steps[number]
         event_id, run = self._claim.event.id, self._claim.run
         message = Message(f"a{number}-{event_id}-{run}", event_id)
+        beside = [Message(f"b{part}-{message.id}", event_id) for part in range(self._plan.beside if number == 0 else 0)]
         for tool in range(step.tools):
             self._attempt.tool(f"c{tool}-{message.id}", "look", "started", "{}")
         for _ in range(step.words):
             await asyncio.sleep(step.pause_s)
             await self._be_in_trouble()
-            word = self._agent.world.random.choice(WORDS)
-            message.text += word
-            self._said += 1
-            self._attempt.text(message.id, word)
-            self._agent.world.turns.speaks(self._call.doing)
+            self._speak([message, *beside])
         if not step.words:
             await self._be_in_trouble()
-        self._attempt.text_ends(message.id)
+        for speaking in (*reversed(beside), message):
+            self._attempt.text_ends(speaking.id)
         for tool in range(step.tools):
             await asyncio.sleep(step.pause_s)
             self._attempt.tool(f"c{tool}-{message.id}", "look", "finished", "{}")
-        message.text = well_formed(message.text)
-        if message.text:
-            self._memory.messages.append(message)
+        for spoken in (message, *beside):
+            spoken.text = well_formed(spoken.text)
+        self._memory.messages += [spoken for spoken in (message, *beside) if spoken.text]
         self._memory.step = number + 1
         if self._agent.commits_supersteps and number + 1 < len(self._plan.steps):
             change = self._agent.change(self._claim, self._memory, self._parent)
             await self._attempt.commit_superstep(change)
             self._parent = change.heads[0][1]
+
+    def _speak(self, messages: Sequence[Message]) -> None:
+        """A word of each."""
+        for message in messages:
+            word = self._agent.world.random.choice(WORDS)
+            message.text += word
+            self._said += 1
+            self._attempt.text(message.id, word)
+        if len(messages) > 1:
+            self._attempt.step("custom", ("part:1",), b'{"done":1}')
+        self._agent.world.turns.speaks(self._call.doing)
 
     async def _be_in_trouble(self) -> None:
         if self._said < self._plan.trouble_at:

@@ -44,6 +44,8 @@ class Plan(Struct, frozen=True):
     timer_id: str = ""
     """Under which name; empty: each has its own."""
     questions: int = 1
+    beside: int = 0
+    """Parts that speak at the same time as its first step does, a message each."""
 
     def trouble(self, tries: int) -> Trouble:
         return self.troubles[tries - 1] if tries <= len(self.troubles) else "none"
@@ -52,8 +54,10 @@ class Plan(Struct, frozen=True):
 class Plans:
     """Everything that is going to be said under one seed, by its text."""
 
-    def __init__(self, random: Random) -> None:
+    def __init__(self, random: Random, wide: Random | None = None) -> None:
+        """`wide`: agents that work on several parts at once are drawn, too."""
         self._random = random
+        self._wide = wide
         self._plans: dict[str, Plan] = {}
 
     def __len__(self) -> int:
@@ -92,4 +96,5 @@ class Plans:
             timers_s=random.choice(TIMERS_S) if random.random() < 0.2 else (),
             timer_id=random.choice(("", "", "", "nudge")),
             questions=random.choice((1, 1, 2)),
+            beside=self._wide.choice((0, 0, 1, 2, 4)) if self._wide else 0,
         )

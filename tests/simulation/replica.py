@@ -60,7 +60,7 @@ USED: Final = (
     *("accept", "cancel", "subscribe", "acknowledge", "sessions", "outbox", "queue", "delete_thread", "threads"),
     *("files", "readiness", "wakeups", "recover", "effect_runner", "fire_timers", "retain", "live"),
     *("audit", "checkpoints", "overhear", "lease", "peers", "own_clock", "show_afar", "follow_afar"),
-    *("thread_records", "assistants", "states", "runs"),
+    *("thread_records", "assistants", "states", "runs", "committed_state"),
 )
 """What a replica takes out of its container."""
 

@@ -18,6 +18,9 @@ def unsettled(world: World) -> str:
     for user in world.users:
         if not user.done:
             return f"{user.thread_id}: its user still speaks"
+    for caller in world.callers:
+        if not caller.done:
+            return f"{caller.thread_id}: somebody still starts runs"
     return next(filter(None, (_untold(world, device) for device in world.devices)), "") or _unended(world)
 
 

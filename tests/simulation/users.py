@@ -50,8 +50,8 @@ class User:
             device.respond(request_id, random.choice(asked), plan.name)
         elif known and chance < 0.25:
             device.cancel(random.choice(known))
-        elif known and chance < 0.35:
-            device.repeat(random.choice(known), changed=random.random() < 0.3)
+        elif (own := [request for request in known if "-run-" not in request]) and chance < 0.35:
+            device.repeat(random.choice(own), changed=random.random() < 0.3)
             self._said += random.random() < 0.3
         else:
             self._say(device)

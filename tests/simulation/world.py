@@ -22,6 +22,7 @@ from tests.checker.check import violations_of
 from tests.checker.history import Call, History, Socket, Tables, Violation, sockets_of
 from tests.checker.sources import tables_of_memory
 from tests.simulation.agent import PlannedAgent, memory_of
+from tests.simulation.caller import Caller, Follower
 from tests.simulation.client import Device, Manner
 from tests.simulation.complaints import complaints
 from tests.simulation.database import SimulatedDatabase
@@ -53,6 +54,9 @@ FORGOTTEN_S: Final = 6.0
 """After everybody has left, nothing is held any more within so long: longer than silence takes to be noticed, and then
 a follower at another replica to be forgotten."""
 FEWEST_FAULTS: Final = 3
+WIDE: Final = 0.4
+"""Of the worlds know agents that work on several parts at once, and callers who start runs; in all others everything
+is as it was before there were such."""
 
 
 class Working(Struct):
@@ -98,7 +102,9 @@ class World:
         self.store = MemoryStore(clock, keep_branches=self.random.choice((2, 20)), database=self.database)
         self.turns = Turns(self.database.sessions.get, self._changed)
         self.bus = Bus(self.loop, self._fork(), crosses=self.random.random() < 0.7)
-        self.plans = Plans(self._fork())
+        shapes = Random(f"wide {seed}")
+        wide = shapes.random() < WIDE
+        self.plans = Plans(self._fork(), shapes if wide else None)
         self.contents: dict[str, str] = {}
         """What was said, by request id."""
         self.active_s = self.random.choice(ACTIVE_S)
@@ -111,6 +117,7 @@ class World:
         self._kept: list[asyncio.Future[Any]] = []
         self._works: list[Working] = []
         self._people(self._fork())
+        self._callers(shapes, wide=wide and not real)
         self._real = real
         self._supersteps = self.random.random() < 0.6
         when_busy = self.random.choice((WhenBusy.ENQUEUE, WhenBusy.ENQUEUE, *WhenBusy))
@@ -217,6 +224,16 @@ class World:
             if random.random() < 0.5:
                 self.users.append(User(self, self.threads[0], [eve], self._fork(), name="eve-", messages=1))
 
+    def _callers(self, shapes: Random, *, wide: bool) -> None:
+        threads = self.threads if wide else []
+        self.callers = [Caller(self, thread_id, Random(shapes.getrandbits(64))) for thread_id in threads]
+        self.followers = [Follower(self, thread_id, Random(shapes.getrandbits(64))) for thread_id in threads]
+
+    def held_at(self, state: AgentState, checkpoint_id: str) -> list[str]:
+        """Ids of the messages at a checkpoint."""
+        row = decode_checkpoint(state.checkpoints[ROOT, checkpoint_id])
+        return [message.id for message in memory_of(row.checkpoint).messages]
+
     def _changed(self, thread_id: str) -> None:
         self.nemesis.changed(thread_id)
 
@@ -238,6 +255,11 @@ class World:
         violations += [
             Violation("I5", self.threads[0], f"{name} after its lease: {text}") for name, text in self.late_words
         ]
+        violations += [
+            Violation("I6", follower.thread_id, f"who goes on by place: {what}")
+            for follower in self.followers
+            for what in follower.wrong[:3]
+        ]
         for what in (*errors, *map(_told, self.loop.untaken)):
             violations.append(Violation("no defect", self.threads[0], what))
         return Outcome(
@@ -253,12 +275,7 @@ class World:
 
     async def _life(self, violations: list[Violation]) -> None:
         loop = self.loop
-        for replica in self.replicas:
-            replica.boot()
-        for device in self.devices:
-            loop.spawn(Actor(device.name), device.forever())
-        for user in self.users:
-            loop.spawn(Actor(f"user-{user.thread_id}"), user.live())
+        self._begin()
         self.nemesis.begin()
         await asyncio.sleep(self.active_s)
         while self.nemesis.struck.total() < FEWEST_FAULTS:
@@ -274,10 +291,24 @@ class World:
             return
         for device in self.devices:
             device.leave()
+        for follower in self.followers:
+            follower.leaving = True
         deadline = loop.time() + FORGOTTEN_S
         while (left := left_over(self)) and loop.time() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0.1)
         violations += left
+
+    def _begin(self) -> None:
+        for replica in self.replicas:
+            replica.boot()
+        for device in self.devices:
+            self.loop.spawn(Actor(device.name), device.forever())
+        for user in self.users:
+            self.loop.spawn(Actor(f"user-{user.thread_id}"), user.live())
+        for caller in self.callers:
+            self.loop.spawn(Actor(f"caller-{caller.thread_id}"), caller.live())
+        for follower in self.followers:
+            self.loop.spawn(Actor(f"follower-{follower.thread_id}"), follower.forever())
 
     def _stops(self) -> list[Violation]:
         """A process that was told to stop stops by itself, unless something else happens to it."""
@@ -293,6 +324,8 @@ class World:
         sockets: list[Socket] = [socket for device in self.devices for socket in sockets_of(device.name, device.told)]
         tables = tables_of_memory(self.store)
         self._remember(tables)
+        for caller in self.callers:
+            tables.branches.update(caller.branches)
         return History(
             sockets=sockets,
             tables=tables,
@@ -304,6 +337,8 @@ class World:
             ),
             queue_limit=QUEUE_LIMIT,
             replicas=len(self.replicas),
+            otherwise={request: body for caller in self.callers for request, body in caller.asked.items()},
+            confirmed={request: seq for caller in self.callers for request, seq in caller.accepted.items()},
         )
 
     def _remember(self, tables: Tables) -> None:
