@@ -17,6 +17,8 @@ from unbroken.entrypoints.client.turn import Turn
 _CONTROL = {code: "\ufffd" for code in [*range(32), 127, *range(128, 160)] if chr(code) not in "\n\t"}
 """A model's words must not move the cursor or colour the terminal."""
 _CLEAR_LINE = Control(ControlType.CARRIAGE_RETURN, (ControlType.ERASE_IN_LINE, 2))
+_BRIEF = 200
+"""Characters of what an agent's code wrote."""
 _ABOVE = "what you said before"
 
 
@@ -39,6 +41,7 @@ class Screen:
         """Another thread: nothing of it was shown yet."""
         self._done: set[str] = set()
         self._tools: set[tuple[str, str, str]] = set()
+        self._beside: set[tuple[str, int, str, str]] = set()
         self._asked: set[tuple[str, str]] = set()
         self._open: str | None = None
         """The turn that is being printed."""
@@ -94,6 +97,7 @@ class Screen:
             if self._open != turn.request_id:
                 self._begin(turn)
             self._steps(turn)
+            self._thoughts(turn)
             self._text(turn)
         if over:
             self._end(turn)
@@ -122,6 +126,21 @@ class Screen:
             if step not in self._tools:
                 self._tools.add(step)
                 self._line(f"⚙ {tool['name']} {tool['phase']}".translate(_CONTROL), "dim")
+
+    def _thoughts(self, turn: Turn) -> None:
+        """While it runs, that a model thinks and what the agent's code writes; at its end, what its subgraphs said."""
+        if not self._interactive:
+            return
+        if turn.ended:
+            lines = [("aside", one["messageId"], f"│ {_place(one)}{one['text']}") for one in turn.asides]
+        else:
+            lines = [("thinking", one["messageId"], "⋯ thinking") for one in turn.reasoning]
+            lines += [("custom", str(n), f"• {_place(one)}{_brief(one['value'])}") for n, one in enumerate(turn.custom)]
+        for kind, name, line in lines:
+            said = (turn.request_id, turn.attempt, kind, name)
+            if said not in self._beside:
+                self._beside.add(said)
+                self._line(line.translate(_CONTROL), "dim")
 
     def _questions(self, turn: Turn) -> None:
         for question in turn.questions:
@@ -176,6 +195,17 @@ def said_text(said: dict[str, Any]) -> str:
 def _block_text(blocks: Iterable[dict[str, Any]]) -> Iterable[str]:
     for block in blocks:
         yield str(block.get("text") or f"[{block.get('type')}]")
+
+
+def _place(said: dict[str, Any]) -> str:
+    """The subgraph it comes from, if any."""
+    steps = [str(step).partition(":")[0] for step in said["namespace"]]
+    return f"{' › '.join(steps)}: " if steps else ""
+
+
+def _brief(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _BRIEF else f"{text[:_BRIEF]}…"
 
 
 def _pretty(data: Any) -> str:

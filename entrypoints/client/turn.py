@@ -54,6 +54,8 @@ class Turn:
         """What subgraphs said, by message; it is no part of the text."""
         self.media: list[dict[str, Any]] = []
         """Blocks of the committed messages that are neither text nor reasoning: pictures, files."""
+        self._called: set[str] = set()
+        """Tools that this socket has told of: what stands beside the text stands before or behind them."""
         self._told_again = False
         """A new socket begins with the first of what stands beside the text."""
         self.questions: list[dict[str, Any]] = []
@@ -129,6 +131,7 @@ class Turn:
         self.out_of_step = False
         self._show("")
         self.tools = []
+        self._called.clear()
         self._clear_beside()
 
     def write(self, attempt: int, offset: int, value: str) -> bool:
@@ -150,6 +153,7 @@ class Turn:
             return
         if frame["attempt"] > self.attempt:
             self.empty(frame["attempt"])
+        self._called.add(frame["toolCallId"])
         step = {key: frame[key] for key in ("toolCallId", "name", "phase", "offset")}
         if "data" in frame:
             step["args" if frame["phase"] == "started" else "result"] = frame["data"]
@@ -161,6 +165,7 @@ class Turn:
 
     def connected(self) -> None:
         self._told_again = not self.ended
+        self._called.clear()
 
     def beside(self, frame: Frame) -> None:
         """Something that is said beside the text: `custom`, `reasoning` or `aside`."""
@@ -170,7 +175,7 @@ class Turn:
             self.empty(frame["attempt"])
         if self._told_again:
             self._clear_beside()
-        place = {"namespace": frame["namespace"], "offset": frame["offset"]}
+        place = {"namespace": frame["namespace"], "offset": frame["offset"], "calls": len(self._called)}
         if frame["type"] == "custom":
             self.custom.append({**place, "value": frame["value"]})
             return
@@ -234,25 +239,26 @@ class Turn:
 
     def _recall_beside(self, messages: Sequence[Mapping[str, Any]]) -> None:
         """What the committed messages hold besides text and tools, for whoever was not there to see it."""
-        length, self.media = 0, []
+        length, calls, self.media = 0, 0, []
         for message in messages:
             blocks = message["content"] if isinstance(message["content"], list) else []
             if message["role"] == "assistant":
                 self.aloud(message["id"])
                 if thought := _thought(blocks):
-                    self._recall_thought(message["id"], length, thought)
+                    self._recall_thought(message["id"], {"offset": length, "calls": calls}, thought)
                 if text := _text(message["content"]):
                     length += _units(text) + (2 if length else 0)
+                calls += len(message.get("tool_calls", []))
             if message["role"] in ("assistant", "tool"):
                 shown = [block for block in blocks if isinstance(block, dict) and block.get("type") in _MEDIA]
-                self.media += [{"offset": length, "block": block} for block in shown]
+                self.media += [{"offset": length, "calls": calls, "block": block} for block in shown]
 
-    def _recall_thought(self, message_id: str, offset: int, text: str) -> None:
+    def _recall_thought(self, message_id: str, place: dict[str, int], text: str) -> None:
         for index, known in enumerate(self.reasoning):
             if known["messageId"] == message_id:
                 self.reasoning[index] = {**known, "text": text}
                 return
-        self.reasoning.append({"namespace": [], "offset": offset, "messageId": message_id, "text": text})
+        self.reasoning.append({"namespace": [], **place, "messageId": message_id, "text": text})
 
     def _clear_beside(self) -> None:
         self.custom, self.reasoning, self.asides, self._told_again = [], [], [], False

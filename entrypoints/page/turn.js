@@ -9,6 +9,8 @@ const MEDIA = new Set(["image", "audio", "video", "file", "image_url", "input_au
 const ENDS = { final: "answered", cancelled: "cancelled", error: "failed" };
 
 export class Turn {
+  #called = new Set(); // tools that this socket has told of: what stands beside the text is before or behind them
+
   constructor(requestId) {
     this.requestId = requestId;
     this.seq = null;
@@ -83,6 +85,7 @@ export class Turn {
     this.outOfStep = false;
     this.text = "";
     this.tools = [];
+    this.#called.clear();
     this.#clearBeside();
   }
 
@@ -102,6 +105,7 @@ export class Turn {
   use(frame) {
     if (this.ended || frame.attempt < this.attempt) return;
     if (frame.attempt > this.attempt) this.empty(frame.attempt);
+    this.#called.add(frame.toolCallId);
     const step = pick(frame, ["toolCallId", "name", "phase", "offset"]);
     if ("data" in frame) step[frame.phase === "started" ? "args" : "result"] = frame.data;
     const index = this.tools.findIndex((tool) => tool.toolCallId === step.toolCallId);
@@ -111,6 +115,7 @@ export class Turn {
 
   connected() {
     this.toldAgain = !this.ended;
+    this.#called.clear();
   }
 
   // Something that is said beside the text: `custom`, `reasoning` or `aside`.
@@ -119,13 +124,14 @@ export class Turn {
     if (frame.attempt > this.attempt) this.empty(frame.attempt);
     if (this.toldAgain) this.#clearBeside();
     const { namespace, offset, messageId, value } = frame;
+    const place = { namespace, offset, calls: this.#called.size };
     if (frame.type === "custom") {
-      this.custom.push({ namespace, offset, value });
+      this.custom.push({ ...place, value });
       return;
     }
     const said = frame.type === "reasoning" ? this.reasoning : this.asides;
     const index = said.findLastIndex((one) => one.messageId === messageId);
-    if (index < 0) said.push({ namespace, offset, messageId, text: value });
+    if (index < 0) said.push({ ...place, messageId, text: value });
     else said[index] = { ...said[index], text: said[index].text + value };
   }
 
@@ -182,24 +188,26 @@ export class Turn {
   // What the committed messages hold besides text and tools, for whoever was not there to see it.
   #recallBeside(messages) {
     let length = 0;
+    let calls = 0;
     this.media = [];
-    for (const { id, role, content } of messages) {
+    for (const { id, role, content, tool_calls: called } of messages) {
       const blocks = Array.isArray(content) ? content : [];
       if (role === "assistant") {
         this.aloud(id);
         const thought = thoughtOf(blocks);
-        if (thought) this.#recallThought(id, length, thought);
+        if (thought) this.#recallThought(id, { offset: length, calls }, thought);
         const text = textOf(content);
         if (text) length += text.length + (length ? 2 : 0);
+        calls += called?.length ?? 0;
       }
       if (role !== "assistant" && role !== "tool") continue;
-      for (const block of blocks) if (MEDIA.has(block?.type)) this.media.push({ offset: length, block });
+      for (const block of blocks) if (MEDIA.has(block?.type)) this.media.push({ offset: length, calls, block });
     }
   }
 
-  #recallThought(messageId, offset, text) {
+  #recallThought(messageId, place, text) {
     const index = this.reasoning.findIndex((one) => one.messageId === messageId);
-    if (index < 0) this.reasoning.push({ namespace: [], offset, messageId, text });
+    if (index < 0) this.reasoning.push({ namespace: [], ...place, messageId, text });
     else this.reasoning[index] = { ...this.reasoning[index], text };
   }
 

@@ -18,7 +18,7 @@ import {
   stages,
   stateWords,
 } from "../../entrypoints/page/text/story.js";
-import { isEmpty, parts, readable } from "../../entrypoints/page/text/tools.js";
+import { isEmpty, parts, readable, whereabouts } from "../../entrypoints/page/text/tools.js";
 import { connectionWords, endWords, turnWords } from "../../entrypoints/page/text/words.js";
 
 const TEXT = `# Title
@@ -151,6 +151,30 @@ test("tools stand where they were called, together if at one place", () => {
   ]);
   assert.deepEqual(parts("", [a]), [{ tools: [a] }]);
   assert.deepEqual(parts("only words", []), [{ text: "only words" }]);
+});
+
+test("what was thought, said aside or written stands where it came about, before or behind a tool", () => {
+  const [early, late] = [{ toolCallId: "a", offset: 3 }, { toolCallId: "b", offset: 3 }];
+  const [before, between] = [
+    { offset: 3, calls: 0, text: "before" },
+    { offset: 3, calls: 1, text: "between" },
+  ];
+  const [wrote, said] = [
+    { offset: 3, calls: 2, value: 1 },
+    { offset: 0, calls: 0, text: "said" },
+  ];
+  const beside = { reasoning: [before, between], asides: [said], custom: [wrote], media: [] };
+  assert.deepEqual(parts("one two", [early, late], beside), [
+    { asides: [said] },
+    { text: "one" },
+    { reasoning: [before] },
+    { tools: [early] },
+    { reasoning: [between] },
+    { tools: [late] },
+    { custom: [wrote] },
+    { text: " two" },
+  ]);
+  assert.equal(whereabouts(["errand:1", "inner:2"]), "errand › inner");
 });
 
 test("a tool's values are readable, whatever they are", () => {

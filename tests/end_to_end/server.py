@@ -33,6 +33,7 @@ AGENTS = {
     "delta": "differences.py:graph",
     "nested": "nested.py:graph",
     "fanning": "fanning.py:graph",
+    "ranging": "ranging.py:graph",
     "fanning-whole": "fanning.py:graph",
 }
 """Name → graph of tests/graphs."""

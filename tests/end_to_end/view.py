@@ -10,6 +10,7 @@ from typing import Any
 
 Frame = dict[str, Any]
 ENDS = frozenset({"final", "cancelled", "error"})
+BESIDE = frozenset({"custom", "reasoning", "aside"})
 DURABLE = ENDS | {"question", "answered"}
 
 
@@ -31,6 +32,8 @@ class View:
         self.log: list[Frame] = []
         """Durable frames, in the order they came."""
         self.tools: dict[str, dict[str, Frame]] = {}
+        self.beside: dict[str, list[Frame]] = {}
+        """Request id → custom data, reasoning and asides of its attempt, as this connection told them."""
         self.gaps: list[Frame] = []
         self.refusals: list[Frame] = []
         self.frames: list[Frame] = []
@@ -58,6 +61,7 @@ class View:
         self._own = own
         self._announced = set()
         self._received = set()
+        self.beside = {}
         query = self.resume()
         self._begun = {query["requestId"]: int(query["attempt"])} if "requestId" in query else {}
 
@@ -85,7 +89,7 @@ class View:
             self._fault(f"{request}: {kind} came before its user on this connection")
         if kind == "reset":
             self._reset(request, frame["attempt"])
-        elif kind in {"token", "tool"}:
+        elif kind in {"token", "tool"} | BESIDE:
             self._provisional(kind, request, frame)
         elif kind in DURABLE:
             self._durable(kind, request, frame)
@@ -103,6 +107,7 @@ class View:
         self._begun[request] = self.attempts[request] = attempt
         self.shown[request] = ""
         self.tools.pop(request, None)
+        self.beside.pop(request, None)
 
     def _provisional(self, kind: str, request: str, frame: Frame) -> None:
         if self._begun.get(request) != frame["attempt"]:
@@ -113,6 +118,10 @@ class View:
         shown = self.shown.get(request, "")
         if kind == "tool":
             self.tools.setdefault(request, {})[frame["toolCallId"]] = frame
+        elif kind in BESIDE:
+            self.beside.setdefault(request, []).append(frame)
+            if frame["offset"] > units(shown):
+                self._fault(f"{request}: {kind} at {frame['offset']} where the text ends at {units(shown)}")
         elif frame["offset"] != units(shown):
             self._fault(f"{request}: offset {frame['offset']} where the text ends at {units(shown)}")
         else:

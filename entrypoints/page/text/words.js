@@ -53,7 +53,7 @@ export function turnWords(turn, { connected, begunAgain = false }) {
       return "Waiting for its turn";
     case "running":
       if (begunAgain) return attempt > 1 ? "Interrupted, and begun again" : "";
-      return text || turn.tools.length ? "" : "Thinking…";
+      return text || isBusy(turn) ? "" : "Thinking…";
     case "cancelling":
       return "Stopping…";
     case "cancelled":
@@ -66,6 +66,11 @@ export function turnWords(turn, { connected, begunAgain = false }) {
       if (final.revised) return "Revised after it was shown";
       return final.origin === "agent" ? "The agent wrote first" : "";
   }
+}
+
+// Whether there is something to see of an answer that has not begun.
+function isBusy({ tools, reasoning = [], asides = [], custom = [] }) {
+  return tools.length + reasoning.length + asides.length + custom.length > 0;
 }
 
 // What a screen reader is told when a turn has ended; "" if nothing.

@@ -126,7 +126,7 @@ function Answer({ turn, fileUrl }) {
 // The line under a turn: its state in words, and what can be done about it.
 function State({ turn, words, page, last, inspected }) {
   const { phase, text, said } = turn;
-  const thinking = phase === "running" && !text && !turn.tools.length && !turn.reasoning.length;
+  const thinking = words === "Thinking…";
   const again_ = said.content !== undefined && (phase === "failed" || phase === "cancelled");
   const answered = phase === "answered" && said.content !== undefined;
   const waits = phase === "queued" && !turn.cancelWanted;
