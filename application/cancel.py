@@ -6,7 +6,7 @@ import logging
 
 from unbroken.application.event_queue import EventQueue
 from unbroken.application.session_processor import SessionProcessor
-from unbroken.domain.errors import Unavailable
+from unbroken.domain.errors import CancelKind, Unavailable
 from unbroken.domain.ports.clock import Clock
 from unbroken.domain.ports.controls import Controls, Mark
 from unbroken.domain.ports.wakeups import Wakeups
@@ -35,13 +35,13 @@ class Cancel:
         self._replica = replica
         self._interval_s = interval_s
 
-    async def __call__(self, key: SessionKey, request_id: str) -> None:
-        """Cancel one unfinished event. When this returns, the mark is durable and, if the event runs here, its output
-        has ended; its end in the log follows.
+    async def __call__(self, key: SessionKey, request_id: str, kind: CancelKind = "cancel") -> None:
+        """Cancel one unfinished event, unless somebody has before. When this returns, the mark is durable and, if the
+        event runs here, its output has ended; its end in the log follows.
 
         Raises UnknownRequest, AlreadyEnded, NotYourThread, ThreadDeleted, StoreUnavailable, CommitUnknown (ask again).
         """
-        if not self._stop(await self._controls.cancel(key, request_id)):
+        if not self._stop(await self._controls.cancel(key, request_id, kind)):
             self._wakeups.announce(key.thread_id)
 
     async def once(self) -> None:

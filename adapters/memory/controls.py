@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from msgspec.structs import replace
 
 from unbroken.adapters.memory.transactions import Database, Transaction
-from unbroken.domain.errors import AlreadyEnded, NotYourThread, ThreadDeleted, UnknownRequest
+from unbroken.domain.errors import AlreadyEnded, CancelKind, NotYourThread, ThreadDeleted, UnknownRequest
 from unbroken.domain.ports.clock import Clock
 from unbroken.domain.ports.controls import Controls, Mark
 from unbroken.domain.session import SessionKey
@@ -16,7 +16,7 @@ class MemoryControls(Controls):
         self._database = database
         self._clock = clock
 
-    async def cancel(self, key: SessionKey, request_id: str) -> Mark:
+    async def cancel(self, key: SessionKey, request_id: str, kind: CancelKind = "cancel") -> Mark:
         def step(transaction: Transaction) -> Mark:
             session = transaction.sessions.get(key.thread_id)
             if session is None:
@@ -30,11 +30,11 @@ class MemoryControls(Controls):
                 raise UnknownRequest(request_id)
             if request.seq <= session.applied_seq:
                 raise AlreadyEnded(request_id)
-            kind = session.controls.get(request.seq, "cancel")
+            stands = session.controls.get(request.seq, kind)
             moments = {request.seq: self._clock.now(), **session.cancelled_at}
-            controls = {**session.controls, request.seq: kind}
+            controls = {**session.controls, request.seq: stands}
             transaction.put_session(replace(session, controls=controls, cancelled_at=moments))
-            return Mark(key.thread_id, request.seq, kind)
+            return Mark(key.thread_id, request.seq, stands)
 
         return await self._database.run("cancel", step)
 

@@ -25,9 +25,9 @@ class Controls(ABC):
     """
 
     @abstractmethod
-    async def cancel(self, key: SessionKey, request_id: str) -> Mark:
-        """Mark an unfinished event as cancelled; again is the same. When this returns, it can end only as cancelled
-        or failed.
+    async def cancel(self, key: SessionKey, request_id: str, kind: CancelKind = "cancel") -> Mark:
+        """Mark an unfinished event as cancelled; again is the same, whatever its kind. When this returns, it can end
+        only as cancelled or failed.
 
         Raises UnknownRequest, AlreadyEnded, NotYourThread, ThreadDeleted, StoreUnavailable, or CommitUnknown.
         """

@@ -72,7 +72,7 @@ class Streamed:
         idle: bytes,
         stall_s: float,
         stays_s: float | None = None,
-        left: Callable[[], Awaitable[None]],
+        left: Callable[[], Awaitable[None]] | None,
         closed: Callable[[], None],
         whole: bool,
     ) -> None:
@@ -100,7 +100,8 @@ class Streamed:
             self._closed()
         failure = None if writing.cancelled() else writing.exception()
         if gone or isinstance(failure, Stalled):
-            await self._left()
+            if self._left is not None:
+                await self._left()
         elif failure is not None:
             raise failure
         elif not (writing.cancelled() and self._whole):

@@ -35,23 +35,27 @@ class FollowedRun:
         self._joins = joins
 
     @classmethod
-    async def begin(cls, service: Service, key: SessionKey, *, joins: bool = False) -> FollowedRun:
-        """Raises NotYourThread, ThreadDeleted, StoreUnavailable."""
-        return cls(service, key, await service.subscribe(key, cursor=TAIL_CURSOR, whole=True), joins=joins)
+    async def begin(
+        cls, service: Service, key: SessionKey, *, joins: bool = False, whole_log: bool = False
+    ) -> FollowedRun:
+        """`whole_log`: everything that the thread has said so far comes first. Raises NotYourThread, ThreadDeleted,
+        StoreUnavailable."""
+        cursor = 0 if whole_log else TAIL_CURSOR
+        return cls(service, key, await service.subscribe(key, cursor=cursor, whole=True), joins=joins)
 
     def close(self) -> None:
         self._subscription.close()
 
     async def events(self, run: Event, view: RunEvents) -> AsyncIterator[list[RunEvent]]:
         """What its stream says, until it has ended or is gone with its thread. Raises StoreUnavailable."""
-        end = await self._ended(run.id) if self._joins else None
+        end = await self.ended(run.id) if self._joins else None
         while end is None:
             made: list[RunEvent] = []
-            deliveries = await self._next()
+            deliveries = await self.next()
             if deliveries is None:
                 return
             for delivery in deliveries:
-                state = await self._service.state.values(self._key) if view.wants_state(delivery) else None
+                state = await self.state() if view.wants_state(delivery) else None
                 made += view.take(delivery, state)
             end = await self._end_in(deliveries, run.id)
             if made:
@@ -62,13 +66,17 @@ class FollowedRun:
 
     async def end(self, run: Event) -> End | None:
         """Wait for it. None: the run is gone with its thread. Raises StoreUnavailable."""
-        end = await self._ended(run.id) if self._joins else None
+        end = await self.ended(run.id) if self._joins else None
         while end is None:
-            deliveries = await self._next()
+            deliveries = await self.next()
             if deliveries is None:
                 return None
             end = await self._end_in(deliveries, run.id)
         return end
+
+    async def state(self) -> bytes:
+        """The values that are committed now. Raises StoreUnavailable."""
+        return await self._service.state.values(self._key)
 
     async def values(self, run_id: str) -> bytes:
         """What the run's end has committed. Raises StoreUnavailable."""
@@ -76,7 +84,8 @@ class FollowedRun:
         checkpoint_id = None if run is None else run.checkpoint_id
         return await self._service.state.values(self._key, checkpoint_id)
 
-    async def _next(self) -> Sequence[Delivery] | None:
+    async def next(self) -> Sequence[Delivery] | None:
+        """None: the thread is gone."""
         try:
             return await self._subscription.next()
         except ThreadDeleted:
@@ -85,15 +94,16 @@ class FollowedRun:
     async def _end_in(self, deliveries: Sequence[Delivery], run_id: str) -> End | None:
         """The log entries of one event come together."""
         if any(isinstance(delivery, ShowGap) for delivery in deliveries):
-            return await self._ended(run_id)
-        return _end_of([delivery.entry for delivery in deliveries if isinstance(delivery, ShowLogged)], run_id)
+            return await self.ended(run_id)
+        return end_of([delivery.entry for delivery in deliveries if isinstance(delivery, ShowLogged)], run_id)
 
-    async def _ended(self, run_id: str) -> End | None:
+    async def ended(self, run_id: str) -> End | None:
+        """As it is stored; None: it has not, or is gone with its thread."""
         run = await self._run(run_id)
         if run is None or run.log_index is None:
             return None
         entries = await self._service.outbox.read(self._key.thread_id, after=run.log_index - 1, limit=MOST_QUESTIONS)
-        return _end_of(entries, run_id) or _forgotten(run)
+        return end_of(entries, run_id) or _forgotten(run)
 
     async def _run(self, run_id: str) -> Run | None:
         try:
@@ -102,7 +112,7 @@ class FollowedRun:
             return None
 
 
-def _end_of(entries: Sequence[LogEntry], run_id: str) -> End | None:
+def end_of(entries: Sequence[LogEntry], run_id: str) -> End | None:
     bodies: list[Any] = [entry.body for entry in entries if entry.event.id == run_id]
     ends = [body for body in bodies if isinstance(body, SendMessage | CancelTurn | ReportFailure)]
     if not ends:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from http import HTTPStatus
 from math import inf
 from typing import Any, Final
@@ -26,6 +26,7 @@ from unbroken.entrypoints.langgraph_api.event_stream import BLANK, HEARTBEAT, St
 from unbroken.entrypoints.langgraph_api.run_bodies import Asked, run_of
 from unbroken.entrypoints.langgraph_api.run_events import NOTHING, RunEvents, Seen, failure, interrupts, with_interrupts
 from unbroken.entrypoints.langgraph_api.run_following import End, FollowedRun
+from unbroken.entrypoints.langgraph_api.thread_following import MOST_MISSED, FollowedThread
 from unbroken.entrypoints.service import Service
 from unbroken.entrypoints.web.rest import Problem, not_found
 from unbroken.entrypoints.web.user_limits import Allowance, TooManySockets, UserLimits
@@ -34,7 +35,11 @@ log = logging.getLogger(__name__)
 
 LONGEST_S: Final = 365 * 86_400.0
 BUSY: Final = "Thread is already running a task. Wait for it to finish or choose a different multitask strategy."
-EVENT_STREAM: Final = "text/event-stream; charset=utf-8"
+STREAM_HEADERS: Final = {
+    "content-type": "text/event-stream; charset=utf-8",
+    "cache-control": "no-store",
+    "x-accel-buffering": "no",
+}
 
 
 class Started(Struct, frozen=True):
@@ -89,17 +94,50 @@ class RunResponses:
     ) -> ASGIApp:
         """Raises NotYourThread, ThreadDeleted, StoreUnavailable, Problem."""
         started = started_as(user.id, run)
-        followed = await self._join(user, started)
+        followed = await self._join(user, started.key)
         return self._events(user, started, followed, modes, after=after, cancels=cancels)
 
     async def join(self, user: User, run: Run, *, cancels: bool = False, tells: bool = True) -> ASGIApp:
         """`tells` False: an empty object instead of the values. Raises as `join_stream`."""
         started = started_as(user.id, run)
-        return self._value(user, started, await self._join(user, started), cancels=cancels, tells=tells)
+        return self._value(user, started, await self._join(user, started.key), cancels=cancels, tells=tells)
+
+    async def join_thread(
+        self, user: User, thread_id: str, modes: Collection[str], *, after: Seen = NOTHING
+    ) -> ASGIApp:
+        """Raises NotYourThread, ThreadDeleted, StoreUnavailable, Problem."""
+        await self._service.thread_records.get(user.id, thread_id)
+        self._open(user)
+        opened: list[FollowedRun] = []
+
+        async def pieces() -> AsyncGenerator[bytes, None]:
+            key, fresh = await self._bound(user.id, thread_id)
+            opened.append(followed := await FollowedRun.begin(self._service, key, joins=True, whole_log=fresh))
+            missed = await self._service.runs.page(user.id, thread_id, limit=MOST_MISSED) if after.attempt else []
+            thread = FollowedThread(followed, modes, after)
+            async for events in thread.events([run for run in missed if run.state.ended]):
+                yield encoded(events)
+
+        def closed() -> None:
+            for followed in opened:
+                followed.close()
+            self._limits.closed(user.id)
+
+        headers = STREAM_HEADERS | {"location": f"/threads/{thread_id}/stream"}
+        return self._streamed(user, pieces(), headers, HEARTBEAT, closed, whole=False)
+
+    async def _bound(self, user_id: str, thread_id: str) -> tuple[SessionKey, bool]:
+        """The thread's session, once it has one; and whether that was waited for. Raises as `ThreadRecords.get`."""
+        pause_s = 0.0
+        while (agent_id := (await self._service.thread_records.get(user_id, thread_id)).agent_id) is None:
+            pause_s = min(pause_s + 0.1, 1.0)
+            await asyncio.sleep(pause_s)
+        return SessionKey(user_id, agent_id, thread_id), pause_s > 0
 
     async def cancel(self, run: Run, user_id: str, *, forgets: bool) -> None:
         """Raises AlreadyEnded, NotYourThread, ThreadDeleted, StoreUnavailable, CommitUnknown."""
-        await self._service.cancel(started_as(user_id, run).key, run.request_id)
+        key = started_as(user_id, run).key
+        await self._service.cancel(key, run.request_id, "rollback" if forgets else "cancel")
 
     def _open(self, user: User) -> None:
         try:
@@ -149,10 +187,10 @@ class RunResponses:
         if not await allowance.thread():
             raise Problem(HTTPStatus.CONFLICT, "too_many_threads", "delete a thread first")
 
-    async def _join(self, user: User, started: Started) -> FollowedRun:
+    async def _join(self, user: User, key: SessionKey) -> FollowedRun:
         self._open(user)
         try:
-            return await FollowedRun.begin(self._service, started.key, joins=True)
+            return await FollowedRun.begin(self._service, key, joins=True)
         except BaseException:
             self._limits.closed(user.id)
             raise
@@ -175,20 +213,14 @@ class RunResponses:
             "thread_id": started.key.thread_id,
         }
         view = RunEvents(started.event, modes, subgraphs=bool(client.get("subgraphs")), after=after, about=about)
-        headers = {
-            "content-type": EVENT_STREAM,
-            "cache-control": "no-store",
-            "x-accel-buffering": "no",
-            "location": f"{started.path}/stream",
-            "content-location": started.path,
-        }
+        headers = STREAM_HEADERS | {"location": f"{started.path}/stream", "content-location": started.path}
 
         async def pieces() -> AsyncGenerator[bytes, None]:
             async for events in followed.events(started.event, view):
                 yield encoded(events)
             await self._over(started)
 
-        return self._streamed(user, started, followed, pieces(), headers, HEARTBEAT, cancels, whole=False)
+        return self._of_run(user, started, followed, pieces(), headers, HEARTBEAT, cancels=cancels, whole=False)
 
     def _value(
         self, user: User, started: Started, followed: FollowedRun, *, cancels: bool, tells: bool = True
@@ -204,9 +236,9 @@ class RunResponses:
             yield await _result(followed, started.event.id, end) if tells else b"{}"
             await self._over(started)
 
-        return self._streamed(user, started, followed, pieces(), headers, BLANK, cancels, whole=True)
+        return self._of_run(user, started, followed, pieces(), headers, BLANK, cancels=cancels, whole=True)
 
-    def _streamed(
+    def _of_run(
         self,
         user: User,
         started: Started,
@@ -214,8 +246,8 @@ class RunResponses:
         body: AsyncGenerator[bytes, None],
         headers: dict[str, str],
         idle: bytes,
-        cancels: bool,
         *,
+        cancels: bool,
         whole: bool,
     ) -> ASGIApp:
         async def left() -> None:
@@ -228,14 +260,26 @@ class RunResponses:
             followed.close()
             self._limits.closed(user.id)
 
+        return self._streamed(user, body, headers, idle, closed, left, whole=whole)
+
+    def _streamed(
+        self,
+        user: User,
+        body: AsyncGenerator[bytes, None],
+        headers: dict[str, str],
+        idle: bytes,
+        closed: Callable[[], None],
+        left: Callable[[], Awaitable[None]] | None = None,
+        *,
+        whole: bool,
+    ) -> ASGIApp:
         stays_s = min(max(0.0, user.until - time.time()), LONGEST_S) if user.until < inf else None
-        stall_s = self._service.settings.reader_stall_s
         return Streamed(
             body,
             self.streams,
             headers=headers,
             idle=idle,
-            stall_s=stall_s,
+            stall_s=self._service.settings.reader_stall_s,
             stays_s=stays_s,
             left=left,
             closed=closed,

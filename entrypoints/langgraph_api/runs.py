@@ -17,6 +17,7 @@ from unbroken.entrypoints.langgraph_api.run_bodies import Asked, modes_of
 from unbroken.entrypoints.langgraph_api.run_events import NOTHING, Seen
 from unbroken.entrypoints.langgraph_api.run_responses import RunResponses, accepted
 from unbroken.entrypoints.langgraph_api.run_views import FIELDS, STATES, run_object
+from unbroken.entrypoints.langgraph_api.thread_following import MODES, RUN_MODES
 from unbroken.entrypoints.service import Service
 from unbroken.entrypoints.web.callers import identified, user_of
 from unbroken.entrypoints.web.rest import Call, Problem, existing
@@ -108,6 +109,18 @@ async def join_stream(
     after = Seen.parse(request.headers.get("last-event-id", "")) or NOTHING
     cancels = _true(cancel_on_disconnect)
     return await responses(request).join_stream(await identified(request), run, modes, after=after, cancels=cancels)
+
+
+@get("/threads/{thread_id:str}/stream")
+async def join_thread(
+    request: Call, thread_id: FromPath[str], stream_mode: FromQuery[list[str] | None] = None
+) -> ASGIApp:
+    user = await identified(request)
+    modes = [mode for one in stream_mode or () for mode in _listed(one)] or [RUN_MODES]
+    if unknown := set(modes) - MODES:
+        raise invalid(f"stream_mode {min(unknown)!r} is none of {', '.join(sorted(MODES))}")
+    after = Seen.parse(request.headers.get("last-event-id", "")) or NOTHING
+    return await responses(request).join_thread(user, existing(thread_id), modes, after=after)
 
 
 @post("/threads/{thread_id:str}/runs/{run_id:str}/cancel")

@@ -61,6 +61,7 @@ LANGGRAPH: Final = (
     runs.get_run,
     runs.join,
     runs.join_stream,
+    runs.join_thread,
     runs.cancel,
     runs.delete_run,
     stateless_runs.create,

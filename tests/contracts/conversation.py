@@ -10,6 +10,7 @@ from uuid import uuid4
 from tests.contracts.subjects import Subject
 from unbroken.domain.checkpoints import BlobRow, CheckpointRow, StateChange
 from unbroken.domain.effects import EffectBody, NewEffect, SendMessage, dedupe_key
+from unbroken.domain.errors import CancelKind
 from unbroken.domain.events import EventBody, NewEvent, UserMessage, WhenBusy
 from unbroken.domain.ports.controls import Mark
 from unbroken.domain.ports.event_store import Receipt
@@ -122,8 +123,8 @@ class Conversation:
             TurnChange(claim, state or StateChange(), True, effects, reverts, cancels, open_questions)
         )
 
-    async def cancel(self, request_id: str, *, key: SessionKey | None = None) -> Mark:
-        return await self.store.controls.cancel(key or self.key, request_id)
+    async def cancel(self, request_id: str, *, key: SessionKey | None = None, kind: CancelKind = "cancel") -> Mark:
+        return await self.store.controls.cancel(key or self.key, request_id, kind)
 
     async def marks(self, replica: Replica | None = None) -> list[Mark]:
         """Of this conversation."""

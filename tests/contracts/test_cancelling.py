@@ -57,6 +57,18 @@ async def test_cancelling_twice_is_cancelling_once(store: Subject) -> None:
     assert await talk.marks() == [marks[0]]
 
 
+async def test_the_first_cancel_says_whether_the_event_is_forgotten(store: Subject) -> None:
+    for first, second in (("cancel", "rollback"), ("rollback", "cancel")):
+        talk = await Conversation.begin(store)
+        claim = await talk.accepted()
+        kinds = [(await talk.cancel(claim.event.request_id, kind=kind)).kind for kind in (first, second)]  # type: ignore[arg-type]
+        assert kinds == [first, first]
+        with pytest.raises(CancelRequested) as refusal:
+            await talk.finish(claim)
+        assert refusal.value.kind == first
+        assert [mark.kind for mark in await talk.marks()] == [first]
+
+
 async def test_a_cancel_after_the_end_is_refused_and_leaves_nothing(store: Subject) -> None:
     talk = await Conversation.begin(store)
     claim = await talk.accepted()

@@ -138,6 +138,52 @@ async def _read(client: LangGraphClient, thread: str, run: str) -> list[str]:
 
 
 @pytest.mark.asyncio
+async def test_a_run_that_is_rolled_back_leaves_nothing_in_the_state(client: LangGraphClient) -> None:
+    thread = str(uuid4())
+    before = await client.runs.wait(thread, "one", input=human("first"), if_not_exists="create")
+    for action in ("rollback", "interrupt"):
+        run = (await client.runs.create(thread, "one", input=human(LONG)))["run_id"]
+        await status_becomes(client, thread, run, "running")
+        await client.runs.cancel(thread, run, wait=True, action=action)
+        after = await client.runs.join(thread, run)
+        assert (texts(after) == texts(before)) == (action == "rollback")
+
+
+@pytest.mark.asyncio
+async def test_a_thread_is_followed_over_its_runs(client: LangGraphClient, memory_server: Server) -> None:
+    thread = str(uuid4())
+    await client.runs.wait(thread, "one", input=human("before"), if_not_exists="create")
+    heard: list[Any] = []
+    following = asyncio.create_task(_follow(client, thread, heard))
+    runs = []
+    while not heard:
+        runs.append((await client.runs.create(thread, "one", input=human("words=5")))["run_id"])
+        await client.runs.join(thread, runs[-1])
+    following.cancel()
+    last = heard[-1].id
+    missed = (await client.runs.create(thread, "one", input=human("meanwhile"), stream_mode="updates"))["run_id"]
+    await client.runs.join(thread, missed)
+    later: list[Any] = []
+    again = asyncio.create_task(_follow(client, thread, later, last_event_id=last))
+    async with asyncio.timeout(60):
+        while not _done(later, missed):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    again.cancel()
+    await asyncio.gather(following, again, return_exceptions=True)
+    ids = [part.id for part in [*heard, *later]]
+    assert len(ids) == len(set(ids))
+
+
+async def _follow(client: LangGraphClient, thread: str, heard: list[Any], **options: Any) -> None:
+    async for part in await client.threads.join_stream(thread, stream_mode=["run_modes", "lifecycle"], **options):
+        heard.append(part)  # noqa: PERF401  somebody looks at it meanwhile
+
+
+def _done(parts: list[Any], run: str) -> bool:
+    return any(part.event == "metadata" and part.data == {"status": "run_done", "run_id": run} for part in parts)
+
+
+@pytest.mark.asyncio
 async def test_many_are_cancelled_at_once(client: LangGraphClient) -> None:
     thread = str(uuid4())
     runs = [

@@ -9,6 +9,7 @@ from typing import Final, Literal
 
 from tests.simulation.loop import Actor, actor
 from unbroken.adapters.memory.tables import Session
+from unbroken.domain.errors import CancelKind
 from unbroken.domain.events import NewEvent, WhenBusy
 from unbroken.domain.ports.controls import Controls, Mark
 from unbroken.domain.ports.event_store import EventStore, Receipt
@@ -165,9 +166,9 @@ class WatchedControls(Controls):
         self._inner = inner
         self._turns = turns
 
-    async def cancel(self, key: SessionKey, request_id: str) -> Mark:
+    async def cancel(self, key: SessionKey, request_id: str, kind: CancelKind = "cancel") -> Mark:
         with self._turns.doing(key.thread_id, "cancelling"):
-            return await self._inner.cancel(key, request_id)
+            return await self._inner.cancel(key, request_id, kind)
 
     async def marked(self, *, replica: int) -> Sequence[Mark]:
         return await self._inner.marked(replica=replica)

@@ -51,6 +51,7 @@ TRIED: dict[tuple[str, str], str] = {
     ("GET", "/threads/{thread_id:str}/runs/{run_id:str}/join"): "/threads/{thread}/runs/{run}/join",
     ("GET", "/threads/{thread_id:str}/runs/{run_id:str}/stream"): "/threads/{thread}/runs/{run}/stream",
     ("POST", "/threads/{thread_id:str}/runs/{run_id:str}/cancel"): "/threads/{thread}/runs/{run}/cancel",
+    ("GET", "/threads/{thread_id:str}/stream"): "/threads/{thread}/stream",
     ("POST", "/runs"): "/runs",
     ("POST", "/runs/stream"): "/runs/stream",
     ("POST", "/runs/wait"): "/runs/wait",

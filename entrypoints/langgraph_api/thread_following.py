@@ -1,0 +1,80 @@
+"""Following a thread: the streams of its runs one after another, and when each was done."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Collection, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from unbroken.application.deliveries import Delivery, ShowLogged, ShowUser
+from unbroken.domain.events import Event, RunStart
+from unbroken.domain.runs import Run
+from unbroken.entrypoints.langgraph_api.run_events import END, NOTHING, RunEvent, RunEvents, Seen
+from unbroken.entrypoints.langgraph_api.run_following import End, FollowedRun, end_of
+
+RUN_MODES: Final = "run_modes"
+MODES: Final = frozenset({RUN_MODES, "lifecycle", "state_update"})
+"""`state_update`: nothing of its own; a state that was written is read again with the next run."""
+MOST_MISSED: Final = 50
+"""Runs that ended while a reader was away, and are told of afterwards; of older ones the state tells."""
+DONE: Final = 999_999
+"""The number of the event that says that a run is done: behind all that is made of its end."""
+
+
+class FollowedThread:
+    def __init__(self, followed: FollowedRun, modes: Collection[str], after: Seen = NOTHING) -> None:
+        self._followed = followed
+        self._modes = frozenset(modes)
+        self._after = after
+        self._views: dict[str, RunEvents] = {}
+        """By request id, of unfinished runs: as many as may wait in a thread."""
+        self._told: set[str] = set()
+        """Of the runs that ended while the reader was away, those that it was told of."""
+
+    async def events(self, missed: Sequence[Run]) -> AsyncGenerator[list[RunEvent], None]:
+        """`missed`: runs that have ended, newest first. Until the thread is gone. Raises StoreUnavailable."""
+        for run in reversed(missed):
+            event = Event(run.seq, run.id, run.request_id, run.body, run.created_at)
+            end = await self._followed.ended(run.id)
+            if end is not None and end.body.attempt >= self._after.attempt:
+                self._told.add(run.id)
+                yield await self._ends(self._view(event), event, end)
+        while (deliveries := await self._followed.next()) is not None:
+            made: list[RunEvent] = []
+            for delivery in deliveries:
+                made += await self._take(delivery)
+            entries = [one.entry for one in deliveries if isinstance(one, ShowLogged)]
+            for event in {entry.event.id: entry.event for entry in entries}.values():
+                end = end_of(entries, event.id)
+                view = self._views.pop(event.request_id, None) or self._view(event)
+                if end is not None and event.id not in self._told:
+                    made += await self._ends(view, event, end)
+            if made:
+                yield made
+
+    async def _take(self, delivery: Delivery) -> list[RunEvent]:
+        if isinstance(delivery, ShowUser):
+            self._views.setdefault(delivery.event.request_id, self._view(delivery.event))
+            return []
+        view = self._views.get(getattr(delivery, "request_id", ""))
+        if view is None:
+            return []
+        state = await self._followed.state() if view.wants_state(delivery) else None
+        return view.take(delivery, state)
+
+    async def _ends(self, view: RunEvents, event: Event, end: End) -> list[RunEvent]:
+        state = await self._followed.values(event.id) if view.wants_end(end.body) else None
+        made = view.ends(end.body, end.questions, state)
+        seen = Seen(end.body.attempt, END, DONE)
+        if seen > self._after and self._modes & {RUN_MODES, "lifecycle"}:
+            data = msgspec.json.encode({"status": "run_done", "run_id": event.id})
+            made.append(RunEvent("metadata", data, str(seen)))
+        return made
+
+    def _view(self, event: Event) -> RunEvents:
+        body = event.body
+        client: dict[str, Any] = body.client if isinstance(body, RunStart) else {}
+        modes = client.get("stream_mode", ["values", "messages-tuple"]) if RUN_MODES in self._modes else []
+        about = {**(body.metadata if isinstance(body, RunStart) else {}), "run_id": event.id}
+        return RunEvents(event, modes, subgraphs=bool(client.get("subgraphs")), after=self._after, about=about)
