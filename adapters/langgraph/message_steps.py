@@ -77,6 +77,9 @@ class MessageSteps(StreamMessagesHandler):
         if isinstance(message, AIMessage):
             streamed = Streamed(self._steps, meta, None)
             streamed.tell(whole(message))
+        else:  # a tool's result, say: there are no block events of it
+            namespace, metadata = meta
+            self._steps.put((namespace, "message", {"message": message, "metadata": _told(metadata)}))
 
     def _says(self, run_id: UUID, meta: Meta, chunk: ChatGenerationChunk) -> None:
         streamed = self._open.get(run_id)

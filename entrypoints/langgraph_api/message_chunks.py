@@ -134,7 +134,7 @@ class Messages:
 
     def __init__(self, about: dict[str, Any]) -> None:
         """`about`: metadata of each of them."""
-        self._about = about
+        self._shared = about
         self._known: dict[str, Message] = {}
         self._open: dict[Namespace, Message] = {}
 
@@ -187,9 +187,12 @@ class Messages:
         return Said(message, begins=True, chunk=chunk, complete=True)
 
     def _begin(self, message_id: str, metadata: dict[str, Any]) -> Message:
-        named = {_LS_NAMES.get(key, key): value for key, value in metadata.items()}
-        message = self._known[message_id] = Message(message_id, {**self._about, **named})
+        message = self._known[message_id] = Message(message_id, self.about(metadata))
         return message
+
+    def about(self, metadata: dict[str, Any]) -> dict[str, Any]:
+        """All that is told beside a message."""
+        return {**self._shared, **{_LS_NAMES.get(key, key): value for key, value in metadata.items()}}
 
 
 _LS_NAMES = {"provider": "ls_provider", "model": "ls_model_name"}

@@ -29,6 +29,8 @@ END: Final = 1 << 40
 BEGINS: Final = 7
 """The number of the event with which a message begins, at the position where its first part starts: whoever has no more
 than that is given the part."""
+BREAKPOINT: Final = "breakpoint:"
+"""How the ids of questions begin that stand for one."""
 _ID: Final = re.compile(
     r"([0-9]{1,18})-(?:([0-9]{1,12})|(end))-([0-9]{1,6})(?:-([0-9a-f]{8})\.([0-9]{1,9}))?", re.ASCII
 )
@@ -193,6 +195,9 @@ class RunEvents:
                 yield from self._begun(said)
                 yield from self._chunk(said, where)
             return
+        if step.method == "message":
+            yield from self._returned(msgspec.json.decode(step.data), where)
+            return
         asks = _INTERRUPTS in step.data
         if step.method in self._modes & _AS_THEY_ARE:
             yield step.method + where, step.data
@@ -200,6 +205,15 @@ class RunEvents:
             self._told |= {step.method, *([_INTERRUPT] if asks else [])}
         if "debug" in self._modes and step.method in ("checkpoints", "tasks"):
             yield "debug" + where, self._debug(step.method, step.data)
+
+    def _returned(self, step: dict[str, Any], where: str) -> Iterator[tuple[str, bytes]]:
+        """A message that no model has said."""
+        message, metadata = step["message"], self._messages.about(step["metadata"])
+        if "messages-tuple" in self._modes:
+            yield "messages" + where, msgspec.json.encode([message, metadata])
+        elif "messages" in self._modes:
+            yield "messages/metadata", msgspec.json.encode({message["id"]: {"metadata": metadata}})
+            yield "messages/complete", msgspec.json.encode([message])
 
     def _debug(self, method: str, data: bytes) -> bytes:
         payload: dict[str, Any] = msgspec.json.decode(data)
@@ -262,8 +276,10 @@ def failure(end: ReportFailure) -> dict[str, str]:
 
 
 def interrupts(questions: Iterable[RequestInput]) -> list[dict[str, Any]]:
-    """Under the agent's own ids, by which LangGraph's clients resume."""
-    return [{"value": one.value, "id": own_question_id(one.interrupt_id)} for one in questions]
+    """Under the agent's own ids, by which LangGraph's clients resume. A breakpoint asks nothing: there, they are told
+    by the nodes that follow in the state."""
+    asked = [one for one in questions if not one.interrupt_id.startswith(BREAKPOINT)]
+    return [{"value": one.value, "id": own_question_id(one.interrupt_id)} for one in asked]
 
 
 def with_interrupts(state: bytes, asked: list[dict[str, Any]]) -> bytes:

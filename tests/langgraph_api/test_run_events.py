@@ -155,6 +155,15 @@ def test_messages_of_one_namespace_are_told_apart_from_those_of_another() -> Non
     assert texts == {"messages": "ab", "messages|sub:1": "xy"}
 
 
+def test_a_message_that_no_model_said_comes_whole() -> None:
+    result = {"content": "sunny", "type": "tool", "id": "t1", "tool_call_id": "c1"}
+    parts = [step("message", {"message": result, "metadata": {"langgraph_node": "tools"}})]
+    made = told(read(RICH, deliveries(parts), "messages-tuple", about={"graph_id": "g"}))[1:]
+    about = {"graph_id": "g", "run_attempt": ATTEMPT, "langgraph_node": "tools"}
+    assert made == [("messages", [result, about])]
+    assert told(read(RICH, deliveries(parts), "messages"))[-1] == ("messages/complete", [result])
+
+
 def random_stream(rng: random.Random, event: Event) -> list[Part]:
     stream = LiveStream()
     for number in range(rng.randint(1, 4)):
@@ -264,6 +273,8 @@ def test_what_the_run_asks_is_told_where_the_run_did_not() -> None:
     asked = [{"value": {"sure": True}, "id": "abc"}]
     made = RunEvents(RICH, ["values", "updates"]).ends(ANSWER, (question,), b'{"a": 1}')
     assert told(made)[-2:] == [("updates", {"__interrupt__": asked}), ("values", {"a": 1, "__interrupt__": asked})]
+    parked = RequestInput("breakpoint:1f0:4", {"type": "breakpoint"})
+    assert told(RunEvents(RICH, ["values"]).ends(ANSWER, (parked,), b'{"a": 1}')) == [("values", {"a": 1})]
     view = RunEvents(RICH, ["values"])
     for delivery in deliveries([step("values", {"__interrupt__": asked})]):
         view.take(delivery)
