@@ -1,7 +1,8 @@
 """Agents' long-term memory in the tables of LangGraph's own store, so that either reads what the other has written.
 
 Vectors stand in a table of ours: pgvector, which the official one needs, is not in every PostgreSQL. They have
-length 1, and each search looks at all of those that its namespace and conditions leave: exact, not approximate.
+length 1, and each search looks at all of those that its namespace and conditions leave: exact, not approximate. Where
+somebody has made the extension, it does the arithmetic, and little else of a search's time is left.
 """
 
 from __future__ import annotations
@@ -85,12 +86,19 @@ DELETE FROM store s USING gone g WHERE s.prefix = g.prefix AND s.key = g.key RET
 MOST_TRIES: Final = 4
 """A write that removes some items and puts others has no order that fits everybody's."""
 
+HAS_PGVECTOR: Final = "SELECT to_regtype('vector') IS NOT NULL AS has"
+COSINE: Final = "(SELECT sum(a::float8 * b) FROM unnest(e.vector, {near}) t (a, b))"
+COSINE_BY_PGVECTOR: Final = "-(e.vector::vector <#> {near}::vector)"
+"""Of vectors of length 1."""
+
 SIGNS: Final = {"gt": ">", "gte": ">=", "lt": "<", "lte": "<="}
 
 
 class PostgresItems(Items):
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+        self._cosine: str | None = None
+        """None: not asked yet."""
 
     async def read(self, names: Sequence[ItemName], *, refresh: Collection[ItemName] = ()) -> Sequence[Item | None]:
         if refresh:
@@ -121,7 +129,10 @@ class PostgresItems(Items):
                 return
 
     async def search(self, search: ItemSearch) -> Sequence[Found]:
-        statement, values = _search(search)
+        if search.near is not None and self._cosine is None:
+            (row,) = await self._pool.read(HAS_PGVECTOR)
+            self._cosine = COSINE_BY_PGVECTOR if row["has"] else COSINE
+        statement, values = _search(search, self._cosine or COSINE)
         rows = await self._pool.read(statement, *values)
         found = [Found(_item(row), row["score"]) for row in rows]
         if search.refresh and found:
@@ -145,7 +156,7 @@ class _Values(list[Any]):
         return f"${len(self)}::{type_}"
 
 
-def _search(search: ItemSearch) -> tuple[str, Sequence[Any]]:
+def _search(search: ItemSearch, cosine: str) -> tuple[str, Sequence[Any]]:
     values = _Values()
     where = [ALIVE, *(_condition(condition, values) for condition in search.conditions)]
     if search.under:
@@ -157,7 +168,7 @@ def _search(search: ItemSearch) -> tuple[str, Sequence[Any]]:
     if search.near is not None:
         near = values.bind(_unit(search.near), "float4[]")
         source += f""" JOIN LATERAL (
-            SELECT max((SELECT sum(a::float8 * b) FROM unnest(e.vector, {near}) t (a, b))) AS score
+            SELECT max({cosine.format(near=near)}) AS score
             FROM store_embeddings e
             WHERE e.prefix = s.prefix AND e.key = s.key AND cardinality(e.vector) = cardinality({near})
         ) n ON n.score IS NOT NULL"""

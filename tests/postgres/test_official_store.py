@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from math import cos, sin
 
 import pytest
 import pytest_asyncio
@@ -10,8 +11,10 @@ from langgraph.store.postgres import AsyncPostgresStore
 
 from tests.postgres.test_migrations import empty, execute
 from unbroken.adapters.langgraph.long_term_store import LongTermStore
+from unbroken.adapters.postgres.items import COSINE_BY_PGVECTOR
 from unbroken.adapters.postgres.migrate import migrate
 from unbroken.adapters.postgres.store import open_postgres
+from unbroken.domain.items import ItemName, ItemPut, ItemSearch
 
 __all__ = ["empty"]
 
@@ -63,3 +66,26 @@ async def test_one_of_its_first_version_is_brought_up_to_date(empty: str) -> Non
         await LongTermStore(store.items).aput(NOTES, "b", {"n": 1}, ttl=5)
         await official.setup()
         assert {one.key for one in await official.asearch(NOTES)} == {"a", "b"}
+
+
+async def test_pgvector_finds_what_is_found_without_it(database_url: str) -> None:
+    puts = [
+        ItemPut(
+            ItemName(NOTES, f"{number:03}"), b"{}", None, {"$": (sin(number), cos(3 * number), sin(number * number))}
+        )
+        for number in range(200)
+    ]
+    other = ItemPut(ItemName(NOTES, "other"), b"{}", None, {"$": (1.0, 0.0)})
+    search = ItemSearch(NOTES, near=(0.3, -2.0, 1.0), limit=50)
+    found = []
+    for extension in (False, True):
+        if extension:
+            await execute(database_url, "CREATE EXTENSION vector")
+        async with open_postgres(database_url) as store:
+            await store.items.write([*puts, other])
+            found.append(await store.items.search(search))
+            assert (store.items._cosine == COSINE_BY_PGVECTOR) is extension  # type: ignore[attr-defined]
+    without, by_it = found
+    assert [one.item.name.key for one in without] == [one.item.name.key for one in by_it]
+    assert [one.score for one in without] == pytest.approx([one.score for one in by_it], abs=1e-6)
+    assert len(without) == 50
