@@ -147,7 +147,7 @@ def test_processes_on_ports_chosen_by_the_system_do_not_share_a_replicas_name() 
 
 def test_command_line_options_are_settings() -> None:
     options = {parameter.name for command in ("serve", "migrate") for parameter in cli.commands[command].params}
-    assert options <= {*Settings.model_fields, "help"}
+    assert options <= {*Settings.model_fields, "help", "reloads"}, "how one develops is no setting of a server"
     assert CliRunner().invoke(cli, ["serve", "--help"]).exit_code == 0
 
 
