@@ -2,6 +2,7 @@
 
 UnbrokenError
 ├── Refused        the caller's fault: sending the same again cannot help
+│   ├── NotAllowed        whoever asks is known, and may not
 │   ├── InvalidValue      a value outside its documented set
 │   ├── UnknownAgent      no agent of that name is served here
 │   ├── NotYourThread     the thread belongs to another user or agent
@@ -47,6 +48,10 @@ class UnbrokenError(Exception):
 
 class Refused(UnbrokenError):
     """The caller asked for something that cannot be had; repeating it cannot help."""
+
+
+class NotAllowed(Refused):
+    """Its message may be shown."""
 
 
 class InvalidValue(Refused):

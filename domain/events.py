@@ -54,6 +54,8 @@ class RunStart(Struct, frozen=True, tag="run_start", tag_field="type", omit_defa
     interrupt_before: str | list[str] | None = None
     """Node names, or "*": stops before them, besides where the graph stops by itself."""
     interrupt_after: str | list[str] | None = None
+    user: dict[str, Any] | None = None
+    """What a project's own `auth` said of whoever asked, for its graph."""
     rich: bool = False
     """Record what LangGraph's stream modes yield as well, for clients that follow those."""
     client: dict[str, Any] = {}

@@ -16,6 +16,8 @@ from unbroken.domain.errors import InvalidValue
 from unbroken.entrypoints import observing
 from unbroken.entrypoints.allocator import give_back_what_is_large
 from unbroken.entrypoints.collector import collect_when_grown, leave_alone_what_is_there
+from unbroken.entrypoints.langgraph_api.permissions import anything
+from unbroken.entrypoints.langgraph_api.project_rules import ProjectRules
 from unbroken.entrypoints.listener import BACKLOG, listen
 from unbroken.entrypoints.served_database import database
 from unbroken.entrypoints.served_project import what_is_served
@@ -42,8 +44,6 @@ def run(settings: Settings, stopping: Stopping, worker: Worker | None = None) ->
     """
     stopping.limit_s = settings.stop_limit_s
     stopping.go_on()
-    if settings.auth == "none" and settings.host not in LOOPBACK_NAMES:
-        raise InvalidValue("host", f"{settings.host} is not a loopback address; UNBROKEN_AUTH=none serves no other")
     give_back_what_is_large()
     observing.wanted()  # says now what cannot be
     guard_of(settings)  # says now what cannot be
@@ -51,12 +51,15 @@ def run(settings: Settings, stopping: Stopping, worker: Worker | None = None) ->
         worker.stop_when_alone()
     what = what_is_served(settings)
     settings = what.settings(settings)
-    guard = guard_of(settings, what.cors)
+    if settings.auth == "none" and what.auth is None and settings.host not in LOOPBACK_NAMES:
+        raise InvalidValue("host", f"{settings.host} is not a loopback address; UNBROKEN_AUTH=none serves no other")
+    guard = guard_of(settings, what.cors, what.auth)
+    permissions = anything if what.auth is None else ProjectRules(what.auth)
     stopping.go_on()
     listener = listen(settings.host, settings.port, shared=worker is not None)
     lost = Lost(stopping)
     with database(settings, stopping) if worker is None else nullcontext(settings.database_url) as url:
-        app = create_app(lambda: running(settings, url, what.graphs, on_lost=lost, served=what), guard)
+        app = create_app(lambda: running(settings, url, what.graphs, on_lost=lost, served=what), guard, permissions)
 
         async def drain() -> None:
             await stop_serving(app, 0.0 if lost.happened else settings.drain_s)

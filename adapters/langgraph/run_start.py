@@ -9,6 +9,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.pregel._utils import is_xxh3_128_hexdigest
 from langgraph.types import Command, Send, StateSnapshot
 
+from unbroken.adapters.langgraph.authenticated import configurable_of
 from unbroken.adapters.langgraph.inputs import resets
 from unbroken.domain.errors import AgentRaised, QuestionClosed
 from unbroken.domain.events import EventBody, RunStart
@@ -23,11 +24,13 @@ OUR_PREFIXES: Final = ("__", "langgraph_auth_")
 def config_of(claim: Claim) -> RunnableConfig:
     """Of the claimed event's run: whose it is, and what its caller wants of it."""
     body, key = claim.event.body, claim.key
-    ours = {"thread_id": key.thread_id, "user_id": key.user_id}
+    ours: dict[str, Any] = {"thread_id": key.thread_id, "user_id": key.user_id}
     if not isinstance(body, RunStart):
         return {"configurable": ours}
     wanted = body.config
     theirs = _mapping(wanted, "configurable")
+    if body.user is not None:
+        ours |= configurable_of(body.user)
     config: RunnableConfig = {
         "configurable": {name: value for name, value in theirs.items() if not _is_ours(name)} | ours,
         "metadata": _mapping(wanted, "metadata") | body.metadata | {"run_id": claim.event.id},

@@ -17,6 +17,8 @@ class Caller(Struct, frozen=True):
     """A header that came several times is joined by commas."""
     query: Mapping[str, str]
     scheme: str
+    method: str = "GET"
+    path: str = "/"
 
 
 class User(Struct, frozen=True):
@@ -37,4 +39,5 @@ class Identity(ABC):
 
     @abstractmethod
     async def identify(self, caller: Caller) -> User:
-        """Raises Refused: not authenticated. Its message may be shown, and holds no secret."""
+        """Raises NotAllowed: known, and not let in; Refused: not authenticated. What they say may be shown, and holds
+        no secret."""

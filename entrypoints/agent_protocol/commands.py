@@ -156,26 +156,17 @@ class Commands:
 
     async def _accept(self, key: SessionKey, body: RunStart, when_busy: WhenBusy | None) -> str:
         """The run's id is its event's."""
-        await self._may_run(body)
         allowance = self._allowance(key)
         if not allowance.message(asyncio.get_running_loop().time()):
             raise Bad(ErrorCode.UNKNOWN_ERROR, "too many messages in a minute: try again later")
         if not self.known_to_exist and not await allowance.thread():
             raise Bad(ErrorCode.PERMISSION_DENIED, "a user may have only so many threads: delete one first")
+        body = await self._access.run(self._thread_id, key.agent_id, body)
         run_id = new_id()
         receipt = await self._service.accept(key, run_id, body, when_busy=when_busy, event_id=run_id)
         self.known_to_exist = True
         self._meta = _applied(receipt)
         return run_id
-
-    async def _may_run(self, body: RunStart) -> None:
-        """Raises Problem: the project's rules forbid it. Of a thread that is not there yet, or is not this user's, the
-        accept decides."""
-        asked = {"thread_id": self._thread_id, "metadata": body.metadata, "kwargs": {"input": body.input}}
-        try:
-            await self._access.thread(self._thread_id, "create_run", asked)
-        except NotYourThread:
-            await self._access.allowed("threads", "create_run", asked)
 
     async def _cancel(self, run_id: str | None) -> None:
         key = await self._key()

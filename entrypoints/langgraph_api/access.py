@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from unbroken.domain.catalogue import ThreadRecord, Where, matches
 from unbroken.domain.errors import NotYourThread
+from unbroken.domain.events import RunStart
 from unbroken.domain.ports.identity import User
-from unbroken.entrypoints.langgraph_api.permissions import Permissions
+from unbroken.entrypoints.langgraph_api.permissions import Permissions, anything
 from unbroken.entrypoints.service import Service
 from unbroken.entrypoints.web.callers import identified
 from unbroken.entrypoints.web.rest import Call, existing
@@ -32,6 +34,28 @@ class Access(Struct, frozen=True):
         if not matches(record.metadata, where):
             raise NotYourThread(thread_id)
         return record
+
+    async def run(self, thread_id: str | None, assistant_id: str, body: RunStart) -> RunStart:
+        """The run as the project's rules let it begin, with what is known of the user. A thread that comes to be with
+        it is noted with what the rules have set, so that they find it again. Raises Problem, NotYourThread (also for
+        a thread that they do not show), ThreadDeleted."""
+        if self.permissions is anything:
+            return body if self.user.details is None else replace(body, user=dict(self.user.details))
+        value: dict[str, Any] = {
+            "thread_id": thread_id,
+            "assistant_id": assistant_id,
+            "metadata": dict(body.metadata),
+            "kwargs": {"input": body.input, "command": body.command, "config": body.config, "context": body.context},
+        }
+        where = await self.allowed("threads", "create_run", value)
+        metadata: dict[str, Any] = value["metadata"]
+        if thread_id is not None:
+            set_ = {name: set_ for name, set_ in metadata.items() if body.metadata.get(name) != set_}
+            await self.service.thread_records.create(self.user.id, thread_id, set_)
+            record = await self.service.thread_records.get(self.user.id, thread_id)
+            if not matches(record.metadata, where):
+                raise NotYourThread(thread_id)
+        return replace(body, metadata=metadata, user=dict(self.user.details or {"identity": self.user.id}))
 
 
 async def access_of(request: Call) -> Access:

@@ -21,8 +21,10 @@ from unbroken.domain.ports.identity import User
 from unbroken.domain.runs import Run, RunState
 from unbroken.domain.session import SessionKey
 from unbroken.entrypoints.ids import new_id
+from unbroken.entrypoints.langgraph_api.access import Access
 from unbroken.entrypoints.langgraph_api.assistants import served
 from unbroken.entrypoints.langgraph_api.event_stream import BLANK, HEARTBEAT, Streamed, Streams, encoded
+from unbroken.entrypoints.langgraph_api.permissions import Permissions
 from unbroken.entrypoints.langgraph_api.run_bodies import Asked, run_of
 from unbroken.entrypoints.langgraph_api.run_events import NOTHING, RunEvents, Seen, failure, interrupts, with_interrupts
 from unbroken.entrypoints.langgraph_api.run_following import End, FollowedRun
@@ -57,8 +59,9 @@ class Started(Struct, frozen=True):
 
 
 class RunResponses:
-    def __init__(self, service: Service, limits: UserLimits) -> None:
+    def __init__(self, service: Service, limits: UserLimits, permissions: Permissions) -> None:
         self._service = service
+        self._permissions = permissions
         self._limits = limits
         self.streams = Streams()
 
@@ -156,6 +159,7 @@ class RunResponses:
         body = run_of(asked, assistant, stateless=thread_id is None)
         key = SessionKey(user.id, assistant.graph_id, thread_id or new_id())
         await self._allow(key, thread_id, creates=asked.if_not_exists == "create")
+        body = await Access(user, service, self._permissions).run(thread_id, assistant.assistant_id, body)
         followed = await FollowedRun.begin(self._service, key) if follows else None
         run_id = new_id()
         try:

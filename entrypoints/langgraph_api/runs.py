@@ -12,13 +12,13 @@ from litestar.types import ASGIApp, Receive, Scope, Send
 
 from unbroken.domain.errors import AlreadyEnded, InvalidValue
 from unbroken.domain.runs import Run
+from unbroken.entrypoints.langgraph_api.access import access_of
 from unbroken.entrypoints.langgraph_api.answers import body_of, invalid
 from unbroken.entrypoints.langgraph_api.run_bodies import Asked, modes_of
 from unbroken.entrypoints.langgraph_api.run_events import NOTHING, Seen
 from unbroken.entrypoints.langgraph_api.run_responses import RunResponses, accepted
 from unbroken.entrypoints.langgraph_api.run_views import FIELDS, STATES, run_object
 from unbroken.entrypoints.langgraph_api.thread_following import MODES, RUN_MODES
-from unbroken.entrypoints.service import Service
 from unbroken.entrypoints.web.callers import identified, user_of
 from unbroken.entrypoints.web.rest import Call, Problem, existing
 
@@ -33,8 +33,9 @@ def responses(request: Call) -> RunResponses:
 
 async def run_named(request: Call, thread_id: str, run_id: str) -> Run:
     """Raises UnknownRequest, NotYourThread, ThreadDeleted, StoreUnavailable, Problem."""
-    service: Service = request.app.state.service
-    return await service.runs.get(await user_of(request), existing(thread_id), run_id)
+    access = await access_of(request)
+    await access.thread(thread_id)
+    return await access.service.runs.get(access.user.id, thread_id, run_id)
 
 
 @post("/threads/{thread_id:str}/runs", status_code=200)
@@ -71,12 +72,11 @@ async def list_runs(
         raise InvalidValue("status", f"must be one of {', '.join(STATES)}")
     if unknown := set(select or ()) - set(FIELDS):
         raise InvalidValue("select", f"{min(unknown)!r} is no field of a run")
-    service: Service = request.app.state.service
+    access = await access_of(request)
     state = STATES[status] if status else None
-    user_id = await user_of(request)
-    if (await service.thread_records.get(user_id, existing(thread_id))).agent_id is None:
+    if (await access.thread(thread_id)).agent_id is None:
         return []
-    found = await service.runs.page(user_id, thread_id, state=state, offset=offset, limit=limit)
+    found = await access.service.runs.page(access.user.id, thread_id, state=state, offset=offset, limit=limit)
     return [
         {field: value for field, value in run_object(run).items() if not select or field in select} for run in found
     ]
@@ -120,7 +120,8 @@ async def join_thread(
     if unknown := set(modes) - MODES:
         raise invalid(f"stream_mode {min(unknown)!r} is none of {', '.join(sorted(MODES))}")
     after = Seen.parse(request.headers.get("last-event-id", "")) or NOTHING
-    return await responses(request).join_thread(user, existing(thread_id), modes, after=after)
+    await (await access_of(request)).thread(thread_id)
+    return await responses(request).join_thread(user, thread_id, modes, after=after)
 
 
 @post("/threads/{thread_id:str}/runs/{run_id:str}/cancel")

@@ -24,6 +24,7 @@ from unbroken.entrypoints.langgraph_api import runs, stateless_runs
 from unbroken.entrypoints.langgraph_api.answers import DETAILS
 from unbroken.entrypoints.langgraph_api.permissions import Permissions, anything
 from unbroken.entrypoints.langgraph_api.routes import CATALOGUE
+from unbroken.entrypoints.langgraph_api.ruled import may_chat, ruled
 from unbroken.entrypoints.langgraph_api.run_responses import RunResponses
 from unbroken.entrypoints.service import Service
 from unbroken.entrypoints.web import audit, files, threads
@@ -93,7 +94,7 @@ def create_app(open_service: OpenService, guard: Guard, permissions: Permissions
             app.state.guard = guard
             app.state.permissions = permissions
             app.state.sockets = sockets = ChatSockets(service, guard.limits)
-            app.state.runs = RunResponses(service, guard.limits)
+            app.state.runs = RunResponses(service, guard.limits, permissions)
             app.state.streams = streams = Streams(service, guard.limits, permissions)
             watches = [asyncio.create_task(each.close_stalled_forever()) for each in (sockets, streams)]
             try:
@@ -107,7 +108,7 @@ def create_app(open_service: OpenService, guard: Guard, permissions: Permissions
         route_handlers=[
             chat,
             Router(path="/", route_handlers=PROTOCOL, exception_handlers=REFUSALS),
-            Router(path="/", route_handlers=REST, exception_handlers=REFUSALS),
+            Router(path="/", route_handlers=REST, exception_handlers=REFUSALS, guards=[ruled]),
             Router(path="/", route_handlers=LANGGRAPH, exception_handlers=DETAILS),
             Router(path="/", route_handlers=CATALOGUE, exception_handlers=DETAILS),
             live,
@@ -145,7 +146,9 @@ async def chat(socket: WebSocket[Any, Any, Any]) -> None:
     with working_for(connection=new_id()):
         try:
             sockets: ChatSockets = socket.app.state.sockets
-            await sockets.converse(socket, await identified(socket))
+            user = await identified(socket)
+            await may_chat(socket, user)
+            await sockets.converse(socket, user)
         except Closed as end:
             log.info("connection closed with %d", end.code)
             await _close(socket, end.code, str(end))

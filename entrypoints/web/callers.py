@@ -7,7 +7,7 @@ from typing import Any
 from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 
-from unbroken.domain.errors import Refused
+from unbroken.domain.errors import NotAllowed, Refused
 from unbroken.domain.ports.identity import User
 from unbroken.entrypoints.web.connection import Closed
 from unbroken.entrypoints.web.frames import CloseCode
@@ -19,6 +19,8 @@ async def identified(connection: ASGIConnection[Any, Any, Any, State]) -> User:
     guard: Guard = connection.app.state.guard
     try:
         return await guard.identify(connection)
+    except NotAllowed as error:
+        raise Closed(CloseCode.NOT_YOUR_THREAD, str(error)) from None
     except Refused as error:
         raise Closed(CloseCode.NOT_AUTHENTICATED, str(error)) from None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final
 
+from langgraph_sdk import Auth
 from litestar.connection import ASGIConnection
 from litestar.datastructures import State
 from msgspec import Struct
@@ -16,6 +17,7 @@ from unbroken.entrypoints.settings import Settings
 from unbroken.entrypoints.web.cors import Sites
 from unbroken.entrypoints.web.doors import LOOPBACK_NAMES, Doors
 from unbroken.entrypoints.web.identity import LocalIdentity, ProxyIdentity
+from unbroken.entrypoints.web.project_identity import ProjectIdentity
 from unbroken.entrypoints.web.token_identity import TokenIdentity
 from unbroken.entrypoints.web.token_keys import Keys, KeySetFile, OneKey
 from unbroken.entrypoints.web.user_limits import UserLimits
@@ -48,19 +50,24 @@ class Guard(Struct, frozen=True):
             headers=headers,
             query=dict(connection.query_params),
             scheme=str(connection.scope.get("scheme", "")),
+            method=str(connection.scope.get("method", "GET")),
+            path=str(connection.scope["path"]),
         )
         self.doors.check(caller)
         return await self.identity.identify(caller)
 
 
-def guard_of(settings: Settings, cors: Cors | None = None) -> Guard:
-    """`cors`: other sites whose pages are let in. Raises InvalidValue: a key that cannot be read or used."""
+def guard_of(settings: Settings, cors: Cors | None = None, auth: Auth | None = None) -> Guard:
+    """`cors`: other sites whose pages are let in. `auth`: a project's own way to know callers, which counts where the
+    settings say `none`. Raises InvalidValue: a key that cannot be read or used, or what `auth` cannot be asked."""
+    if settings.auth != "none":
+        auth = None
     known = settings.allowed_hosts or None
-    hosts = LOOPBACK_NAMES | set(known or ()) if settings.auth == "none" else known
+    hosts = LOOPBACK_NAMES | set(known or ()) if settings.auth == "none" and auth is None else known
     doors = Doors(hosts=hosts, origins=settings.allowed_origins)
     if cors is not None:
         doors = Doors(hosts=hosts, origins=settings.allowed_origins, welcome=Sites(cors).welcome)
-    return Guard(doors, _identity_of(settings), _limits_of(settings))
+    return Guard(doors, _identity_of(settings) if auth is None else ProjectIdentity(auth), _limits_of(settings, auth))
 
 
 def _identity_of(settings: Settings) -> Identity:
@@ -93,8 +100,8 @@ def _read(path: Path, name: str) -> bytes:
         raise InvalidValue(name, f"cannot read {path}: {error.strerror}") from None
 
 
-def _limits_of(settings: Settings) -> UserLimits:
-    if settings.auth == "none":  # whoever comes may call himself as he likes: there is nobody to count
+def _limits_of(settings: Settings, auth: Auth | None) -> UserLimits:
+    if settings.auth == "none" and auth is None:  # whoever comes may call himself as he likes: there is nobody to count
         return UserLimits(sockets=None, messages_per_min=None, threads=None)
     return UserLimits(
         sockets=settings.user_sockets,

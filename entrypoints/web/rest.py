@@ -22,6 +22,7 @@ from unbroken.domain.errors import (
     UnknownFile,
 )
 from unbroken.entrypoints.web.connection import Closed
+from unbroken.entrypoints.web.frames import CloseCode
 from unbroken.entrypoints.web.guard import Guard
 from unbroken.entrypoints.web.query import THREAD_ID
 
@@ -100,6 +101,8 @@ def problem_of(error: Exception) -> Problem:
     match error:
         case Problem():
             return error
+        case Closed(code=CloseCode.NOT_YOUR_THREAD):
+            return Problem(HTTPStatus.FORBIDDEN, "not_allowed", str(error))
         case Closed():
             return Problem(HTTPStatus.UNAUTHORIZED, "not_authenticated", str(error))
         case UnbrokenError():

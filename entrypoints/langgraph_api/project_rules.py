@@ -1,0 +1,99 @@
+"""A project's own rules: the handlers that its `auth.path` has for what is read, searched, made and changed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+from langgraph_sdk import Auth
+
+from unbroken.adapters.langgraph.authenticated import AuthenticatedUser
+from unbroken.domain.catalogue import ANY, Metadata, Where, both
+from unbroken.domain.ports.identity import User
+from unbroken.entrypoints.web.rest import Problem
+
+log = logging.getLogger(__name__)
+
+MOST_ALTERNATIVES: Final = 64
+"""Of one filter, once its `$or` are multiplied out."""
+FORBIDDEN: Final = HTTPStatus.FORBIDDEN
+
+
+class ProjectRules:
+    """`Permissions` of one project. The most specific handler decides, alone; without any, what is the user's own is
+    the user's to use. Whatever a handler raises, nothing is allowed."""
+
+    def __init__(self, auth: Auth) -> None:
+        self._auth = auth
+
+    async def __call__(self, user: User, resource: str, action: str, value: dict[str, Any]) -> Where:
+        handler = self._handler(resource, action)
+        if handler is None:
+            return ANY
+        who = AuthenticatedUser(user.details or {"identity": user.id})
+        context = Auth.types.AuthContext(permissions=who.permissions, user=who, resource=resource, action=action)  # type: ignore[arg-type]
+        try:
+            verdict = await handler(ctx=context, value=value)
+        except Auth.exceptions.HTTPException as error:
+            raise Problem(HTTPStatus(error.status_code), "not_allowed", error.detail) from None
+        except AssertionError as error:
+            raise Problem(FORBIDDEN, "not_allowed", str(error) or "Forbidden") from None
+        except Exception as error:
+            log.exception("the project's rule for %s.%s failed", resource, action)
+            raise Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "rule_failed", "a rule of the project failed") from error
+        if verdict is None or verdict is True:
+            return ANY
+        if verdict is False:
+            raise Problem(FORBIDDEN, "not_allowed", "Forbidden")
+        return _where(verdict, resource, action)
+
+    def _handler(self, resource: str, action: str) -> Any:
+        handlers = self._auth._handlers
+        for key in ((resource, action), (resource, "*"), ("*", action)):
+            if handlers.get(key):
+                return handlers[key][-1]
+        return self._auth._global_handlers[-1] if self._auth._global_handlers else None
+
+
+def _where(verdict: Any, resource: str, action: str) -> Where:
+    try:
+        where = filter_of(verdict)
+    except (TypeError, ValueError) as error:
+        log.error("the project's rule for %s.%s gave no filter: %s", resource, action, error)
+        raise Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "rule_failed", "a rule of the project failed") from None
+    return where
+
+
+def filter_of(verdict: Any) -> Where:
+    """LangGraph's filters: `{"owner": "ann"}`, `{"owner": {"$eq": …}}`, `{"members": {"$contains": …}}`, and `$or` and
+    `$and` with lists of such. Raises TypeError, ValueError."""
+    if not isinstance(verdict, Mapping):
+        raise TypeError(f"{type(verdict).__name__} is no filter")
+    where: Where = ANY
+    for name, wanted in verdict.items():
+        if name == "$or":
+            alternatives = tuple(one for part in wanted for one in filter_of(part))
+            where = both(where, alternatives)
+        elif name == "$and":
+            for part in wanted:
+                where = both(where, filter_of(part))
+        elif str(name).startswith("$"):
+            raise ValueError(f"{name} is not known")
+        else:
+            where = both(where, ((_pattern(str(name), wanted),),))
+        if len(where) > MOST_ALTERNATIVES:
+            raise ValueError(f"it has more than {MOST_ALTERNATIVES} alternatives")
+    return where
+
+
+def _pattern(name: str, wanted: Any) -> Metadata:
+    if isinstance(wanted, Mapping):
+        ((operator, operand),) = wanted.items()
+        if operator == "$contains":
+            return {name: list(operand) if isinstance(operand, list | tuple | set) else [operand]}
+        if operator != "$eq":
+            raise ValueError(f"{operator} is neither $eq nor $contains")
+        wanted = operand
+    return {name: wanted}

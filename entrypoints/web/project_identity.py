@@ -1,0 +1,114 @@
+"""A LangGraph project's own way to know its callers: the function that its `auth.path` names."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from types import SimpleNamespace
+from typing import Any, Final
+
+import msgspec
+from langgraph_sdk import Auth
+
+from unbroken.adapters.langgraph.messages import as_json
+from unbroken.domain.errors import InvalidValue, NotAllowed, Refused
+from unbroken.domain.ports.identity import Caller, Identity, User
+from unbroken.domain.session import check_id
+from unbroken.entrypoints.web.token_identity import TOKEN_PROTOCOL
+
+log = logging.getLogger(__name__)
+
+KEY: Final = "langgraph.json: auth.path"
+MAX_DETAILS: Final = 16 << 10
+"""Bytes of what is known of a user, as JSON: they go into each run."""
+KNOWN: Final = ("identity", "display_name", "is_authenticated", "permissions")
+
+
+class ProjectIdentity(Identity):
+    """Asks it for every caller, whatever it knocks at: REST, sockets and the page's routes. Whatever it raises, nobody
+    is let in."""
+
+    challenge = "Bearer"
+
+    def __init__(self, auth: Auth) -> None:
+        """Raises InvalidValue: it wants what nobody has."""
+        handler: Any = auth._authenticate_handler
+        self._authenticate: Callable[..., Awaitable[Any]] = handler
+        parameters = inspect.signature(handler).parameters.values()
+        self._wanted = [one.name for one in parameters if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL)]
+        unknown = [one.name for one in parameters if one.name in self._wanted and one.name not in GIVEN]
+        missing = [name for name in unknown if handler_needs(handler, name)]
+        if missing:
+            raise InvalidValue(KEY, f"authenticate takes {missing[0]!r}; known are {', '.join(GIVEN)}")
+        self._wanted = [name for name in self._wanted if name in GIVEN]
+
+    async def identify(self, caller: Caller) -> User:
+        try:
+            found = await self._authenticate(**{name: GIVEN[name](caller) for name in self._wanted})
+        except Auth.exceptions.HTTPException as error:
+            if error.status_code == 403:
+                raise NotAllowed(error.detail) from None
+            raise Refused(error.detail) from None
+        except Exception:
+            log.exception("the project's authenticate failed")
+            raise Refused("authentication failed") from None
+        details = _details(found)
+        return User(details["identity"], details=details)
+
+
+def handler_needs(handler: Callable[..., Any], name: str) -> bool:
+    parameter = inspect.signature(handler).parameters[name]
+    return parameter.default is parameter.empty
+
+
+def _details(found: Any) -> dict[str, Any]:
+    """Plain JSON, since it goes on with the user's runs. Raises Refused: it names nobody."""
+    if isinstance(found, str):
+        found = {"identity": found}
+    elif not isinstance(found, Mapping):
+        found = {name: getattr(found, name) for name in KNOWN if hasattr(found, name)}
+    details: dict[str, Any] = as_json(dict(found))
+    try:
+        check_id("identity", str(details.get("identity") or ""))
+    except InvalidValue as error:
+        log.warning("the project's authenticate named nobody: %s", error)
+        raise Refused("authentication failed") from None
+    if len(msgspec.json.encode(details)) > MAX_DETAILS:
+        log.warning("the project's authenticate said more than %d bytes of a user", MAX_DETAILS)
+        raise Refused("authentication failed")
+    return details | {"identity": str(details["identity"])}
+
+
+def _authorization(caller: Caller) -> str | None:
+    """A browser's socket cannot send the header: it offers `bearer.<token>` beside its subprotocol instead."""
+    if "authorization" in caller.headers:
+        return caller.headers["authorization"]
+    for offered in caller.headers.get("sec-websocket-protocol", "").split(","):
+        if offered.strip().startswith(TOKEN_PROTOCOL):
+            return f"Bearer {offered.strip().removeprefix(TOKEN_PROTOCOL)}"
+    return None
+
+
+def _headers(caller: Caller) -> dict[bytes, bytes]:
+    found = {name.encode("latin-1"): value.encode("latin-1") for name, value in caller.headers.items()}
+    given = _authorization(caller)
+    return found if given is None else found | {b"authorization": given.encode("latin-1")}
+
+
+def _request(caller: Caller) -> SimpleNamespace:
+    url = SimpleNamespace(path=caller.path, scheme=caller.scheme)
+    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in _headers(caller).items()}
+    return SimpleNamespace(headers=headers, query_params=dict(caller.query), method=caller.method, url=url)
+
+
+GIVEN: Final[dict[str, Callable[[Caller], Any]]] = {
+    "authorization": _authorization,
+    "headers": _headers,
+    "method": lambda caller: caller.method,
+    "path": lambda caller: caller.path,
+    "query_params": lambda caller: dict(caller.query),
+    "path_params": lambda caller: None,
+    "request": _request,
+}
+"""What such a function may ask for, by its parameters' names."""

@@ -1,0 +1,172 @@
+"""A project's own `auth`: who is let in, and what its rules let each see and do, over a real server."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from httpx import HTTPStatusError
+from langgraph_sdk import Auth, get_client
+from langgraph_sdk.errors import AuthenticationError, NotFoundError, PermissionDeniedError
+from websockets.asyncio.client import connect
+from websockets.exceptions import ConnectionClosed
+
+from tests.end_to_end.server import ROOT, Server
+from unbroken.domain.catalogue import matches
+from unbroken.domain.errors import InvalidValue
+from unbroken.entrypoints.langgraph_api.project_rules import filter_of
+from unbroken.entrypoints.web.project_identity import ProjectIdentity
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("guarded")
+    shutil.copytree(ROOT / "tests" / "projects" / "guarded", folder, dirs_exist_ok=True)
+    with Server(folder, agents={}, arguments=["--in-memory"]) as server:
+        yield server
+
+
+People = Callable[[str | None], Any]
+
+
+@pytest_asyncio.fixture
+async def people(guarded: Server) -> AsyncIterator[People]:
+    """LangGraph's client, of whoever says to be somebody."""
+    async with AsyncExitStack() as stack:
+        made: dict[str | None, Any] = {}
+        for name in (None, "ann", "bob", "carl", "mallory", "broken"):
+            headers = {"Authorization": f"Bearer {name}"} if name else {}
+            client = get_client(url=f"http://127.0.0.1:{guarded.port}", headers=headers)
+            made[name] = await stack.enter_async_context(client)
+        yield made.__getitem__
+
+
+@pytest.mark.asyncio
+async def test_only_whom_the_project_knows_is_let_in(people: People) -> None:
+    for name, error in (
+        (None, AuthenticationError),
+        ("mallory", PermissionDeniedError),
+        ("broken", AuthenticationError),
+    ):
+        with pytest.raises(error):
+            await people(name).threads.create()
+    assert (await people(None).http.get("/ok"))["ok"]
+    assert await people("ann").assistants.count() == 1
+
+
+@pytest.mark.asyncio
+async def test_rules_note_what_they_set_and_find_it_again(people: People) -> None:
+    ann = people("ann")
+    made = await ann.threads.create(metadata={"x": 1})
+    assert made["metadata"] == {"x": 1, "team": "red"}
+    assert made["thread_id"] in [one["thread_id"] for one in await ann.threads.search(metadata={"x": 1})]
+    with pytest.raises(PermissionDeniedError, match="sealed"):
+        await ann.threads.create(metadata={"sealed": True})
+    with pytest.raises(PermissionDeniedError):
+        await ann.threads.delete(made["thread_id"])
+    assert await ann.threads.prune([made["thread_id"]]) == {"pruned_count": 0}
+    for call in (people("bob").threads.get, people("bob").threads.get_state):
+        with pytest.raises(NotFoundError):
+            await call(made["thread_id"])
+    with pytest.raises(PermissionDeniedError, match="name"):
+        await ann.assistants.create("who")
+    assert (await ann.assistants.create("who", name="mine"))["name"] == "mine"
+
+
+@pytest.mark.asyncio
+async def test_a_run_knows_its_user_and_its_thread_is_noted(people: People) -> None:
+    ann = people("ann")
+    asked = {"messages": [{"role": "user", "content": "for whom?"}]}
+    thread = "11111111-1111-4111-8111-111111111111"
+    ended = await ann.runs.wait(thread, "who", input=asked, if_not_exists="create")
+    assert ended["messages"][-1]["content"] == "for ann, red, ann"
+    told = await ann.threads.get(thread)
+    assert told["metadata"]["team"] == "red"
+    assert thread in [one["thread_id"] for one in await ann.threads.search(metadata={"team": "red"})]
+    with pytest.raises(HTTPStatusError, match="403"):
+        await ann.runs.wait(thread, "who", input=asked, metadata={"sealed": True})
+    stateless = await ann.runs.wait(None, "who", input=asked)
+    assert stateless["messages"][-1]["content"] == "for ann, red, ann"
+    for run in await ann.runs.list(thread):
+        with pytest.raises(NotFoundError):
+            await people("bob").runs.get(thread, run["run_id"])
+
+
+@pytest.mark.asyncio
+async def test_a_thread_that_the_rules_hide_is_hidden_from_every_way_in(people: People) -> None:
+    ann = people("ann")
+    thread = (await ann.threads.create())["thread_id"]
+    await ann.threads.update(thread, metadata={"note": "moved"})
+    carl = people("carl")
+    with pytest.raises(NotFoundError):
+        await carl.runs.create(thread, "who", input={"messages": []})
+    with pytest.raises(NotFoundError):
+        await carl.threads.update_state(thread, {"messages": []})
+
+
+async def heard(guarded: Server, thread: str, **options: Any) -> int | str:
+    """The close code, or the first frame."""
+    address = f"{guarded.url}/api/chat/ws?threadId={thread}&cursor=0"
+    async with connect(address, proxy=None, **options) as socket:
+        try:
+            await socket.send('{"type": "message", "requestId": "r", "content": "hello"}')
+            return str(await socket.recv())
+        except ConnectionClosed as end:
+            return end.rcvd.code if end.rcvd else 1006
+
+
+@pytest.mark.asyncio
+async def test_the_chat_s_socket_and_routes_ask_the_project_too(guarded: Server, people: People) -> None:
+    assert await heard(guarded, "t1") == 4401
+    assert await heard(guarded, "t1", additional_headers={"Authorization": "Bearer mallory"}) == 4403
+    said = await heard(guarded, "t1", additional_headers={"Authorization": "Bearer ann"})
+    assert '"accepted"' in str(said)
+    assert '"accepted"' in str(await heard(guarded, "t2", subprotocols=["unbroken", "bearer.ann"]))
+    ann = people("ann")
+    assert (await ann.threads.get("t1"))["metadata"]["team"] == "red"
+    assert (await ann.http.get("/api/me"))["userId"] == "ann"
+    with pytest.raises(PermissionDeniedError):
+        await ann.http.delete("/api/threads/t1")
+    with pytest.raises(AuthenticationError):
+        await people(None).http.get("/api/threads")
+
+
+@pytest.mark.parametrize(
+    ("verdict", "holds"),
+    [
+        ({"owner": "ann"}, True),
+        ({"owner": "bob"}, False),
+        ({"owner": {"$eq": "ann"}}, True),
+        ({"members": {"$contains": "x"}}, True),
+        ({"members": {"$contains": ["x", "z"]}}, False),
+        ({"owner": "ann", "members": {"$contains": "z"}}, False),
+        ({"$or": [{"owner": "bob"}, {"members": {"$contains": "y"}}]}, True),
+        ({"$or": [{"owner": "bob"}, {"members": {"$contains": "z"}}]}, False),
+        ({"$and": [{"owner": "ann"}, {"$or": [{"n": 1}, {"n": 2}]}]}, True),
+        ({"$or": []}, False),
+        ({}, True),
+    ],
+)
+def test_a_filter_means_what_langgraph_says_it_means(verdict: dict[str, Any], holds: bool) -> None:
+    assert matches({"owner": "ann", "members": ["x", "y"], "n": 2}, filter_of(verdict)) is holds
+
+
+@pytest.mark.parametrize("verdict", [7, {"$not": []}, {"a": {"$gt": 1}}, {"a": {"$eq": 1, "$contains": 2}}])
+def test_what_is_no_filter_allows_nothing(verdict: Any) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        filter_of(verdict)
+
+
+def test_a_function_that_wants_what_nobody_has_is_found_at_the_start() -> None:
+    auth = Auth()
+
+    @auth.authenticate
+    async def known(body: dict[str, Any]) -> str:
+        return "ann"
+
+    with pytest.raises(InvalidValue, match="'body'"):
+        ProjectIdentity(auth)

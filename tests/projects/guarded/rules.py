@@ -1,0 +1,48 @@
+"""Knows people by a word, and lets each see what is theirs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from langgraph_sdk import Auth
+
+auth = Auth()
+TEAMS = {"ann": "red", "bob": "blue"}
+
+
+@auth.authenticate
+async def known(authorization: str | None, headers: dict[bytes, bytes], method: str) -> dict[str, Any]:
+    scheme, _, name = (authorization or "").partition(" ")
+    if scheme != "Bearer" or not name:
+        raise Auth.exceptions.HTTPException(401, "say who you are")
+    if name == "mallory":
+        raise Auth.exceptions.HTTPException(403, "not you")
+    if name == "broken":
+        raise RuntimeError("the directory is down")
+    assert headers[b"authorization"]
+    assert method in {"GET", "POST", "PATCH", "DELETE", "PUT"}
+    return {"identity": name, "team": TEAMS.get(name, "none"), "permissions": ["chat"]}
+
+
+@auth.on.threads
+async def own(ctx: Auth.types.AuthContext, value: dict[str, Any]) -> dict[str, Any]:
+    if "sealed" in str(value.get("metadata")):
+        raise Auth.exceptions.HTTPException(403, "sealed")
+    mine = {"team": ctx.user["team"]}
+    value.setdefault("metadata", {}).update(mine)
+    return mine
+
+
+@auth.on.threads.delete
+async def nobody_deletes(ctx: Auth.types.AuthContext, value: dict[str, Any]) -> bool:
+    return False
+
+
+@auth.on.assistants.create
+async def needs_a_name(ctx: Auth.types.AuthContext, value: dict[str, Any]) -> None:
+    assert value["name"] != "Untitled", "give it a name"
+
+
+@auth.on.store
+async def own_corner(ctx: Auth.types.AuthContext, value: dict[str, Any]) -> None:
+    value["namespace"] = (ctx.user.identity, *(value.get("namespace") or ()))
