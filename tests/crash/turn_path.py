@@ -32,6 +32,7 @@ OUTSIDE: Final[Mapping[str, str]] = {
     "entrypoints.inspection": _COMMAND,
     "application.retain": "deletes threads that have been silent for days, as `delete_thread` does",
     "adapters.postgres.user_data": "exporting, erasing, expiring: tests/postgres breaks off each of their statements",
+    "adapters.langgraph.block_events": "run by hand, within one step of its caller's",
     "adapters.langgraph.demo_agent": _AGENT,
     "adapters.langgraph.model_agent": _AGENT,
     "adapters.postgres.checkpoint_upkeep": "tools that go around a turn: copying, pruning, deleting by a saver's API",

@@ -10,6 +10,7 @@ _PROCESSOR: Final = "application.session_processor:SessionProcessor."
 _END: Final = "application.turn_end:TurnEnd."
 _POOL: Final = "adapters.postgres.pool:Pool."
 _SAVER: Final = "adapters.langgraph.saver:StagingSaver."
+_RUN: Final = "adapters.langgraph.turn_run:TurnRun."
 _THROUGH: Final = "adapters.langgraph.write_through:WriteThroughSaver."
 
 UNREACHED: Final[Mapping[str, str]] = {
@@ -39,6 +40,16 @@ UNREACHED: Final[Mapping[str, str]] = {
             "open_pool:2 await",
         )
     },
+    **dict.fromkeys(
+        (
+            "adapters.langgraph.agent:LangGraphAgent._run:4 await",
+            "adapters.langgraph.agent:LangGraphAgent._run:5 await",
+            f"{_RUN}go_on:1 await",
+            f"{_RUN}go_on:2 await",
+            f"{_RUN}write:1 await",
+        ),
+        "only in runs and updates of LangGraph's own clients: tests/langgraph/test_runs.py crashes in them",
+    ),
     "adapters.langgraph.recent_heads:AttemptHead.put:1 await": "no turn writes but by its commits",
     "adapters.postgres.checkpoints:PostgresCheckpoints.put:1 await": "no turn writes but by its commits",
     "adapters.postgres.replicas:PostgresReplicas.renew:1 await": "the heartbeat has a connection of its own",
