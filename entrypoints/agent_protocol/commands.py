@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from http import HTTPStatus
 from typing import Any
 
@@ -162,11 +163,21 @@ class Commands:
         if not self.known_to_exist and not await allowance.thread():
             raise Bad(ErrorCode.PERMISSION_DENIED, "a user may have only so many threads: delete one first")
         body = await self._access.run(self._thread_id, key.agent_id, body)
+        await self._check_graph(key)
         run_id = new_id()
         receipt = await self._service.accept(key, run_id, body, when_busy=when_busy, event_id=run_id)
         self.known_to_exist = True
         self._meta = _applied(receipt)
         return run_id
+
+    async def _check_graph(self, key: SessionKey) -> None:
+        """Raises Bad: the thread is another graph's. Of one that is not there yet, or is not this user's, the accept
+        decides."""
+        with suppress(NotYourThread):
+            bound = (await self._service.thread_records.get(key.user_id, key.thread_id)).agent_id
+            if bound not in (None, key.agent_id):
+                message = f"this thread belongs to the graph {bound!r}: start {key.agent_id!r} in a thread of its own"
+                raise Bad(ErrorCode.INVALID_ARGUMENT, message)
 
     async def _cancel(self, run_id: str | None) -> None:
         key = await self._key()

@@ -12,7 +12,6 @@ from unbroken.domain.live_stream import StepPart
 
 INTERRUPT: Final = "__interrupt__"
 """Questions are told when they are durable, from the log."""
-AS_THEY_ARE: Final = frozenset({"checkpoints", "tasks"})
 
 
 class Step(Struct, frozen=True):
@@ -49,10 +48,34 @@ def of(part: StepPart, *, rich: bool) -> Iterator[Step]:
             yield Step("values", part.namespace, _without_interrupts(msgspec.json.decode(part.data)))
         case "updates":
             yield from _updates(part)
-        case method if method in AS_THEY_ARE:
-            yield Step(method, part.namespace, raw)
+        case "checkpoints":
+            yield Step("checkpoints", part.namespace, _checkpoint(msgspec.json.decode(part.data, type=_Checkpoint)))
+        case "tasks":
+            yield Step("tasks", part.namespace, raw)
         case _:
             return
+
+
+class _Place(Struct, frozen=True):
+    configurable: dict[str, Any] = {}
+
+    @property
+    def id(self) -> str | None:
+        found = self.configurable.get("checkpoint_id")
+        return found if isinstance(found, str) else None
+
+
+class _Checkpoint(Struct, frozen=True):
+    config: _Place = _Place()
+    parent_config: _Place | None = None
+    metadata: dict[str, Any] = {}
+
+
+def _checkpoint(found: _Checkpoint) -> dict[str, Any]:
+    """What clients fork from, and how they tell which of two states is the later one. The state follows as values."""
+    told = {"id": found.config.id, "step": found.metadata.get("step"), "source": found.metadata.get("source")}
+    parent_id = found.parent_config.id if found.parent_config else None
+    return told if parent_id is None else told | {"parent_id": parent_id}
 
 
 class _Said(Struct, frozen=True):

@@ -270,6 +270,8 @@ def rich_turn(attempt: int, seq: int = 1) -> list[Delivery]:
     step(stream, "updates", b'{"node":{"messages":[]}}')
     step(stream, "updates", b'{"__interrupt__":[{"id":"q","value":1}]}')
     step(stream, "tasks", b'{"id":"1","name":"x"}', ("child:1",))
+    place = b'"config":{"configurable":{"checkpoint_id":"c2"}},"parent_config":{"configurable":{"checkpoint_id":"c1"}}'
+    step(stream, "checkpoints", b'{%s,"values":{"x":1},"metadata":{"step":1,"source":"loop"}}' % place)
     step(stream, "values", b'{"messages":[],"__interrupt__":[]}')
     return [
         user(seq, rich=True),
@@ -297,6 +299,7 @@ def test_a_rich_run_is_told_as_it_recorded_itself() -> None:
         ("updates", {"messages": []}),
         ("lifecycle", "started"),
         ("tasks", {"id": "1", "name": "x"}),
+        ("checkpoints", {"id": "c2", "step": 1, "source": "loop", "parent_id": "c1"}),
         ("values", {"messages": []}),
         ("messages", "finish 0 'Yes.'"),
         ("messages", "finish m1"),
