@@ -103,13 +103,14 @@ async def told_over_http(server: Server, thread: str, **request: Any) -> list[Ev
 @pytest.mark.asyncio
 async def test_each_protocol_shows_what_the_other_one_said(memory_server: Server, thread: str) -> None:
     async with Client(memory_server.url, thread=thread, agent="one") as chat, following(memory_server, thread) as agent:
-        answer = await chat.answered(await chat.say("words=20 pause=0.01"))
+        (answer,) = await chat.answered(await chat.say("words=20 pause=0.01"))
         await agent.until(is_end)
         assert spoken(agent.events) == answer["message"]
         heard = len(agent.events)
         run_id = (await agent.ask("run.start", assistant_id="one", input=said("and now?")))["result"]["run_id"]
         await agent.until(is_end)
-        assert spoken(agent.events[heard:]) == (await chat.answered(run_id))["message"]
+        (answer,) = await chat.answered(run_id)
+        assert spoken(agent.events[heard:]) == answer["message"]
         users = [frame for frame in chat.view.frames if frame["type"] == "user"]
         assert [frame["content"] for frame in users if frame["requestId"] == run_id] == ["and now?"]
         assert [one["seq"] for one in agent.events] == sorted({one["seq"] for one in agent.events})
