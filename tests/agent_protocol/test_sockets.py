@@ -102,18 +102,26 @@ async def told_over_http(server: Server, thread: str, **request: Any) -> list[Ev
 
 @pytest.mark.asyncio
 async def test_each_protocol_shows_what_the_other_one_said(memory_server: Server, thread: str) -> None:
-    async with Client(memory_server.url, thread=thread, agent="one") as chat, following(memory_server, thread) as agent:
-        (answer,) = await chat.answered(await chat.say("words=20 pause=0.01"))
-        await agent.until(is_end)
-        assert spoken(agent.events) == answer["message"]
-        heard = len(agent.events)
-        run_id = (await agent.ask("run.start", assistant_id="one", input=said("and now?")))["result"]["run_id"]
-        await agent.until(is_end)
-        (answer,) = await chat.answered(run_id)
-        assert spoken(agent.events[heard:]) == answer["message"]
-        users = [frame for frame in chat.view.frames if frame["type"] == "user"]
-        assert [frame["content"] for frame in users if frame["requestId"] == run_id] == ["and now?"]
-        assert [one["seq"] for one in agent.events] == sorted({one["seq"] for one in agent.events})
+    async with Client(memory_server.url, thread=thread, agent="one") as chat:
+        await chat.answered(await chat.say("first"))
+        async with following(memory_server, thread) as agent:
+            await agent.until(is_end)
+            await _each_shows_the_other(chat, agent)
+
+
+async def _each_shows_the_other(chat: Client, agent: Follower) -> None:
+    heard = len(agent.events)
+    (answer,) = await chat.answered(await chat.say("words=20 pause=0.01"))
+    await agent.until(is_end)
+    assert spoken(agent.events[heard:]) == answer["message"]
+    heard = len(agent.events)
+    run_id = (await agent.ask("run.start", assistant_id="one", input=said("and now?")))["result"]["run_id"]
+    await agent.until(is_end)
+    (answer,) = await chat.answered(run_id)
+    assert spoken(agent.events[heard:]) == answer["message"]
+    users = [frame for frame in chat.view.frames if frame["type"] == "user"]
+    assert [frame["content"] for frame in users if frame["requestId"] == run_id] == ["and now?"]
+    assert [one["seq"] for one in agent.events] == sorted({one["seq"] for one in agent.events})
 
 
 @pytest.mark.asyncio
