@@ -124,6 +124,48 @@ async def test_a_reader_that_lags_beyond_the_end_gets_only_the_end() -> None:
 
 
 @virtual
+async def test_a_reader_that_is_to_be_given_all_is_given_the_rest_before_the_end() -> None:
+    world = World()
+    node = await world.replica()
+    puppet = Puppet(node)
+    reader = Reader(await node.subscribe(KEY, cursor=0, whole=True))
+    await node.say("hello")
+    await puppet.say("one ")
+    await reader.drain()
+    text = "x" * (MAX_PART_UNITS * 3)
+    await puppet.say(text)
+    await puppet.tool("call")
+    await puppet.finish()
+    reader.seen.clear()
+    await reader.drain()
+    kinds = [type(item) for item in reader.seen]
+    assert kinds == [*[ShowText] * (len(kinds) - 2), ShowTool, ShowLogged]
+    assert "".join(item.part.text for item in reader.seen if isinstance(item, ShowText)) == text
+    assert node.live.get(KEY) is not None
+    reader.close()
+    assert len(node.live) == 0
+
+
+@virtual
+async def test_a_reader_that_is_to_be_given_all_is_not_given_what_another_attempt_made_void() -> None:
+    world = World()
+    node = await world.replica()
+    puppet = Puppet(node)
+    reader = Reader(await node.subscribe(KEY, cursor=0, whole=True))
+    await node.say("hello")
+    await puppet.say("one ")
+    await reader.drain()
+    await puppet.say("never said")
+    await puppet.fail(retryable=True)
+    await asyncio.sleep(5)
+    await puppet.say("again")
+    await puppet.finish()
+    await reader.drain()
+    assert "never said" not in "".join(item.part.text for item in reader.seen if isinstance(item, ShowText))
+    reader.close()
+
+
+@virtual
 async def test_nothing_of_the_next_event_comes_before_the_log_of_the_last() -> None:
     world = World()
     node = await world.replica()
