@@ -33,10 +33,8 @@ READERS: Final = (
             ),
             Edit(
                 "application/live_sessions.py",
-                "        if self.attempt and self.attempt.event.seq <= event.seq:\n"
-                "            self.attempt = None\n        self.notify()\n",
-                "        if self.attempt and self.attempt.event.seq <= event.seq:\n"
-                "            self.attempt = None\n        self.notify()\n        self.audience = None\n",
+                "        self._ended(event.seq)\n        self.notify()\n",
+                "        self._ended(event.seq)\n        self.notify()\n        self.audience = None\n",
             ),
         ),
     ),
@@ -199,8 +197,8 @@ READERS: Final = (
         edits=(
             Edit(
                 "application/subscribe.py",
-                "        if attempt is None or attempt.run < self._least:\n",
-                "        if attempt is None:\n",
+                "        if attempt is None or attempt.run < self._least or isinstance(",
+                "        if attempt is None or isinstance(",
             ),
         ),
     ),

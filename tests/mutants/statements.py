@@ -62,8 +62,8 @@ STATEMENTS: Final = (
             ),
             Edit(
                 "adapters/postgres/unit_of_work.py",
-                "        prune = change.finishes and prunes(claim.event.seq)\n",
-                "        prune = change.finishes and prunes(claim.event.seq)\n"
+                "        prune = change.finishes and self._keep_branches is not None and prunes(claim.event.seq)\n",
+                "        prune = change.finishes and self._keep_branches is not None and prunes(claim.event.seq)\n"
                 "        await self._pool.write(WRITE, claim.key.thread_id, *state_arguments(change.state))\n",
             ),
         ),

@@ -249,8 +249,8 @@ TURNS: Final = (
             ),
             Edit(
                 "adapters/postgres/unit_of_work.py",
-                "        prune = change.finishes and prunes(claim.event.seq)\n",
-                "        prune = change.finishes and prunes(claim.event.seq)\n"
+                "        prune = change.finishes and self._keep_branches is not None and prunes(claim.event.seq)\n",
+                "        prune = change.finishes and self._keep_branches is not None and prunes(claim.event.seq)\n"
                 "        if change.finishes and change.state.checkpoints:\n"
                 "            await self.commit(TurnChange(claim, change.state, finishes=False))\n"
                 "            await self._pool.write(\n"
