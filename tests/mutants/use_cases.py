@@ -41,8 +41,8 @@ USE_CASES: Final = (
             Edit(
                 "application/live_sessions.py",
                 '    __slots__ = ("ended", "event", "log_index", "mirrored", "reason", "run", "shows", "stream")\n',
-                '    __slots__ = ("ended", "event", "log_index", "mirrored", "readers", "reason", "run", "shows", "stream")'
-                "\n\n"
+                '    __slots__ = ("ended", "event", "log_index", "mirrored", "readers", "reason", "run", '
+                '"shows", "stream")\n\n'
                 "    readers: tuple[Callable[[], None], ...]\n",
             ),
             Edit(
