@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
+import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.tab import Tab, final, user
+from tests.browser.test_accessibility import violations
 from tests.end_to_end.server import Server
 
 PLACE = {"requestId": "r", "attempt": 1, "offset": 0, "namespace": []}
 BEGUN: list[dict[str, Any]] = [user("r", 1), {"type": "reset", "requestId": "r", "attempt": 1, "reason": "started"}]
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+
+IMAGE = {"type": "image", "base64": PIXEL, "mime_type": "image/png"}
 
 
 def open_with(page: Page, server: Server, thread: str, *frames: dict[str, Any]) -> Tab:
@@ -54,12 +58,40 @@ def test_what_subgraphs_say_and_agents_write_stands_beside_the_text(page: Page, 
     expect(tab.answer().locator("> .prose").last).to_have_text("The answer.")
 
 
+@pytest.mark.parametrize("colours", ["light", "dark"])
+def test_nothing_of_it_has_a_fault_for_whoever_does_not_see_it(
+    page: Page, server: Server, thread: str, colours: Literal["light", "dark"]
+) -> None:
+    page.emulate_media(color_scheme=colours)
+    within = PLACE | {"namespace": ["errand:1"]}
+    tab = open_with(
+        page,
+        server,
+        thread,
+        {"type": "reasoning", "messageId": "m", "value": "Hm.", **PLACE},
+        {"type": "aside", "messageId": "a", "value": "From within.", **within},
+        {"type": "custom", "value": {"done": 0.5}, **PLACE},
+        {"type": "custom", "value": "nearly there", **within},
+        final(
+            "r",
+            1,
+            "Look:",
+            content=[{"id": "m", "role": "assistant", "content": [{"type": "text", "text": "Look:"}, IMAGE]}],
+        ),
+    )
+    expect(tab.answer().locator("img")).to_be_visible()
+    assert violations(page) == []
+    for folded in tab.answer().locator("details.thought summary").all():
+        folded.click()
+    assert violations(page) == []
+
+
 def test_pictures_and_thoughts_of_the_past_are_shown(page: Page, server: Server, thread: str) -> None:
     blocks = [
         {"type": "reasoning", "reasoning": "I draw."},
         {"type": "text", "text": "Look:"},
-        {"type": "image", "base64": PIXEL, "mime_type": "image/png"},
-        {"type": "image", "base64": PIXEL, "mime_type": "text/html"},
+        IMAGE,
+        IMAGE | {"mime_type": "text/html"},
         {"type": "image_url", "image_url": {"url": "https://example.org/a.png"}},
     ]
     told = final("r", 1, "Look:", content=[{"id": "m", "role": "assistant", "content": blocks}])

@@ -19,7 +19,7 @@ from langchain_core.outputs import ChatGenerationChunk
 from langchain_core.tools import tool
 from langgraph.config import get_stream_writer
 from langgraph.graph import END, START, MessagesState, StateGraph
-from langgraph.prebuilt import ToolNode
+from langgraph.prebuilt import ToolNode, ToolRuntime
 from langgraph.types import Send
 
 from tests.langgraph.driving import Chat
@@ -35,9 +35,10 @@ ORACLE_WARNS = "ignore:The v3 streaming protocol"
 
 
 @tool
-def look(place: str) -> str:
+def look(place: str, runtime: ToolRuntime) -> str:
     """Look somewhere."""
     get_stream_writer()({"looking": place})
+    runtime.emit_output_delta("nothing")
     return f"nothing in {place}"
 
 
@@ -186,6 +187,11 @@ async def test_checkpoints_of_a_rich_run_are_those_of_every_graph_in_it() -> Non
     head = await chat.store.checkpoints.load(chat.key.thread_id, "", None)
     assert head is not None
     assert roots[-1]["config"]["configurable"]["checkpoint_id"] == head.row.checkpoint_id
+
+
+async def test_a_tools_calls_are_told_from_their_start_to_their_end() -> None:
+    told = [said["event"] for method, _, said in await rich(TOOLS) if method == "tools"]
+    assert told == ["tool-started", "tool-output-delta", "tool-finished"]
 
 
 async def test_messages_of_tasks_side_by_side_are_told_apart() -> None:
