@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from unbroken.entrypoints.langgraph_api import assistants_api, states, system, threads
+from unbroken.entrypoints.langgraph_api import assistants_api, states, store, system, threads
 
 CATALOGUE: Final = (
     system.ok,
@@ -35,4 +35,9 @@ CATALOGUE: Final = (
     states.update_state,
     states.list_history,
     states.search_history,
+    store.put_item,
+    store.get_item,
+    store.delete_item,
+    store.search_items,
+    store.list_namespaces,
 )

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from langgraph_sdk import get_client
-from langgraph_sdk.errors import ConflictError, NotFoundError
+from langgraph_sdk.errors import BadRequestError, ConflictError, NotFoundError, PermissionDeniedError
 
 from tests.end_to_end.client import Client
 from tests.end_to_end.server import Server
@@ -189,3 +189,48 @@ async def test_a_user_s_threads_are_counted_before_anything_runs_in_them(token_s
         with pytest.raises(Exception, match="token") as refusal:
             await nobody.threads.create()
         assert getattr(refusal.value, "status_code", None) == 401
+
+
+async def test_a_memory_that_all_users_share_is_nobody_s_to_read(token_server: Server, stock: Any) -> None:
+    await stock.store.put_item(["a", "b"], "k", {"v": 1})
+    assert (await stock.store.get_item(["a", "b"], "k"))["value"] == {"v": 1}
+    async with get_client(
+        url=f"http://127.0.0.1:{token_server.port}", headers={"Authorization": f"Bearer {shared('reader')}"}
+    ) as client:
+        with pytest.raises(PermissionDeniedError, match="rules"):
+            await client.store.get_item(["a", "b"], key="k")
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "named"),
+    [
+        ("/store/items/search", {"limit": 0}, "limit"),
+        ("/store/items/search", {"offset": -1}, "offset"),
+        ("/store/namespaces", {"limit": 5_000}, "limit"),
+        ("/store/items/search", {"namespace_prefix": "a"}, "array"),
+    ],
+)
+async def test_a_search_of_the_memory_has_limits(server: Server, path: str, body: Any, named: str) -> None:
+    reply = Rest(server, "refused").ask("POST", path, body)
+    assert (reply.status, re.search(named, reply.json["detail"]) is not None) == (422, True), reply.body
+
+
+@pytest.mark.parametrize("item", [{"namespace": []}, {"namespace": ["a.b"]}, {"namespace": ["langgraph"]}])
+async def test_an_item_that_cannot_be_named_is_refused(server: Server, item: dict[str, Any]) -> None:
+    reply = Rest(server, "refused").ask("PUT", "/store/items", item | {"key": "k", "value": {}})
+    assert reply.status == 422, reply.body
+
+
+async def test_a_state_is_written_in_order_with_the_turns_and_refused_in_words(server: Server, stock: Any) -> None:
+    thread = (await stock.threads.create(graph_id="one"))["thread_id"]
+    written = await stock.threads.update_state(
+        thread, {"messages": [{"role": "user", "content": "by hand", "id": "m1"}]}, as_node="__start__"
+    )
+    state = await stock.threads.get_state(thread)
+    assert written["checkpoint"] == state["checkpoint"]
+    assert [message["content"] for message in state["values"]["messages"]] == ["by hand"]
+    await chat(server, thread, "and on")
+    assert len((await stock.threads.get_state(thread))["values"]["messages"]) == 3
+    with pytest.raises(BadRequestError):
+        await stock.threads.update_state(thread, {"messages": []}, as_node="nobody")
+    assert len((await stock.threads.get_state(thread))["values"]["messages"]) == 3

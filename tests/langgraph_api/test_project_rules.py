@@ -108,6 +108,23 @@ async def test_a_thread_that_the_rules_hide_is_hidden_from_every_way_in(people: 
         await carl.threads.update_state(thread, {"messages": []})
 
 
+@pytest.mark.asyncio
+async def test_each_has_a_corner_of_the_memory_where_the_rules_say_so(people: People) -> None:
+    ann, bob = people("ann"), people("bob")
+    await ann.store.put_item(["notes"], "k", {"v": 1})
+    assert (await ann.store.get_item(["notes"], "k"))["namespace"] == ["ann", "notes"]
+    assert await bob.store.get_item(["notes"], "k") is None
+    assert await bob.store.get_item(["ann", "notes"], "k") is None
+    assert (await bob.store.search_items([]))["items"] == []
+    assert (await bob.store.list_namespaces())["namespaces"] == []
+    await bob.store.delete_item(["ann", "notes"], "k")
+    found = await ann.store.search_items([], filter={"v": 1})
+    assert [item["key"] for item in found["items"]] == ["k"]
+    assert (await ann.store.list_namespaces())["namespaces"] == [["ann", "notes"]]
+    await ann.store.delete_item(["notes"], "k")
+    assert await ann.store.get_item(["notes"], "k") is None
+
+
 async def heard(guarded: Server, thread: str, **options: Any) -> int | str:
     """The close code, or the first frame."""
     address = f"{guarded.url}/api/chat/ws?threadId={thread}&cursor=0"

@@ -94,6 +94,12 @@ OF_NOBODY = {
     ("GET", "/health/ready"),
     ("GET", "/ok"),
     ("GET", "/info"),
+    # The agents' long-term memory is everybody's, unless a project's rules say whose (tests/langgraph_api).
+    ("PUT", "/store/items"),
+    ("GET", "/store/items"),
+    ("DELETE", "/store/items"),
+    ("POST", "/store/items/search"),
+    ("POST", "/store/namespaces"),
     ("FILES", "/"),
     ("FILES", "/vendor"),
     ("WEBSOCKET", "/api/chat/ws"),
