@@ -60,7 +60,7 @@ async def put_item(request: Call) -> None:
     asked = await body_of(request, NewItem)
     if asked.index is True:
         raise invalid("index: is false, or a list of paths")
-    value = {"namespace": asked.namespace, "key": asked.key, "value": asked.value, "index": asked.index}
+    value: dict[str, Any] = {"namespace": asked.namespace, "key": asked.key, "value": asked.value, "index": asked.index}
     namespace = await _namespace(access, "put", value)
     options: dict[str, Any] = {} if isinstance(asked.ttl, UnsetType) else {"ttl": asked.ttl}
     index: Any = asked.index
@@ -95,7 +95,7 @@ async def search_items(request: Call) -> dict[str, Any]:
     access, store = await _store(request)
     asked = await body_of(request, ItemSearch)
     _check_page(asked.limit, asked.offset)
-    value = {"namespace": asked.namespace_prefix, "filter": asked.filter, "query": asked.query}
+    value: dict[str, Any] = {"namespace": asked.namespace_prefix, "filter": asked.filter, "query": asked.query}
     value |= {"limit": asked.limit, "offset": asked.offset}
     prefix = await _namespace(access, "search", value)
     try:
@@ -117,7 +117,7 @@ async def list_namespaces(request: Call) -> dict[str, Any]:
     access, store = await _store(request)
     asked = await body_of(request, NamespaceSearch)
     _check_page(asked.limit, asked.offset)
-    value = {"namespace": asked.prefix or (), "suffix": asked.suffix, "max_depth": asked.max_depth}
+    value: dict[str, Any] = {"namespace": asked.prefix or (), "suffix": asked.suffix, "max_depth": asked.max_depth}
     value |= {"limit": asked.limit, "offset": asked.offset}
     prefix = await _namespace(access, "list_namespaces", value)
     try:
