@@ -65,13 +65,17 @@ class Server:
         within: Sequence[str] = (),
         aloof: bool = False,
         agents: Mapping[str, str] = AGENTS,
+        program: Path = UNBROKEN,
+        folder: Path | None = None,
     ) -> None:
         """`database_url` None: the embedded database, in `directory`. `within`: a command that runs it elsewhere, as
         `ip netns exec NAME` does, and becomes it. `aloof`: a terminal's Ctrl-C does not reach it. `agents`: by name,
-        where in tests/graphs; none of them where a project is served."""
+        where in tests/graphs; none of them where a project is served. `folder`: in which it is started."""
         self.host = host
         self.port = free_port()
         self._within = within
+        self._program = program
+        self._folder = folder or directory
         self._group = 0 if aloof else None
         self.log = directory / "server.log"
         self._agents = agents
@@ -121,12 +125,12 @@ class Server:
         started.append(self)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [*self._within, UNBROKEN, "serve", *options],
+                [*self._within, self._program, "serve", *options],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 env=environment(**commits, **self._environment),
-                cwd=self.log.parent,
+                cwd=self._folder,
                 process_group=self._group,
             )
 

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Literal
+from uuid import uuid4
 
 import pytest
+from langgraph_sdk import get_client
 
 from tests.end_to_end.client import Client
 from tests.end_to_end.server import Server
@@ -92,6 +96,51 @@ async def test_an_answer_that_a_killed_replica_was_at_is_gone_on_with_by_the_oth
             assert final["message"].startswith("done: thought 100, 100 red, thought 101, 101\n\n")
             assert final["attempt"] > 2, "the one that was killed counts"
             assert first.view.faults == second.view.faults == []
+    await ended_once(database_url, thread, 2)
+
+
+async def by_run(url: str, thread: str, question: str, answer: str) -> None:
+    async with get_client(url=url) as client:
+        await client.runs.wait(thread, "fanning", command={"resume": {question: answer}})
+
+
+def by_stream(transport: Literal["sse", "websocket"]) -> Callable[[str, str, str, str], Awaitable[None]]:
+    async def answered(url: str, thread: str, question: str, answer: str) -> None:
+        async with (
+            get_client(url=url) as client,
+            client.threads.stream(thread, assistant_id="fanning", transport=transport) as stream,
+        ):
+            for _ in range(600):
+                if stream.interrupted:
+                    break
+                await asyncio.sleep(0.05)
+            assert [one["interrupt_id"].partition(":")[0] for one in stream.interrupts] == [question.partition(":")[0]]
+            await stream.run.respond(answer)
+
+    return answered
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    "answering", [by_run, by_stream("sse"), by_stream("websocket")], ids=["run", "sse", "websocket"]
+)
+async def test_a_client_of_langgraph_answers_elsewhere_what_a_chat_was_asked(
+    folder: Path, new_database: Callable[[int], str], answering: Callable[[str, str, str, str], Awaitable[None]]
+) -> None:
+    """Whoever was asked over chat frames reads the answer there, after its own replica was killed."""
+    database_url, thread = new_database(18), str(uuid4())
+    with two_replicas(folder, database_url) as (a, b):
+        async with Client(a.url, thread=thread, agent="fanning", stays=True) as chat:
+            await chat.answered(await chat.say("deep=2 asks=1 words=3"))
+            (question,) = await asked(chat, 1)
+            a.kill()
+            chat.moves_to(b.url)
+            await answering(b.url.replace("ws:", "http:"), thread, question, "blue")
+            await chat.until(lambda c: len(c.view.ends) == 2, patience_s=100.0)
+            (last,) = [end for end in chat.view.ends.values() if not end["waiting"]]
+            assert last["message"].startswith("done: thought 100, 100 blue, thought 101, 101")
+            assert [frame["outcome"] for frame in chat.view.log if frame["type"] == "answered"] == ["answered"]
+            assert chat.view.faults == []
     await ended_once(database_url, thread, 2)
 
 
