@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.agent_protocol.told import answer, said
-from unbroken.domain.effects import CloseQuestion, EffectClaim, LogEntry, RequestInput, SendMessage
+from unbroken.domain.effects import CloseQuestion, EffectClaim, LogEntry, LoggedBody, RequestInput, SendMessage
 from unbroken.domain.ports.outbox import Outbox, Reached
 from unbroken.domain.ports.sessions import Sessions
 from unbroken.domain.session import Claim, Position, SessionKey, SessionView, Strays
@@ -29,7 +29,7 @@ def log_of(turns: Sequence[Turn]) -> list[LogEntry]:
     attempt = 0
     for seq, (attempts, closed, asked) in enumerate(turns, 1):
         attempt += attempts
-        bodies = [
+        bodies: list[LoggedBody] = [
             *(CloseQuestion(f"q{seq}.{n}:1", "answered") for n in range(closed)),
             answer(attempt=attempt, waiting=bool(asked)),
             *(RequestInput(f"q{seq}.{n}:{seq}", None) for n in range(asked)),
