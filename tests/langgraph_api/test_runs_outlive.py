@@ -93,9 +93,11 @@ async def _read(client: LangGraphClient, thread: str, run: str, modes: Any, last
 
 
 @pytest.mark.asyncio
-async def test_a_client_whose_server_is_killed_in_mid_answer_ends_with_the_right_state(
+@pytest.mark.parametrize("end", ["killed", "stopped"])
+async def test_a_client_whose_server_ends_in_mid_answer_ends_with_the_right_state(
     folder: Path,
     new_database: Callable[[int], str],
+    end: str,
 ) -> None:
     thread = str(uuid4())
     with two_replicas(folder, new_database(18)) as (a, b):
@@ -108,7 +110,7 @@ async def test_a_client_whose_server_is_killed_in_mid_answer_ends_with_the_right
             async for part in stream:
                 parts.append(part)
                 if kill is None and len(parts) == 20:
-                    kill = asyncio.create_task(asyncio.to_thread(_killed_and_started, a))
+                    kill = asyncio.create_task(asyncio.to_thread(_again, a, end))
             assert kill is not None
             await kill
             attempts = [part.data["attempt"] for part in parts if part.event == "metadata"]
@@ -122,10 +124,12 @@ async def test_a_client_whose_server_is_killed_in_mid_answer_ends_with_the_right
 
 
 @pytest.mark.asyncio
+@pytest.mark.parametrize("end", ["killed", "stopped"])
 @pytest.mark.filterwarnings("ignore:Request failed, attempting reconnect:UserWarning")
-async def test_who_waits_for_a_run_hears_of_it_although_its_server_was_killed(
+async def test_who_waits_for_a_run_hears_of_it_although_its_server_ended(
     folder: Path,
     new_database: Callable[[int], str],
+    end: str,
 ) -> None:
     thread = str(uuid4())
     with two_replicas(folder, new_database(18)) as (a, b):
@@ -134,7 +138,7 @@ async def test_who_waits_for_a_run_hears_of_it_although_its_server_was_killed(
             async with asyncio.timeout(60):
                 while not await _running(there, thread):  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
-            await asyncio.to_thread(_killed_and_started, a)
+            await asyncio.to_thread(_again, a, end)
             values = await waiting
             assert values == await state_of(there, thread)
             assert len(values["messages"]) == 3  # type: ignore[call-overload]
@@ -147,7 +151,10 @@ async def _running(client: LangGraphClient, thread: str) -> bool:
         return False
 
 
-def _killed_and_started(server: Server) -> None:
-    server.kill()
+def _again(server: Server, end: str) -> None:
+    if end == "killed":
+        server.kill()
+    else:
+        assert server.stop() == 0
     server.start()
     server.wait_ready()
