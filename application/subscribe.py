@@ -192,9 +192,7 @@ class Subscription:
         """
         while True:
             self._changed = False
-            if self._live.gone:
-                raise ThreadDeleted(self._live.key.thread_id)
-            if rest := self._rest():
+            if (self._live.gone or self._following is not None) and (rest := self._rest()):
                 return rest
             found: list[Delivery] = []
             if self.cursor < self._live.tail_start and not self._gap:
@@ -205,7 +203,8 @@ class Subscription:
             if self.cursor < self._live.log_index:
                 self._log(found, self._live.tail)
             if self.cursor == self._live.log_index:
-                self._waiting_users(found)
+                for event in self._live.pending.values():
+                    self._user(found, event)
                 if self._resting is None:
                     self._attempt(found)
             if found or self._interrupted:
@@ -264,10 +263,6 @@ class Subscription:
                     self._ended_seq = entry.event.seq
                     self._users = {seq for seq in self._users if seq > self._ended_seq}
 
-    def _waiting_users(self, found: list[Delivery]) -> None:
-        for event in self._live.pending.values():
-            self._user(found, event)
-
     def _rest_of(self, found: list[Delivery], event: Event, entries: Sequence[LogEntry]) -> bool:
         """What the attempt that ended the event showed, if it is still here. False: more of it follows."""
         attempt = self._live.recent.get(self._live.key.thread_id, event.seq) if event.seq > self._ended_seq else None
@@ -298,7 +293,9 @@ class Subscription:
 
     def _rest(self) -> list[Delivery]:
         """Of the attempt that this reader is to be given all of, once it has ended: what is left, a frame's worth at a
-        time; nothing, if another one took over."""
+        time; nothing, if another one took over. Raises ThreadDeleted."""
+        if self._live.gone:
+            raise ThreadDeleted(self._live.key.thread_id)
         found: list[Delivery] = []
         attempt = self._following
         if attempt is None or attempt is self._live.attempt:
