@@ -119,11 +119,12 @@ class PostgresItems(Items):
         ttls = [put.ttl_s for put in puts]
         names = _columns([put.name for put in puts])
         sent = (*names, values, ttls, encode_json("vectors", vectors), *_columns(remove))
-        for tries in range(MOST_TRIES):
+        most = MOST_TRIES if puts and remove else 1
+        for tries in range(most):
             try:
                 await self._pool.write(WRITE, *sent)
             except StoreUnavailable as error:
-                if not isinstance(error.__cause__, DeadlockDetectedError) or tries == MOST_TRIES - 1:
+                if not isinstance(error.__cause__, DeadlockDetectedError) or tries == most - 1:
                     raise
             else:
                 return

@@ -217,14 +217,17 @@ async def test_an_expired_item_begins_anew_and_one_that_is_refreshed_stays(store
 
 
 async def test_racing_writers_of_the_same_items_meet_without_deadlock(store: Subject) -> None:
+    names = [f"{number:03}" for number in range(150)]
+
     async def write(number: int) -> None:
-        order = "abcdef" if number % 2 else "fedcba"
+        order = names if number % 2 else names[::-1]
         await store.items.write([put(key, {"n": number}, text=(1.0, float(number))) for key in order])
 
-    await asyncio.gather(*map(write, range(12)))
-    values = [value_of(item) for item in await store.items.read([name(key) for key in "abcdef"])]
+    for _ in range(3):
+        await asyncio.gather(*map(write, range(10)))
+    values = [value_of(item) for item in await store.items.read([name(key) for key in names])]
     assert all(value == values[0] for value in values), "each write is one transaction"
-    assert len(await search(store, near=[1.0, 0.0])) == 6
+    assert len(await search(store, near=[1.0, 0.0], limit=200)) == len(names)
 
 
 async def test_racing_writers_that_put_and_remove_are_none_of_them_refused(store: Subject) -> None:
