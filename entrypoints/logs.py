@@ -47,8 +47,11 @@ def configure(settings: Settings, *, worker: int | None = None) -> None:
 
 def _not_the_client_s_fault(record: logging.LogRecord) -> bool:
     """A frame that is no UTF-8 is answered with 1007. The server underneath calls it an error of its own, with a
-    traceback: anybody could fill the log up with it."""
+    traceback: anybody could fill the log up with it. And a stream of events that is left incomplete, because its reader
+    is to come again, it takes for one that was forgotten."""
     error = record.exc_info[1] if record.exc_info else None
+    if str(record.msg).startswith("ASGI callable returned without completing"):
+        return False
     return not (isinstance(error, UnicodeDecodeError) and str(record.msg).startswith("Invalid UTF-8"))
 
 

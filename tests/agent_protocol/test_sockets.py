@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import time
 import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -279,32 +280,43 @@ LONG = "words=2000 pause=0 wide=2000"
 """More than every buffer on the way holds."""
 
 
-@pytest.mark.asyncio
-async def test_a_stream_that_nobody_reads_is_cut_off_and_the_others_go_on(memory_server: Server, thread: str) -> None:
-    tcp = socket.socket()
-    tcp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    async with following(memory_server, thread, channels=["lifecycle"]) as agent:
-        await agent.ask("run.start", assistant_id="one", input=said("first"))
-        await agent.until(is_end)
+def cut_off_after(server: Server, thread: str, idle_s: float) -> bytes | None:
+    """Ask for everything, read nothing for a while, then what there is. None: the stream goes on."""
+    with socket.socket() as tcp:
+        tcp.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        tcp.connect((server.host, server.port))
         body = json.dumps({"channels": ALL}).encode()
-        tcp.connect((memory_server.host, memory_server.port))
-        head = f"POST /threads/{thread}/stream/events HTTP/1.1\r\nhost: 127.0.0.1\r\n"
-        tcp.sendall(f"{head}content-length: {len(body)}\r\n\r\n".encode() + body)
-        await agent.ask("run.start", assistant_id="one", input=said(LONG))
-        await agent.until(is_end)
-
-    def read_all() -> bytes:
+        head = (
+            f"POST /threads/{thread}/stream/events HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: {len(body)}\r\n\r\n"
+        )
+        tcp.sendall(head.encode() + body)
+        time.sleep(idle_s)
+        tcp.settimeout(5)
         found = b""
-        tcp.settimeout(PATIENCE_S)
-        while chunk := tcp.recv(1 << 16):
-            found += chunk
+        try:
+            while chunk := tcp.recv(1 << 16):
+                found += chunk
+        except TimeoutError:
+            return None
+        except ConnectionResetError:
+            pass
         return found
 
-    await asyncio.sleep(4)
-    found = await asyncio.to_thread(read_all)
-    tcp.close()
-    assert len(found) < 5 << 20
-    assert not found.endswith(b"0\r\n\r\n"), "a proper end would say that the run is over"
+
+@pytest.mark.asyncio
+async def test_a_stream_that_nobody_reads_is_cut_off_and_the_others_go_on(memory_server: Server, thread: str) -> None:
+    async with following(memory_server, thread, channels=["lifecycle"]) as agent:
+        await agent.ask("run.start", assistant_id="one", input=said(LONG))
+        await agent.until(is_end)
+        found = None
+        for idle_s in (2.0, 4.0, 8.0, 16.0):  # a busy machine may notice late; what it does then is certain
+            found = await asyncio.to_thread(cut_off_after, memory_server, thread, idle_s)
+            if found is not None:
+                break
+        assert found is not None
+        assert len(found) < 5 << 20
+        assert not found.endswith(b"0\r\n\r\n"), "a proper end would say that the run is over"
+        assert (await agent.ask("agent.getTree"))["type"] == "success"
 
 
 @pytest.mark.asyncio
@@ -313,14 +325,18 @@ async def test_a_server_that_stops_sends_everyone_away_to_come_again(tmp_path: P
         async with following(server, "t") as agent:
             await agent.ask("run.start", assistant_id="one", input=said("first"))
             await agent.until(is_end)
-            reading = asyncio.create_task(told_over_http(server, "t", since=agent.events[-1]["seq"]))
-            await asyncio.sleep(0.5)
-            stopping = asyncio.create_task(asyncio.to_thread(server.stop))
-            with pytest.raises(ConnectionClosed) as closed:
-                await agent.until(lambda event: False)
-            assert closed.value.rcvd is not None
-            assert closed.value.rcvd.code == 1012
-            with pytest.raises(httpx.RemoteProtocolError):
-                await reading
+            url = f"http://{server.host}:{server.port}/threads/t/stream/events"
+            async with (
+                httpx.AsyncClient(trust_env=False, timeout=PATIENCE_S) as http,
+                http.stream("POST", url, json={"channels": ALL, "since": agent.events[-1]["seq"]}) as response,
+            ):
+                assert response.status_code == 200
+                stopping = asyncio.create_task(asyncio.to_thread(server.stop))
+                with pytest.raises(ConnectionClosed) as closed:
+                    await agent.until(lambda event: False)
+                assert closed.value.rcvd is not None
+                assert closed.value.rcvd.code == 1012
+                with pytest.raises(httpx.RemoteProtocolError):
+                    await response.aread()
             assert await stopping == 0
-        assert "Traceback" not in server.said()
+        assert "[error" not in server.said()
