@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import operator
 from collections.abc import AsyncIterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models.chat_models import BaseChatModel
@@ -12,8 +13,9 @@ from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, Huma
 from langchain_core.messages.tool import tool_call_chunk
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
 from langgraph.checkpoint.serde.jsonplus import JsonPlusSerializer
-from langgraph.graph import START, MessagesState, StateGraph
-from langgraph.types import interrupt
+from langgraph.graph import END, START, MessagesState, StateGraph
+from langgraph.types import Send, interrupt
+from typing_extensions import TypedDict
 
 from tests.simulation.overheard import Overheard
 from tests.simulation.plans import WORDS, Plan
@@ -123,6 +125,13 @@ def _steps_done(messages: Sequence[BaseMessage]) -> int:
 
 class State(MessagesState):
     effects: Effects
+    parts: Annotated[list[str], operator.add]
+
+
+class Part(TypedDict):
+    event: str
+    number: int
+    asks: bool
 
 
 async def talk(state: State) -> dict[str, Any]:
@@ -147,12 +156,36 @@ async def ask(state: State) -> dict[str, Any]:
     return {"messages": [AIMessage(f"You answered {answer}.")]}
 
 
-def after_talk(state: State) -> Literal["look", "talk", "ask", "__end__"]:
+async def part(state: Part) -> dict[str, Any]:
+    """One of several side by side; of some, the first one asks."""
+    await asyncio.sleep(0.02 * state["number"])
+    if state["asks"]:
+        interrupt("which part?")
+    return {"parts": [f"{state['event']}/{state['number']}"]}
+
+
+async def gather(state: State) -> dict[str, Any]:
+    """Knows how many parts there have to be of its event, and that each is there once."""
+    human, plan = _asked(state["messages"])
+    found = sorted(name for name in state["parts"] if name.startswith(f"{human.id}/"))
+    if found != [f"{human.id}/{number}" for number in range(plan.beside)]:
+        _worlds[-1].wrong_parts.append(f"{plan.beside} parts were sent for {plan.name}, and found are {found}")
+    return {}
+
+
+Next = Literal["look", "talk", "ask", "part", "__end__"] | list[Send]
+
+
+def after_talk(state: State) -> Next:
     return "look" if getattr(state["messages"][-1], "tool_calls", None) else after_look(state)
 
 
-def after_look(state: State) -> Literal["talk", "ask", "__end__"]:
+def after_look(state: State) -> Next:
     human, plan = _asked(state["messages"])
+    if plan.beside and not any(name.startswith(f"{human.id}/") for name in state["parts"]):
+        asks = plan.end == "ask" and plan.questions == 2
+        parts = [Part(event=human.id or "", number=n, asks=asks and n == 0) for n in range(plan.beside)]
+        return [Send("part", one) for one in parts]
     behind = state["messages"][state["messages"].index(human) + 1 :]
     if sum(isinstance(message, AIMessage) for message in behind) < len(plan.steps):
         return "talk"
@@ -161,8 +194,11 @@ def after_look(state: State) -> Literal["talk", "ask", "__end__"]:
 
 def compiled() -> Any:
     graph = StateGraph(State)
-    graph.add_node(talk).add_node(look).add_node(ask)
-    graph.add_edge(START, "talk").add_conditional_edges("talk", after_talk).add_conditional_edges("look", after_look)
+    graph.add_node(talk).add_node(look).add_node(ask).add_node(part).add_node(gather)
+    ways = ["look", "talk", "ask", "part", END]
+    graph.add_edge(START, "talk").add_conditional_edges("talk", after_talk, ways)
+    graph.add_conditional_edges("look", after_look, ways)
+    graph.add_edge("part", "gather").add_conditional_edges("gather", after_look, ways)
     return graph.compile()
 
 

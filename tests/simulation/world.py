@@ -114,6 +114,8 @@ class World:
         """Replicas that had to be ended hard, and when."""
         self.late_words: list[tuple[str, str]] = []
         """Replicas that showed something of their own attempts when their lease was over, and what."""
+        self.wrong_parts: list[str] = []
+        """What an agent found of parts that work side by side, other than it had sent."""
         self._kept: list[asyncio.Future[Any]] = []
         self._works: list[Working] = []
         self._people(self._fork())
@@ -260,6 +262,7 @@ class World:
             for follower in self.followers
             for what in follower.wrong[:3]
         ]
+        violations += [Violation("I4", self.threads[0], what) for what in self.wrong_parts]
         for what in (*errors, *map(_told, self.loop.untaken)):
             violations.append(Violation("no defect", self.threads[0], what))
         return Outcome(
