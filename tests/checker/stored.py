@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from tests.checker.history import Effect, Event, History, Violation
@@ -116,6 +116,7 @@ def _questions(thread: Thread) -> Iterator[Violation]:
                 if effect.type == "send_message":
                     what = f"event {event.seq} answers {asked_for}, which is not open, and was answered itself"
                     yield Violation("rule 8", thread.thread_id, what, (event, effect))
+        yield from _answered_by_run(thread, event, effects, still)
         kinds = [_STAGES.get(effect.type, 1) for effect in effects]
         if kinds != sorted(kinds):
             what = f"event {event.seq}: closed questions come before the end, asked ones behind it"
@@ -132,6 +133,21 @@ def _questions(thread: Thread) -> Iterator[Violation]:
         if (waits and not still) or (asked and not waits):
             what = f"event {event.seq}: waiting is {waits}, with {len(asked)} questions"
             yield Violation("rule 5", thread.thread_id, what, tuple(effects))
+
+
+def _answered_by_run(
+    thread: Thread, event: Event, effects: Sequence[Effect], still: Collection[str]
+) -> Iterator[Violation]:
+    """Rule 8: a run that resumes closes, as answered, what it names of the questions that were `still` open; all
+    of them, if it names none."""
+    resume = (event.payload.get("command") or {}).get("resume")
+    if resume is None or all(effect.type != "send_message" for effect in effects):
+        return
+    named = {id_ for id_ in still if not isinstance(resume, dict) or id_ in resume}
+    told = {effect.payload["interrupt_id"] for effect in effects if effect.payload.get("outcome") == "answered"}
+    if named - told:
+        what = f"event {event.seq} answers {sorted(named - told)}, and does not close it as answered"
+        yield Violation("rule 8", thread.thread_id, what, (event, *effects))
 
 
 _STAGES = {"close_question": 0, "request_input": 2}

@@ -20,7 +20,7 @@ from unbroken.domain.effects import ScheduleTimer
 from unbroken.domain.errors import AgentRaised, BranchGone, UnknownAgent
 from unbroken.domain.events import InputResponse, RunStart, StateUpdate, TimerFired, UserMessage, said_by
 from unbroken.domain.live_stream import MAX_UNITS, join_messages, well_formed
-from unbroken.domain.policy import answered_by, own_question_id
+from unbroken.domain.policy import own_question_id
 from unbroken.domain.ports.agent import Agent, Agents, Attempt
 from unbroken.domain.ports.checkpoints import Checkpoints
 from unbroken.domain.session import Claim
@@ -184,8 +184,9 @@ class _Work:
             answered = own_question_id(event.body.interrupt_id)
             memory.asked = [asked for asked in memory.asked if asked != answered]
         elif isinstance(event.body, RunStart) and event.body.resume is not None:
-            own = {own_question_id(id_) for id_ in answered_by(event.body, self._claim.open_questions)}
-            memory.asked = [asked for asked in memory.asked if asked not in own]
+            resume = event.body.resume
+            named = {own_question_id(id_) for id_ in resume} if isinstance(resume, dict) else {*memory.asked}
+            memory.asked = [asked for asked in memory.asked if asked not in named]
         else:
             memory.asked = []
         memory.messages.append(Message(event.id, event.id))
