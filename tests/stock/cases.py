@@ -26,10 +26,13 @@ class Stock(Struct, frozen=True):
     url: str
     control: str
     """Of the stage."""
+    clients: list[Any] = []
+    """Those of the case, which are closed at its end."""
 
     def client(self) -> Any:
         """A stock client of its own: nothing is shared with another. Untyped, because cases send bad requests, too."""
-        return get_client(url=self.url, api_key=None)
+        self.clients.append(get_client(url=self.url, api_key=None))
+        return self.clients[-1]
 
     async def release(self, key: str) -> None:
         """Let the model go on with what it holds."""
@@ -77,6 +80,9 @@ async def played(found: Case, stock: Stock) -> Shown:
         return await asyncio.wait_for(found.play(stock), PATIENCE_S)
     except Exception as error:  # noqa: BLE001  whatever a stock client raises is what its user sees
         return {"raised": refusal(error)}
+    finally:
+        for client in stock.clients:
+            await client.aclose()
 
 
 def refusal(error: BaseException) -> str:

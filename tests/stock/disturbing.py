@@ -20,19 +20,32 @@ from tests.stock.cases import (
 from tests.stock.running import ENDED, said
 
 
+async def answering(stock: Stock, thread: str, key: str) -> str:
+    """A run that is held in mid-answer, and of which a client that left has seen five words; its id."""
+    created: list[Any] = []
+    modes: Any = ["values", "messages-tuple"]
+    parts = stock.client().runs.stream(
+        thread, "chat", input=human(f"hold {key}"), stream_mode=modes, on_run_created=created.append
+    )
+    async for part in parts:
+        if part.event == "messages" and "word4" in text_of(part.data[0]):
+            break
+    (run,) = created
+    run_id: str = run["run_id"]
+    return run_id
+
+
 async def cancelled(stock: Stock, action: Any) -> Shown:
     client, key = stock.client(), new_key()
     thread = await new_thread(client)
     await client.runs.wait(thread, "chat", input=human("first"))
-    modes: Any = ["values", "messages-tuple"]
-    run = await client.runs.create(thread, "chat", input=human(f"hold {key}"), stream_mode=modes)
-    await status_becomes(client, thread, run["run_id"], "running")
-    await client.runs.cancel(thread, run["run_id"], wait=True, action=action)
+    run_id = await answering(stock, thread, key)
+    await client.runs.cancel(thread, run_id, wait=True, action=action)
     try:
-        status: str = (await client.runs.get(thread, run["run_id"]))["status"]
+        status: str = (await client.runs.get(thread, run_id))["status"]
     except Exception as error:  # noqa: BLE001
         status = type(error).__name__
-    again = await refused(client.runs.cancel(thread, run["run_id"]))
+    again = await refused(client.runs.cancel(thread, run_id))
     await stock.release(key)
     state = await client.threads.get_state(thread)
     after = await client.runs.wait(thread, "chat", input=human("after"))
@@ -82,9 +95,7 @@ async def gone(stock: Stock) -> Shown:
 async def doubled(stock: Stock, strategy: Any) -> Shown:
     client, key = stock.client(), new_key()
     thread = await new_thread(client)
-    modes: Any = ["values", "messages-tuple"]
-    first = await client.runs.create(thread, "chat", input=human(f"hold {key}"), stream_mode=modes)
-    await status_becomes(client, thread, first["run_id"], "running")
+    first = await answering(stock, thread, key)
     second: Any = None
     refusal = None
     try:
@@ -93,7 +104,7 @@ async def doubled(stock: Stock, strategy: Any) -> Shown:
         refusal = type(error).__name__
     if strategy in {"enqueue", "reject"}:
         await stock.release(key)
-    await client.runs.join(thread, (second or first)["run_id"])
+    await client.runs.join(thread, second["run_id"] if second else first)
     await stock.release(key)
     runs = await client.runs.list(thread)
     state = await client.threads.get_state(thread)

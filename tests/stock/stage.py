@@ -101,16 +101,19 @@ class Stage:
         task = asyncio.current_task()
         assert task is not None
         self._pumps.add(task)
-        self._writers.add(writer)
+        ends = [writer]
         try:
             far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.server_port)
-            self._writers.add(far_writer)
+            ends.append(far_writer)
+            self._writers.update(ends)
             await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
         except (OSError, asyncio.CancelledError):
             writer.transport.abort()  # asyncio's own callback would report a cancelled task as a failure
         finally:
             self._pumps.discard(task)
-            self._writers.discard(writer)
+            self._writers.difference_update(ends)
+            for end in ends:
+                end.close()
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         try:
@@ -121,5 +124,3 @@ class Stage:
                 sink.write_eof()
         except OSError:
             sink.transport.abort()
-        finally:
-            self._writers.discard(sink)

@@ -312,7 +312,7 @@ async def kill(stock: Stock, transport: Transport) -> Shown:
         said = await saying.whole()
     await until_idle(stock, thread.thread_id)
     state = await stock.client().threads.get_state(thread.thread_id)
-    return {"said": said, "state": talk(state["values"])}
+    return {"said": said, "state": [text.replace(key, "KEY") for _, text in talk(state["values"])]}
 
 
 @both("fork", "goes on from a checkpoint of long ago")
