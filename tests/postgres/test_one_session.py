@@ -74,6 +74,8 @@ NOT_BY_SESSION: Final = {
     "erased_threads": "digests of ids that nobody may have again: a copy on every shard",
     "assistants": "by their user: no turn writes them",
     "assistant_versions": "by their user: no turn writes them",
+    "store": "the agents' long-term memory, shared by all threads: no turn's statement writes it",
+    "store_embeddings": "as store",
     "checkpoint_migrations": "the official saver's versions: a copy on every shard",
     "unbroken_migrations": "Alembic's",
 }
