@@ -17,6 +17,12 @@ _COMMAND: Final = "a command's process, beside a server's"
 _AGENT: Final = "an agent's own code"
 _HINTS: Final = "costs latency where it is lost, and nothing else"
 _PROBE: Final = "changes nothing, and nothing of a turn follows from it"
+_RECORD: Final = "what clients write down beside their turns: each change is one transaction"
+_MEMORY: Final = "agents' long-term memory: each batch is one transaction of its own, and no turn's"
+_CALLER: Final = "who calls, and from where: before anything is accepted"
+PROTOCOLS: Final = ("entrypoints.agent_protocol.", "entrypoints.ag_ui.", "entrypoints.langgraph_api.")
+"""Packages that put the use cases below into others' words: what they await is killed where it suspends itself, and
+what dies with them is an answer that its client asks for again. The scenarios here speak the chat's protocol."""
 OUTSIDE: Final[Mapping[str, str]] = {
     "application.readiness": _PROBE,
     "entrypoints.web.health": _PROBE,
@@ -34,6 +40,18 @@ OUTSIDE: Final[Mapping[str, str]] = {
     "adapters.postgres.user_data": "exporting, erasing, expiring: tests/postgres breaks off each of their statements",
     "adapters.langgraph.block_events": "run by hand, within one step of its caller's",
     "adapters.langgraph.demo_agent": _AGENT,
+    "adapters.langgraph.committed_values": _PROBE,
+    "adapters.langgraph.graph_schemas": _PROBE,
+    "adapters.langgraph.thread_states": _PROBE,
+    "adapters.langgraph.long_term_store": _MEMORY,
+    "adapters.postgres.items": _MEMORY,
+    "application.sweep_items": _MEMORY,
+    "adapters.postgres.assistants": _RECORD,
+    "adapters.postgres.thread_records": _RECORD,
+    "adapters.postgres.runs": _PROBE,
+    "entrypoints.web.cors": _CALLER,
+    "entrypoints.web.project_identity": _CALLER,
+    "entrypoints.web.users_app": "a project's own application, around ours",
     "adapters.langgraph.model_agent": _AGENT,
     "adapters.postgres.checkpoint_upkeep": "tools that go around a turn: copying, pruning, deleting by a saver's API",
     "adapters.postgres.embedded": "the database's own start; tests/platform kills in it",
@@ -68,5 +86,5 @@ def _all() -> Iterator[str]:
 
 
 SUSPENDING: Final = tuple(_all())
-MODULES: Final = tuple(module for module in SUSPENDING if module not in OUTSIDE)
+MODULES: Final = tuple(module for module in SUSPENDING if module not in OUTSIDE and not module.startswith(PROTOCOLS))
 """On a turn's path, below `unbroken`."""

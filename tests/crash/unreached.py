@@ -57,6 +57,11 @@ UNREACHED: Final[Mapping[str, str]] = {
     "adapters.postgres.threads:PostgresThreads.count:1 await": "only a read, and only where callers have limits",
     "entrypoints.web.user_limits:Allowance.thread:1 await": "only a read, and only where callers have limits",
     "entrypoints.web.user_limits:Allowance.thread:2 await": "only a read, and only where callers have limits",
+    "entrypoints.web.threads:me:1 await": "only a read, and of no thread",
+    **{
+        f"adapters.langgraph.graph_source:GraphFactory.open:{point}": "the graphs here are compiled once, by no factory"
+        for point in ("1 enter", "1 exit", "2 await", "3 await")
+    },
     "entrypoints.service:_forever:2 await": "only if a background loop raises: a defect",
     f"{_SAVER}alist:1 await": "no turn lists checkpoints",
     f"{_SAVER}alist:2 await": "no turn lists checkpoints",
