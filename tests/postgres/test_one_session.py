@@ -76,6 +76,7 @@ NOT_BY_SESSION: Final = {
     "assistant_versions": "by their user: no turn writes them",
     "store": "the agents' long-term memory, shared by all threads: no turn's statement writes it",
     "store_embeddings": "as store",
+    "store_migrations": "the official store's versions: a copy on every shard",
     "checkpoint_migrations": "the official saver's versions: a copy on every shard",
     "unbroken_migrations": "Alembic's",
 }
