@@ -27,7 +27,7 @@ def is_below(namespace: Sequence[str], prefix: Sequence[str]) -> bool:
     if len(prefix) > len(namespace):
         return False
     for wanted, found in zip(prefix, namespace, strict=False):
-        if found != wanted and (":" in wanted or found.partition(":")[0] != wanted):
+        if wanted not in (found, found.partition(":")[0]):
             return False
     return True
 

@@ -30,7 +30,7 @@ def log_of(turns: Sequence[Turn]) -> list[LogEntry]:
     for seq, (attempts, closed, asked) in enumerate(turns, 1):
         attempt += attempts
         bodies: list[LoggedBody] = [
-            *(CloseQuestion(f"q{seq}.{n}:1", "answered") for n in range(closed)),
+            *(CloseQuestion(f"q{seq - 1}.{n}:{seq - 1}", "answered") for n in range(closed)),
             answer(attempt=attempt, waiting=bool(asked)),
             *(RequestInput(f"q{seq}.{n}:{seq}", None) for n in range(asked)),
         ]
