@@ -24,12 +24,9 @@ def wants(wanted: Filter, event: Event) -> bool:
 
 def is_below(namespace: Sequence[str], prefix: Sequence[str]) -> bool:
     """Segment by segment; one of the prefix without a task's id (`name`, not `name:id`) stands for all of its tasks."""
-    if len(prefix) > len(namespace):
-        return False
-    for wanted, found in zip(prefix, namespace, strict=False):
-        if wanted not in (found, found.partition(":")[0]):
-            return False
-    return True
+    return len(prefix) <= len(namespace) and all(
+        wanted in (found, found.partition(":")[0]) for wanted, found in zip(prefix, namespace, strict=False)
+    )
 
 
 def records(wanted: Filter) -> bool:
