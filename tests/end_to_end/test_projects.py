@@ -15,6 +15,7 @@ from websockets.asyncio.client import connect
 
 from tests.end_to_end.client import Client
 from tests.end_to_end.server import ROOT, START_LIMIT_S, UNBROKEN, Server, environment
+from tests.platform.test_workers import becomes, workers_of
 from unbroken.adapters.langgraph.project import read_project
 from unbroken.entrypoints.served_project import Served
 from unbroken.entrypoints.settings import Settings
@@ -159,3 +160,24 @@ def test_how_long_a_project_keeps_its_threads_counts_unless_the_operator_says(tm
     assert what.settings(Settings()).retention_days == 2
     assert what.settings(Settings(retention_days=9)).retention_days == 9
     assert Served([]).settings(Settings()).retention_days is None
+
+
+@pytest.mark.asyncio
+async def test_what_a_project_remembers_outlives_the_process_and_is_found_by_every_worker(
+    folder: Path, database_url: str
+) -> None:
+    project = laid_out(folder / "elsewhere", "whole")
+    options = ["--config", str(project), "--workers", "2"]
+    server = Server(folder, database_url=database_url, agents={}, arguments=options)
+    with server:
+        assert await answer(server, "t1", "noting", "the cat sleeps") == "nothing yet"
+        await asyncio.to_thread(becomes, lambda: "all 2 workers serve" in server.said())
+        for worker in workers_of(server):
+            worker.kill()
+        await asyncio.to_thread(becomes, lambda: server.said().count("all 2 workers serve") >= 2)
+        for number in range(6):
+            nearest = await answer(server, f"u{number}", "noting", "env" if number % 2 else "zz cat")
+            assert nearest == ("from the env file" if number % 2 else "nearest: the cat sleeps")
+        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{server.port}") as http:
+            assert (await http.get("/own/ada")).json()["began"] == "yes"
+        assert await asyncio.to_thread(server.stop) == 0
