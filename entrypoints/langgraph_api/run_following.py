@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from msgspec import Struct
 
@@ -14,10 +14,25 @@ from unbroken.domain.errors import ThreadDeleted
 from unbroken.domain.events import Event
 from unbroken.domain.runs import Run
 from unbroken.domain.session import SessionKey
-from unbroken.entrypoints.langgraph_api.run_events import Ended, RunEvent, RunEvents
+from unbroken.entrypoints.langgraph_api.run_events import Ended
 from unbroken.entrypoints.service import Service
 
 MOST_QUESTIONS = 100
+T = TypeVar("T")
+
+
+class View(Protocol[T]):
+    """What a reader makes of a run, event by event."""
+
+    def wants_state(self, delivery: Delivery) -> bool:
+        """Whether `take` is to be given the values that are committed now, as JSON."""
+
+    def take(self, delivery: Delivery, state: bytes | None) -> list[T]: ...
+
+    def wants_end(self, end: Ended) -> bool:
+        """Whether `ends` is to be given the values that the run's end has committed, as JSON."""
+
+    def ends(self, end: Ended, questions: Sequence[RequestInput], state: bytes | None) -> list[T]: ...
 
 
 class End(Struct, frozen=True):
@@ -46,11 +61,11 @@ class FollowedRun:
     def close(self) -> None:
         self._subscription.close()
 
-    async def events(self, run: Event, view: RunEvents) -> AsyncIterator[list[RunEvent]]:
+    async def events(self, run: Event, view: View[T]) -> AsyncIterator[list[T]]:
         """What its stream says, until it has ended or is gone with its thread. Raises StoreUnavailable."""
         end = await self.ended(run.id) if self._joins else None
         while end is None:
-            made: list[RunEvent] = []
+            made: list[T] = []
             deliveries = await self.next()
             if deliveries is None:
                 return

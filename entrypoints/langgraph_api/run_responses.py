@@ -92,6 +92,25 @@ class RunResponses:
         assert followed is not None
         return self._value(user, started, followed, cancels=asked.on_disconnect == "cancel")
 
+    async def begun(self, user: User, thread_id: str, asked: Asked, run_id: str) -> tuple[Started, FollowedRun]:
+        """Accept a run under an id that its caller has made, for `told`. Raises as `start`."""
+        self._open(user)
+        try:
+            started, followed = await self._start(user, thread_id, asked, follows=True, run_id=run_id)
+        except BaseException:
+            self._limits.closed(user.id)
+            raise
+        assert followed is not None
+        return started, followed
+
+    async def joined(self, user: User, started: Started) -> FollowedRun:
+        """A run that was started before, for `told`. Raises as `join_stream`."""
+        return await self._join(user, started.key)
+
+    def told(self, user: User, started: Started, followed: FollowedRun, body: AsyncGenerator[bytes, None]) -> ASGIApp:
+        """`body`: server-sent events that somebody makes of a run that was `begun` or `joined`."""
+        return self._of_run(user, started, followed, body, STREAM_HEADERS, HEARTBEAT, cancels=False, whole=False)
+
     async def join_stream(
         self, user: User, run: Run, modes: Collection[str], *, after: Seen = NOTHING, cancels: bool = False
     ) -> ASGIApp:
@@ -152,7 +171,7 @@ class RunResponses:
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "restarting", "the server is stopping; ask again")
 
     async def _start(
-        self, user: User, thread_id: str | None, asked: Asked, *, follows: bool
+        self, user: User, thread_id: str | None, asked: Asked, *, follows: bool, run_id: str | None = None
     ) -> tuple[Started, FollowedRun | None]:
         service = self._service
         assistant = await served(service.agents, service.assistants, user.id, asked.assistant_id)
@@ -161,7 +180,7 @@ class RunResponses:
         await self._allow(key, thread_id, creates=asked.if_not_exists == "create")
         body = await Access(user, service, self._permissions).run(thread_id, assistant.assistant_id, body)
         followed = await FollowedRun.begin(self._service, key) if follows else None
-        run_id = new_id()
+        run_id = run_id or new_id()
         try:
             receipt = await self._service.accept(key, run_id, body, when_busy=asked.when_busy, event_id=run_id)
         except BaseException as error:

@@ -17,6 +17,7 @@ from litestar.static_files import create_static_files_router
 from litestar.types import Message, Scope
 
 from unbroken.application.log_context import working_for
+from unbroken.entrypoints.ag_ui.routes import run_agent
 from unbroken.entrypoints.agent_protocol.routes import PROTOCOL
 from unbroken.entrypoints.agent_protocol.streams import Streams
 from unbroken.entrypoints.ids import new_id
@@ -111,6 +112,7 @@ def create_app(open_service: OpenService, guard: Guard, permissions: Permissions
             Router(path="/", route_handlers=REST, exception_handlers=REFUSALS, guards=[ruled]),
             Router(path="/", route_handlers=LANGGRAPH, exception_handlers=DETAILS),
             Router(path="/", route_handlers=CATALOGUE, exception_handlers=DETAILS),
+            Router(path="/", route_handlers=(run_agent,), exception_handlers=DETAILS),
             live,
             ready,
             create_static_files_router(

@@ -1,0 +1,105 @@
+"""Where AG-UI front ends have an agent run."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator
+from typing import Any, Final
+from uuid import UUID, uuid5
+
+import msgspec
+from litestar import post
+from litestar.params import FromPath
+from litestar.types import ASGIApp
+
+from unbroken.domain.errors import NotYourThread, UnknownRequest
+from unbroken.domain.ports.identity import User
+from unbroken.domain.session import SessionKey
+from unbroken.entrypoints.ag_ui.asking import RunAgentInput, asked_of
+from unbroken.entrypoints.ag_ui.messages import without_messages
+from unbroken.entrypoints.ag_ui.telling import Telling, at_rest, object_of, sse
+from unbroken.entrypoints.langgraph_api.answers import body_of
+from unbroken.entrypoints.langgraph_api.assistants import Served, served
+from unbroken.entrypoints.langgraph_api.run_following import FollowedRun
+from unbroken.entrypoints.langgraph_api.run_responses import STREAM_HEADERS, RunResponses, Started, started_as
+from unbroken.entrypoints.service import Service
+from unbroken.entrypoints.web.callers import identified
+from unbroken.entrypoints.web.rest import Call, existing
+
+RUNS: Final = UUID("5f3a1c52-8f0e-4d53-9a76-2a1c6d1b7f0e")
+"""The namespace of runs' ids that are made of front ends' own."""
+
+
+@post("/agui/{agent:str}", status_code=200)
+async def run_agent(request: Call, agent: FromPath[str]) -> ASGIApp:
+    """`agent`: a graph's name, or an assistant's id. The same `runId` again is the same run, told from its start."""
+    user = await identified(request)
+    given = await body_of(request, RunAgentInput)
+    return await _Front(request, user, given).run(agent)
+
+
+class _Front:
+    def __init__(self, request: Call, user: User, given: RunAgentInput) -> None:
+        self._service: Service = request.app.state.service
+        self._responses: RunResponses = request.app.state.runs
+        self._user = user
+        self._given = given
+        self._thread_id = existing(given.thread_id)
+        self._run_id = str(uuid5(RUNS, msgspec.json.encode([user.id, given.thread_id, given.run_id]).decode()))
+
+    async def run(self, agent: str) -> ASGIApp:
+        known = await self._known()
+        if known is not None:
+            return self._told(known, await self._responses.joined(self._user, known))
+        assistant = await served(self._service.agents, self._service.assistants, self._user.id, agent)
+        values = await self._values(assistant)
+        asked = asked_of(self._given, agent, state=_changed(self._given.state, values))
+        if asked is None:
+            return self._nothing_new(values)
+        started, followed = await self._responses.begun(self._user, self._thread_id, asked, self._run_id)
+        return self._told(started, followed)
+
+    async def _known(self) -> Started | None:
+        """The run, if it was started before."""
+        try:
+            run = await self._service.runs.get(self._user.id, self._thread_id, self._run_id)
+        except (NotYourThread, UnknownRequest):
+            return None  # whose thread it is decides whoever accepts the run
+        return started_as(self._user.id, run)
+
+    async def _values(self, assistant: Served) -> dict[str, Any]:
+        """What the thread holds now."""
+        try:
+            bound_to = (await self._service.thread_records.get(self._user.id, self._thread_id)).agent_id
+        except NotYourThread:
+            return {}
+        if bound_to != assistant.graph_id:
+            return {}
+        key = SessionKey(self._user.id, assistant.graph_id, self._thread_id)
+        return object_of(await self._service.state.values(key))
+
+    def _told(self, started: Started, followed: FollowedRun) -> ASGIApp:
+        telling = Telling(started.event, self._given.thread_id, self._given.run_id)
+
+        async def pieces() -> AsyncGenerator[bytes, None]:
+            yield sse(telling.begins())
+            async for events in followed.events(started.event, telling):
+                yield sse(events)
+
+        return self._responses.told(self._user, started, followed, pieces())
+
+    def _nothing_new(self, values: dict[str, Any]) -> ASGIApp:
+        body = sse(at_rest(self._given.thread_id, self._given.run_id, values))
+        headers = [(name.encode(), value.encode()) for name, value in STREAM_HEADERS.items()]
+
+        async def answer(scope: Any, receive: Any, send: Any) -> None:
+            await send({"type": "http.response.start", "status": 200, "headers": headers})
+            await send({"type": "http.response.body", "body": body, "more_body": False})
+
+        return answer
+
+
+def _changed(state: Any, values: dict[str, Any]) -> dict[str, Any]:
+    """What the front end has changed of the state that it was shown: the rest it only gives back, and a reducer would
+    add it once more."""
+    given = without_messages(state) if isinstance(state, dict) else {}
+    return {key: value for key, value in given.items() if key not in values or values[key] != value}

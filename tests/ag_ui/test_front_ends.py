@@ -1,0 +1,142 @@
+"""AG-UI over real sockets: whole runs, interrupts, other people's threads, and a server killed in mid-answer."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+from uuid import uuid4
+
+import httpx
+import pytest
+
+from tests.ag_ui.conformance import conforms
+from tests.end_to_end.server import Server
+
+Told = list[dict[str, Any]]
+
+
+def body(text: str, thread: str, run: str = "", **more: Any) -> dict[str, Any]:
+    said = [{"id": str(uuid4()), "role": "user", "content": text}] if text else []
+    return {"threadId": thread, "runId": run or str(uuid4()), "messages": said, "tools": [], "context": []} | more
+
+
+async def run(server: Server, agent: str, given: dict[str, Any], *, until: str = "", user: str = "") -> Told:
+    """Its events; those up to the first one whose type is `until`, if that is given."""
+    told: Told = []
+    url = f"http://127.0.0.1:{server.port}/agui/{agent}"
+    async with (
+        httpx.AsyncClient(timeout=60) as client,
+        client.stream("POST", url, json=given, params={"userId": user} if user else {}) as response,
+    ):
+        if response.status_code != 200:
+            return [{"status": response.status_code, **json.loads(await response.aread())}]
+        assert response.headers["content-type"].startswith("text/event-stream")
+        async for line in response.aiter_lines():
+            if line.startswith("data: "):
+                told.append(json.loads(line.removeprefix("data: ")))
+                if told[-1]["type"] == until:
+                    return told
+    return told
+
+
+def spoken(told: Told) -> str:
+    """By the root graph."""
+    said = [event for event in told if event["type"] == "TEXT_MESSAGE_CONTENT" and "subagentRunId" not in event]
+    return "".join(event["delta"] for event in said)
+
+
+def conversation(told: Told) -> list[tuple[str, str]]:
+    (snapshot,) = [event for event in told if event["type"] == "MESSAGES_SNAPSHOT"][-1:]
+    return [(message["role"], message["content"]) for message in snapshot["messages"]]
+
+
+@pytest.mark.asyncio
+async def test_everything_that_a_run_shows_arrives_and_conforms(memory_server: Server) -> None:
+    told = await run(memory_server, "ranging", body("watch", str(uuid4())))
+    conforms(told)
+    kinds = {event["type"] for event in told}
+    assert kinds >= {
+        "REASONING_MESSAGE_CONTENT",
+        "TEXT_MESSAGE_CONTENT",
+        "TOOL_CALL_ARGS",
+        "TOOL_CALL_RESULT",
+        "SUBAGENT_STARTED",
+        "STEP_STARTED",
+        "CUSTOM",
+        "STATE_SNAPSHOT",
+    }
+    assert told[-1]["outcome"] == {"type": "success"}
+    assert spoken(told) == "Let me measure the tide. High water at Ushant, and **both lights** are lit. "
+
+
+@pytest.mark.asyncio
+async def test_a_conversation_goes_on_and_a_run_that_is_asked_for_again_is_the_same_one(memory_server: Server) -> None:
+    thread, first = str(uuid4()), str(uuid4())
+    given = body("words=3", thread, first)
+    told = await run(memory_server, "one", given)
+    conforms(told)
+    again = await run(memory_server, "one", given)
+    conforms(again)
+    assert conversation(again) == conversation(told)
+    assert len(conversation(told)) == 2
+    following = await run(memory_server, "one", body("words=2", thread))
+    assert len(conversation(following)) == 4
+    at_rest = await run(memory_server, "one", body("", thread))
+    conforms(at_rest)
+    assert conversation(at_rest) == conversation(following)
+
+
+@pytest.mark.asyncio
+async def test_an_interrupt_is_answered_by_the_next_run(memory_server: Server) -> None:
+    thread = str(uuid4())
+    told = await run(memory_server, "booking", body("book", thread))
+    conforms(told)
+    outcome = told[-1]["outcome"]
+    assert outcome["type"] == "interrupt"
+    (asked,) = outcome["interrupts"]
+    answer = {"interruptId": asked["id"], "status": "resolved", "payload": True}
+    resumed = await run(memory_server, "booking", body("", thread, resume=[answer]))
+    conforms(resumed)
+    assert resumed[-1]["outcome"] == {"type": "success"}
+    assert ("tool", "booked") in conversation(resumed)
+
+
+@pytest.mark.asyncio
+async def test_what_cannot_be_is_refused_in_a_sentence_and_nobody_else_s_thread_is_told_of(
+    memory_server: Server,
+) -> None:
+    thread = str(uuid4())
+    await run(memory_server, "one", body("words=1", thread))
+    unknown = await run(memory_server, "nobody", body("hello", str(uuid4())))
+    assert (unknown[0]["status"], "nobody" in unknown[0]["detail"]) == (422, True)
+    (shapeless,) = await run(memory_server, "one", {"threadId": "t", "messages": []})
+    assert (shapeless["status"], "runId" in shapeless["detail"]) == (422, True)
+    (foreign,) = await run(memory_server, "one", body("hello", thread, user="eve"), user="eve")
+    assert foreign["status"] == 404
+    (other,) = await run(memory_server, "booking", body("hello", thread))
+    assert (other["status"], "one" in other["detail"]) == (409, True)
+
+
+@pytest.mark.asyncio
+async def test_a_server_killed_in_mid_answer_ends_the_same_run_when_it_is_asked_for_again(
+    folder: Path, database_url: str
+) -> None:
+    environment = {
+        "UNBROKEN_LEASE_TTL_S": "1",
+        "UNBROKEN_HEARTBEAT_S": "0.3",
+        "UNBROKEN_RECOVERY_POLL_S": "0.1",
+    }
+    thread, name = str(uuid4()), str(uuid4())
+    given = body("words=40 pause=0.05", thread, name)
+    with Server(folder, database_url=database_url, environment=environment) as server:
+        told = await run(server, "one", given, until="TEXT_MESSAGE_CONTENT")
+        assert told[-1]["type"] == "TEXT_MESSAGE_CONTENT"
+        server.process.kill()
+        await asyncio.to_thread(server.process.wait)
+    with Server(folder, database_url=database_url, environment=environment) as server:
+        ended = await run(server, "one", given)
+        conforms(ended)
+        assert ended[-1]["outcome"] == {"type": "success"}
+        assert [role for role, _ in conversation(ended)] == ["user", "assistant"], "said once, answered once"
