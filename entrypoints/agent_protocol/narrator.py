@@ -33,6 +33,7 @@ from unbroken.domain.policy import own_question_id
 from unbroken.entrypoints.agent_protocol import blocks, positions, steps
 from unbroken.entrypoints.agent_protocol.blocks import Piece
 from unbroken.entrypoints.agent_protocol.wire import Event, EventParams
+from unbroken.entrypoints.langgraph_api.run_events import failure
 
 STATE: Final = msgspec.Raw(b"null")
 """In place of a `values` event's data: the committed state, which whoever sends it has to read."""
@@ -246,7 +247,8 @@ class Narrator:
                 for piece in self._close_text() if text else self._left_open("cancelled"):
                     yield from self._missing(piece, ending)
                 yield from self._closing(entry, ending, "interrupted")
-            case ReportFailure(_, message, attempt):
+            case ReportFailure(attempt=attempt) as body:
+                message = failure(body)["message"]
                 yield from self._ended(entry, attempt, ending)
                 for piece in self._left_open(message):
                     yield from self._missing(piece, ending)
