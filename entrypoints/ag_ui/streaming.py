@@ -39,6 +39,8 @@ class StreamedMessages:
         self._began: set[str] = set()
         self._called: set[str] = set()
         """Tool calls that were shown."""
+        self._results: dict[str, AgUiEvent] = {}
+        """Of tools, by their calls, that are still to be told."""
         self._subagents: dict[Namespace, None] = {}
 
     @property
@@ -85,17 +87,27 @@ class StreamedMessages:
                     {"type": "TOOL_CALL_END", "toolCallId": told_as, **subagent},
                 ]
             case "tool-finished":
-                return [_result(told_as, data.get("output"), subagent)]
+                self._results[call_id] = _result(told_as, data.get("output"), subagent)
             case "tool-error":
-                return [_result(told_as, str(data.get("message", "")), subagent)]
+                self._results[call_id] = _result(told_as, str(data.get("message", "")), subagent)
         return []
 
+    def message(self, data: Any) -> list[AgUiEvent]:
+        """A message that no model said. A tool's result waits for it: under another id than the state's it would be
+        another message in the end."""
+        message = data.get("message") if isinstance(data, dict) else None
+        if not isinstance(message, dict) or message.get("type") != "tool" or not message.get("id"):
+            return []
+        result = self._results.pop(str(message.get("tool_call_id")), None)
+        return [] if result is None else [result | {"messageId": self._named(str(message["id"]))}]
+
     def close(self) -> list[AgUiEvent]:
-        told = [event for message in self._open.values() for event in _closed(message)]
+        told = [*self._results.values(), *(event for message in self._open.values() for event in _closed(message))]
         told += [
             {"type": "SUBAGENT_FINISHED", **self._of(namespace), "outcome": {"type": "success"}}
             for namespace in reversed(self._subagents)
         ]
+        self._results.clear()
         self._open.clear()
         self._last.clear()
         self._subagents.clear()

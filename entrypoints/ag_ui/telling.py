@@ -105,6 +105,8 @@ class Telling:
         match part.method:
             case "messages":
                 return self._messages.event(part.namespace, data)
+            case "message":
+                return self._messages.message(data)
             case "tools":
                 return self._messages.tool(part.namespace, data)
             case "custom":

@@ -115,13 +115,17 @@ def test_thoughts_and_tool_calls_have_streams_of_their_own_and_end_with_their_me
             message("message-finish"),
             step("tools", {"event": "tool-started", "tool_call_id": "c", "tool_name": "look", "input": {"a": 1}}),
             step("tools", {"event": "tool-finished", "tool_call_id": "c", "output": {"type": "tool", "content": "2"}}),
+            step(
+                "message", {"message": {"type": "tool", "id": "t", "tool_call_id": "c", "content": "2"}, "metadata": {}}
+            ),
             step("tools", {"event": "tool-started", "tool_call_id": "d", "tool_name": "own", "input": {}}),
             step("tools", {"event": "tool-error", "tool_call_id": "d", "message": "no"}),
         ]
     )
     assert [event.get("toolCallId") for event in events if event["type"] == "TOOL_CALL_START"] == ["c", "d"]
     assert "".join(event["delta"] for event in events if event["type"] == "TOOL_CALL_ARGS") == '{"a":1}{}'
-    assert [event["content"] for event in events if event["type"] == "TOOL_CALL_RESULT"] == ["2", "no"]
+    results = [(event["messageId"], event["content"]) for event in events if event["type"] == "TOOL_CALL_RESULT"]
+    assert results == [("t", "2"), ("d:result", "no")], "under the state's id, where there is one"
     assert [event["delta"] for event in events if event["type"] == "REASONING_MESSAGE_CONTENT"] == ["Hm", ".", "So"]
     assert kinds(events).count("REASONING_END") == kinds(events).count("REASONING_START") == 2
 
