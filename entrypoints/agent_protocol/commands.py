@@ -29,7 +29,6 @@ from unbroken.domain.ports.thread_states import Spot
 from unbroken.domain.session import SessionKey
 from unbroken.entrypoints.agent_protocol import positions
 from unbroken.entrypoints.agent_protocol.codec import MAX_LISTED, Bad, params_of
-from unbroken.entrypoints.agent_protocol.questions import open_questions
 from unbroken.entrypoints.agent_protocol.wire import (
     Command,
     ErrorCode,
@@ -48,6 +47,7 @@ from unbroken.entrypoints.agent_protocol.wire import (
 from unbroken.entrypoints.ids import new_id
 from unbroken.entrypoints.langgraph_api.access import Access
 from unbroken.entrypoints.langgraph_api.assistants import served
+from unbroken.entrypoints.langgraph_api.open_questions import open_questions
 from unbroken.entrypoints.langgraph_api.run_bodies import Asked, run_of
 from unbroken.entrypoints.web.rest import Problem
 from unbroken.entrypoints.web.user_limits import Allowance

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Final
 
 from msgspec.structs import replace
 
-from unbroken.application.deliveries import Delivery, ShowGap
+from unbroken.application.deliveries import Delivery, ShowGap, ShowLogged
 from unbroken.application.subscribe import EachPart, Subscription
+from unbroken.domain.effects import RequestInput, SendMessage
 from unbroken.domain.errors import AgentRaised
 from unbroken.domain.ports.thread_states import Spot
 from unbroken.domain.session import SessionKey
@@ -25,6 +26,7 @@ from unbroken.entrypoints.agent_protocol.filters import only_watches, records, w
 from unbroken.entrypoints.agent_protocol.narrator import STATE, Narrator
 from unbroken.entrypoints.agent_protocol.start import Start, start
 from unbroken.entrypoints.agent_protocol.wire import Event, EventParams, Filter
+from unbroken.entrypoints.langgraph_api.open_questions import open_at
 from unbroken.entrypoints.service import Service
 
 log = logging.getLogger(__name__)
@@ -158,12 +160,20 @@ class Feed:
         for delivery in deliveries:
             if isinstance(delivery, ShowGap):
                 await self._bridge(events)
-            for event in self._narrator.tell(delivery):
+            for event in self._narrator.tell(delivery, await self._left_open(delivery)):
                 await self._tell(events, event)
         if self._subscription.cursor == self._subscription.log_index:
             for event in self._narrator.flush():
                 await self._tell(events, event)
         return events
+
+    async def _left_open(self, delivery: Delivery) -> Sequence[RequestInput]:
+        if not isinstance(delivery, ShowLogged):
+            return ()
+        entry = delivery.entry
+        if self._key is None or not (isinstance(entry.body, SendMessage) and entry.body.waiting):
+            return ()
+        return tuple((await open_at(self._service.outbox, self._key.thread_id, entry.log_index)).values())
 
     async def _tell(self, events: list[Event], event: Event) -> None:
         wanted = False

@@ -5,13 +5,13 @@ it already is spared that by `seq` alone. So what is told never depends on who a
 
     the attempt begins     (what another one left open breaks off) · lifecycle running · (values, if not the first)
     it streams             messages, tools, custom … as they come; text of what chat clients follow becomes messages
-    it ends the event      input.answered · messages and tools that were not told · values · input.requested ·
-                           lifecycle completed, failed or interrupted
+    it ends the event      input.answered · messages and tools that were not told · values · input.requested (what it
+                           asks, then what it has left open) · lifecycle completed, failed or interrupted
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -72,7 +72,8 @@ class Narrator:
         self._ending = _Ending(0)
         self._gave_values = False
 
-    def tell(self, delivery: Delivery) -> list[Event]:
+    def tell(self, delivery: Delivery, left_open: Sequence[RequestInput] = ()) -> list[Event]:
+        """`left_open`: where an answer waits, the questions of earlier turns that it has left open."""
         match delivery:
             case ShowText(_, attempt, part, sides):
                 return [] if self._rich else list(self._text(attempt, part, sides))
@@ -81,7 +82,7 @@ class Narrator:
             case ShowTool(_, attempt, part, sides):
                 return [] if self._rich else list(self._tool(attempt, part, sides))
             case ShowLogged(entry):
-                return list(self._logged(entry))
+                return list(self._logged(entry, left_open))
             case ShowReset(request_id, attempt, reason):
                 return [*self.flush(), *self._begin(request_id, attempt, first=reason in ("started", "resync"))]
             case ShowUser(event):
@@ -96,7 +97,13 @@ class Narrator:
         if not self._ending.asks:
             return []
         self._ending.asks = False
-        return [self._lifecycle(positions.ended(self._ending.attempt, positions.INTERRUPTED), "interrupted")]
+        again = [self._requested(question, self._ending) for question in self._ending.left_open]
+        return [*again, self._lifecycle(positions.ended(self._ending.attempt, positions.INTERRUPTED), "interrupted")]
+
+    def _requested(self, question: RequestInput, ending: _Ending) -> Event:
+        own_id = own_question_id(question.interrupt_id)
+        data = {"interrupt_id": own_id, "payload": question.value, "value": question.value}
+        return self._event(ending.next(), self._synth(f"input||{own_id}"), "input.requested", data)
 
     def _begin(self, request_id: str, attempt: int, *, first: bool) -> Iterable[Event]:
         seen_in_vain = self._seen_in_vain(attempt)
@@ -225,7 +232,7 @@ class Narrator:
             seq = positions.live(attempt, place, sub)
             yield self._event(seq, f"{attempt}.{piece.part}", piece.method, piece.data)
 
-    def _logged(self, entry: LogEntry) -> Iterable[Event]:
+    def _logged(self, entry: LogEntry, left_open: Sequence[RequestInput]) -> Iterable[Event]:
         if self._ending.event_seq != entry.event.seq:
             yield from self.flush()
             self._ending = _Ending(entry.event.seq)
@@ -233,11 +240,10 @@ class Narrator:
         match entry.body:
             case CloseQuestion(interrupt_id):
                 ending.answered.append(own_question_id(interrupt_id))
-            case RequestInput(interrupt_id, value):
-                own_id = own_question_id(interrupt_id)
-                data = {"interrupt_id": own_id, "payload": value, "value": value}
-                yield self._event(ending.next(), self._synth(f"input||{own_id}"), "input.requested", data)
+            case RequestInput() as question:
+                yield self._requested(question, ending)
             case SendMessage() as body:
+                ending.left_open = left_open
                 yield from self._ended(entry, body.attempt, ending)
                 for piece in blocks.finished_turn(body.content, body.token_usage):
                     yield from self._missing(piece, ending)
@@ -326,6 +332,9 @@ class _Ending:
         self.now_ms = 0
         self.answered: list[str] = []
         self.asks = False
+        self.left_open: Sequence[RequestInput] = ()
+        """Behind what it asks itself: these are told for clients that look at one run, each of which begins with no
+        question."""
         self._count = 0
 
     def next(self) -> int:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from unbroken.application.deliveries import Delivery, ShowGap, ShowLogged
 from unbroken.application.subscribe import TAIL_CURSOR, Subscription
@@ -14,6 +15,7 @@ from unbroken.domain.errors import ThreadDeleted
 from unbroken.domain.events import Event
 from unbroken.domain.runs import Run
 from unbroken.domain.session import SessionKey
+from unbroken.entrypoints.langgraph_api.open_questions import open_at
 from unbroken.entrypoints.langgraph_api.run_events import Ended
 from unbroken.entrypoints.service import Service
 
@@ -38,6 +40,9 @@ class View(Protocol[T]):
 class End(Struct, frozen=True):
     body: Ended
     questions: tuple[RequestInput, ...]
+    """All that are open now: those that it has left open, then those that it asks."""
+    log_index: int | None = None
+    """Of the body; None: the log does not reach that far back."""
 
 
 class FollowedRun:
@@ -110,7 +115,16 @@ class FollowedRun:
         """The log entries of one event come together."""
         if any(isinstance(delivery, ShowGap) for delivery in deliveries):
             return await self.ended(run_id)
-        return end_of([delivery.entry for delivery in deliveries if isinstance(delivery, ShowLogged)], run_id)
+        entries = [delivery.entry for delivery in deliveries if isinstance(delivery, ShowLogged)]
+        return await self.end_in(entries, run_id)
+
+    async def end_in(self, entries: Sequence[LogEntry], run_id: str) -> End | None:
+        """None: they are not the run's. Raises StoreUnavailable."""
+        end = _end_of(entries, run_id)
+        if end is None or end.log_index is None or not (isinstance(end.body, SendMessage) and end.body.waiting):
+            return end
+        left = await open_at(self._service.outbox, self._key.thread_id, end.log_index)
+        return replace(end, questions=(*left.values(), *end.questions))
 
     async def ended(self, run_id: str) -> End | None:
         """As it is stored; None: it has not, or is gone with its thread."""
@@ -118,7 +132,7 @@ class FollowedRun:
         if run is None or run.log_index is None:
             return None
         entries = await self._service.outbox.read(self._key.thread_id, after=run.log_index - 1, limit=MOST_QUESTIONS)
-        return end_of(entries, run_id) or _forgotten(run)
+        return await self.end_in(entries, run_id) or _forgotten(run)
 
     async def _run(self, run_id: str) -> Run | None:
         try:
@@ -127,12 +141,13 @@ class FollowedRun:
             return None
 
 
-def end_of(entries: Sequence[LogEntry], run_id: str) -> End | None:
-    bodies: list[Any] = [entry.body for entry in entries if entry.event.id == run_id]
-    ends = [body for body in bodies if isinstance(body, SendMessage | CancelTurn | ReportFailure)]
-    if not ends:
-        return None
-    return End(ends[0], tuple(body for body in bodies if isinstance(body, RequestInput)))
+def _end_of(entries: Sequence[LogEntry], run_id: str) -> End | None:
+    own = [entry for entry in entries if entry.event.id == run_id]
+    asked = tuple(entry.body for entry in own if isinstance(entry.body, RequestInput))
+    for entry in own:
+        if isinstance(entry.body, SendMessage | CancelTurn | ReportFailure):
+            return End(entry.body, asked, entry.log_index)
+    return None
 
 
 def _forgotten(run: Run) -> End:

@@ -11,7 +11,7 @@ from unbroken.application.deliveries import Delivery, ShowLogged, ShowUser
 from unbroken.domain.events import Event, RunStart
 from unbroken.domain.runs import Run
 from unbroken.entrypoints.langgraph_api.run_events import END, NOTHING, RunEvent, RunEvents, Seen
-from unbroken.entrypoints.langgraph_api.run_following import End, FollowedRun, end_of
+from unbroken.entrypoints.langgraph_api.run_following import End, FollowedRun
 
 RUN_MODES: Final = "run_modes"
 MODES: Final = frozenset({RUN_MODES, "lifecycle", "state_update"})
@@ -46,7 +46,7 @@ class FollowedThread:
                 made += await self._take(delivery)
             entries = [one.entry for one in deliveries if isinstance(one, ShowLogged)]
             for event in {entry.event.id: entry.event for entry in entries}.values():
-                end = end_of(entries, event.id)
+                end = await self._followed.end_in(entries, event.id)
                 view = self._views.pop(event.request_id, None) or self._view(event)
                 if end is not None and event.id not in self._told:
                     made += await self._ends(view, event, end)

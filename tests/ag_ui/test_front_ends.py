@@ -104,6 +104,16 @@ async def test_an_interrupt_is_answered_by_the_next_run(memory_server: Server) -
 
 
 @pytest.mark.asyncio
+async def test_a_run_that_leaves_a_question_open_has_not_succeeded(memory_server: Server) -> None:
+    thread = str(uuid4())
+    asked = (await run(memory_server, "endings", body("ask=2", thread)))[-1]["outcome"]["interrupts"]
+    answer = {"interruptId": asked[0]["id"], "status": "resolved", "payload": "one"}
+    resumed = await run(memory_server, "endings", body("", thread, resume=[answer]))
+    conforms(resumed)
+    assert resumed[-1]["outcome"] == {"type": "interrupt", "interrupts": asked[1:]}
+
+
+@pytest.mark.asyncio
 async def test_what_cannot_be_is_refused_in_a_sentence_and_nobody_else_s_thread_is_told_of(
     memory_server: Server,
 ) -> None:

@@ -172,6 +172,27 @@ async def test_a_question_of_the_agent_protocol_is_answered_in_the_chat(memory_s
 
 
 @pytest.mark.asyncio
+async def test_a_question_that_an_answer_left_open_is_asked_again_by_the_run_that_left_it(
+    memory_server: Server, thread: str
+) -> None:
+    """Clients keep the questions of one run: one that is not told again cannot be answered by who comes later."""
+    async with following(memory_server, thread) as agent:
+        await agent.ask("run.start", assistant_id="endings", input=said("ask=2"))
+        await agent.until(is_end)
+        first, second = (one["params"]["data"] for one in agent.events if one["method"] == "input.requested")
+        heard = len(agent.events)
+        await agent.ask("input.respond", interrupt_id=first["interrupt_id"], response="one")
+        await agent.until(is_end)
+        again = [one for one in agent.events[heard:] if one["method"] == "input.requested"]
+        assert [one["params"]["data"] for one in again] == [second]
+    late = await told_over_http(memory_server, thread, channels=["input", "lifecycle", "messages"])
+    asked = [one for one in late if one["method"] == "input.requested"]
+    assert [(one["event_id"], one["seq"]) for one in asked] == [(one["event_id"], one["seq"]) for one in again]
+    rest = await told_over_http(memory_server, thread, since=again[0]["seq"])
+    assert [one["event_id"] for one in rest] == [late[-1]["event_id"]]
+
+
+@pytest.mark.asyncio
 async def test_who_comes_back_with_any_since_is_told_exactly_the_rest(memory_server: Server, thread: str) -> None:
     async with following(memory_server, thread) as agent:
         await agent.ask("run.start", assistant_id="three", input=said("words=3"))

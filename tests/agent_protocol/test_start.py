@@ -16,8 +16,8 @@ from unbroken.domain.ports.sessions import Sessions
 from unbroken.domain.session import Claim, Position, SessionKey, SessionView, Strays
 from unbroken.domain.turn import Fork
 from unbroken.entrypoints.agent_protocol import positions
-from unbroken.entrypoints.agent_protocol.questions import open_questions
 from unbroken.entrypoints.agent_protocol.start import start
+from unbroken.entrypoints.langgraph_api.open_questions import open_questions
 
 KEY = SessionKey("u", "a", "t")
 Turn = tuple[int, int, int]

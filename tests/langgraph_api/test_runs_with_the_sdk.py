@@ -122,6 +122,19 @@ async def test_what_a_run_asks_comes_with_its_end(client: LangGraphClient) -> No
 
 
 @pytest.mark.asyncio
+async def test_what_a_run_leaves_open_comes_with_its_end(client: LangGraphClient) -> None:
+    thread = str(uuid4())
+    asked = await client.runs.wait(thread, "endings", input=human("ask=2"), if_not_exists="create")
+    assert isinstance(asked, dict)
+    first, second = asked["__interrupt__"]
+    left = await client.runs.wait(thread, "endings", command={"resume": {first["id"]: "one"}})
+    assert isinstance(left, dict)
+    assert left["__interrupt__"] == [second]
+    (run, _) = await client.runs.list(thread)
+    assert (await client.runs.join(thread, run["run_id"]))["__interrupt__"] == [second]
+
+
+@pytest.mark.asyncio
 async def test_a_run_is_cancelled_and_who_waits_hears(client: LangGraphClient) -> None:
     thread = str(uuid4())
     run = (await client.runs.create(thread, "one", input=human(LONG), if_not_exists="create"))["run_id"]

@@ -23,13 +23,21 @@ async def open_questions(sessions: Sessions, outbox: Outbox, key: SessionKey) ->
         return {}
     if view.key != key:
         raise NotYourThread(key.thread_id)
+    return await open_at(outbox, key.thread_id, view.log_index)
+
+
+async def open_at(outbox: Outbox, thread_id: str, log_index: int) -> dict[str, RequestInput]:
+    """As it was when the log ended there; so at an answer that waits, what earlier turns have asked and it has left
+    open. Raises StoreUnavailable."""
     closed: set[str] = set()
     found: dict[str, RequestInput] = {}
-    end = view.log_index
-    least = max(view.log_floor, end - FARTHEST)
+    end = log_index
+    least = max(0, end - FARTHEST)
     while end > least:
         after = max(least, end - WINDOW)
-        for entry in reversed(await outbox.read(key.thread_id, after=after, limit=end - after)):
+        entries = await outbox.read(thread_id, after=after, limit=end - after)
+        kept = [entry for entry in entries if entry.log_index <= end]  # in place of what was removed, later ones come
+        for entry in reversed(kept):
             match entry.body:
                 case CloseQuestion(interrupt_id):
                     closed.add(interrupt_id)
@@ -37,5 +45,7 @@ async def open_questions(sessions: Sessions, outbox: Outbox, key: SessionKey) ->
                     found[interrupt_id] = question
                 case SendMessage(waiting=False):
                     return dict(reversed(found.items()))
+        if len(kept) < end - after:
+            break
         end = after
     return dict(reversed(found.items()))
