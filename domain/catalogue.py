@@ -11,6 +11,10 @@ from msgspec import Struct
 
 MAX_METADATA: Final = 64 << 10
 """Bytes of one record's metadata as JSON, whatever it grew from."""
+MAX_SOUGHT: Final = 4 << 10
+"""Bytes of a pattern that a client looks for, as JSON."""
+MAX_WEIGHT: Final = 16
+"""Objects and lists in such a pattern."""
 MAX_ASSISTANTS: Final = 1_000
 """That one user has created."""
 MAX_VERSIONS: Final = 200
@@ -85,10 +89,33 @@ def contains(value: Any, pattern: Any) -> bool:
     if isinstance(pattern, Sequence) and not isinstance(pattern, str):
         if not isinstance(value, Sequence) or isinstance(value, str):
             return False
-        return all(any(contains(item, part) for item in value) for part in pattern)
-    if isinstance(value, bool) or isinstance(pattern, bool):
-        return value is pattern
-    return not isinstance(value, Mapping | list) and bool(value == pattern)
+        plain = {_told_apart(item) for item in value if not _holds_others(item)}
+        nested = [item for item in value if _holds_others(item)]
+        return all(
+            any(contains(item, part) for item in nested) if _holds_others(part) else _told_apart(part) in plain
+            for part in pattern
+        )
+    return not _holds_others(value) and _told_apart(value) == _told_apart(pattern)
+
+
+def weight(pattern: Any) -> int:
+    """Objects and lists in it: each may have to be compared with every one of a value's."""
+    found, to_look_at = 0, [pattern]
+    while to_look_at:
+        one = to_look_at.pop()
+        if _holds_others(one):
+            found += 1
+            to_look_at.extend(one.values() if isinstance(one, Mapping) else one)
+    return found
+
+
+def _holds_others(value: Any) -> bool:
+    return isinstance(value, Mapping) or (isinstance(value, Sequence) and not isinstance(value, str))
+
+
+def _told_apart(value: Any) -> tuple[bool, Any]:
+    """To Python, but not to JSON, `true` is 1."""
+    return isinstance(value, bool), value
 
 
 def matches(metadata: Mapping[str, Any], where: Where) -> bool:

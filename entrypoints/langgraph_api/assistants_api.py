@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, Final, Literal
@@ -225,14 +226,13 @@ async def _found(access: Access, asked: AssistantSearch) -> list[Assistant]:
     where = await access.allowed("assistants", "search", value)
     sought = where_of(value["metadata"])
     own = [_of_graph(graph_id) for graph_id in access.service.agents.names()]
-    return [
-        one
-        for one in (*own, *await access.service.assistants.list(access.user.id))
-        if _shown(one, where)
-        and matches(one.preset.metadata, sought)
-        and asked.graph_id in (None, one.preset.graph_id)
-        and (asked.name or "").lower() in one.preset.name.lower()
-    ]
+    found = []
+    for one in (*own, *await access.service.assistants.list(access.user.id)):
+        named = asked.graph_id in (None, one.preset.graph_id) and (asked.name or "").lower() in one.preset.name.lower()
+        if named and _shown(one, where) and matches(one.preset.metadata, sought):
+            found.append(one)
+        await asyncio.sleep(0)  # others are served meanwhile: there may be many, and long ones
+    return found
 
 
 async def _assistant(access: Access, assistant_id: str) -> Assistant:

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, Protocol
 
-from unbroken.domain.catalogue import ANY, Where
+import msgspec
+
+from unbroken.domain.catalogue import ANY, MAX_SOUGHT, MAX_WEIGHT, Where, weight
 from unbroken.domain.ports.identity import User
+from unbroken.entrypoints.langgraph_api.answers import invalid
 
 
 class Permissions(Protocol):
@@ -26,5 +29,9 @@ ON_STORE: Final = "store"
 
 
 def where_of(pattern: Mapping[str, Any] | None) -> Where:
-    """Metadata that a client looks for."""
-    return ((dict(pattern),),) if pattern else ANY
+    """Metadata that a client looks for. Raises Problem: comparing them with what is there would take too long."""
+    if not pattern:
+        return ANY
+    if len(msgspec.json.encode(pattern)) > MAX_SOUGHT or weight(pattern) > MAX_WEIGHT:
+        raise invalid(f"metadata: at most {MAX_SOUGHT} bytes, and {MAX_WEIGHT} objects and lists, are looked for")
+    return ((dict(pattern),),)

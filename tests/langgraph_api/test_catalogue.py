@@ -9,7 +9,13 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from langgraph_sdk import get_client
-from langgraph_sdk.errors import BadRequestError, ConflictError, NotFoundError, PermissionDeniedError
+from langgraph_sdk.errors import (
+    BadRequestError,
+    ConflictError,
+    NotFoundError,
+    PermissionDeniedError,
+    UnprocessableEntityError,
+)
 
 from tests.end_to_end.client import Client
 from tests.end_to_end.server import Server
@@ -234,3 +240,11 @@ async def test_a_state_is_written_in_order_with_the_turns_and_refused_in_words(s
     with pytest.raises(BadRequestError):
         await stock.threads.update_state(thread, {"messages": []}, as_node="nobody")
     assert len((await stock.threads.get_state(thread))["values"]["messages"]) == 3
+
+
+@pytest.mark.parametrize("sought", [{"a": ["x" * 40] * 200}, {"a": [[n] for n in range(17)]}])
+async def test_what_is_looked_for_is_short(stock: Any, sought: dict[str, Any]) -> None:
+    """Comparing long lists with each other would keep everybody waiting."""
+    for search in (stock.threads.search, stock.threads.count, stock.assistants.search, stock.assistants.count):
+        with pytest.raises(UnprocessableEntityError, match="looked for"):
+            await search(metadata=sought)
