@@ -27,8 +27,10 @@ class Access(Struct, frozen=True):
         return await self.permissions(self.user, resource, action, value)
 
     async def thread(self, thread_id: str, action: str = "read", value: dict[str, Any] | None = None) -> ThreadRecord:
-        """Raises Problem, NotYourThread (also for one that the project's rules do not show), ThreadDeleted."""
-        asked = {"thread_id": existing(thread_id)} | (value or {})
+        """`value`: what is to be done with it, and then what the project's rules have made of that. Raises Problem,
+        NotYourThread (also for one that the rules do not show), ThreadDeleted."""
+        asked = {} if value is None else value
+        asked["thread_id"] = existing(thread_id)
         where = await self.allowed("threads", action, asked)
         record = await self.service.thread_records.get(self.user.id, thread_id)
         if not matches(record.metadata, where):

@@ -144,7 +144,7 @@ async def change_assistant(request: Call, assistant_id: FromPath[str]) -> dict[s
         value["graph_id"] = _graph(access, value["graph_id"])
     merged = {name: value.get(name, getattr(kept, name)) for name in ("graph_id", "config", "context", "name")}
     merged["metadata"] = {**kept.metadata, **(value.get("metadata") or {})}
-    preset = _preset(merged, kept.description if asked.description is None else asked.description)
+    preset = _preset(merged, value.get("description", kept.description))
     return _view(await access.service.assistants.add_version(access.user.id, assistant_id, preset))
 
 
@@ -173,8 +173,9 @@ async def list_versions(request: Call, assistant_id: FromPath[str]) -> list[dict
 async def set_latest(request: Call, assistant_id: FromPath[str]) -> dict[str, Any]:
     access = await access_of(request)
     asked = await body_of(request, Latest)
-    await _created(access, assistant_id, "update", {"version": asked.version})
-    return _view(await access.service.assistants.set_latest(access.user.id, assistant_id, asked.version))
+    value = {"version": asked.version}
+    await _created(access, assistant_id, "update", value)
+    return _view(await access.service.assistants.set_latest(access.user.id, assistant_id, value["version"]))
 
 
 @get("/assistants/{assistant_id:str}/schemas")
@@ -245,8 +246,10 @@ async def _assistant(access: Access, assistant_id: str) -> Assistant:
 
 
 async def _created(access: Access, assistant_id: str, action: str, value: dict[str, Any]) -> Assistant:
-    """One that the user may change. Raises UnknownAssistant, Problem."""
-    where = await access.allowed("assistants", action, value | {"assistant_id": assistant_id})
+    """One that the user may change. `value`: how, and then what the project's rules have made of that. Raises
+    UnknownAssistant, Problem."""
+    value["assistant_id"] = assistant_id
+    where = await access.allowed("assistants", action, value)
     if graph_named(access.service.agents, assistant_id) is not None:
         raise Problem(HTTPStatus.CONFLICT, "conflict", "this assistant is a graph's own; create another to change it")
     found = await access.service.assistants.get(access.user.id, assistant_id)
@@ -257,7 +260,7 @@ async def _created(access: Access, assistant_id: str, action: str, value: dict[s
 
 def _shown(assistant: Assistant, where: Where) -> bool:
     """Graphs' own assistants are everybody's."""
-    return assistant.preset.metadata == SYSTEM or matches(assistant.preset.metadata, where)
+    return assistant.created_at is STARTED or matches(assistant.preset.metadata, where)
 
 
 def _graph(access: Access, named: str) -> str:

@@ -26,6 +26,10 @@ async def anything(user: User, resource: str, action: str, value: dict[str, Any]
 ON_THREADS: Final = "threads"
 ON_ASSISTANTS: Final = "assistants"
 ON_STORE: Final = "store"
+SHARED: Final = (
+    "the long-term memory is shared by all users, and nothing says what each may see of it: "
+    "give the project rules for it (`@auth.on.store`), which set the namespace and return no filter"
+)
 
 
 def where_of(pattern: Mapping[str, Any] | None) -> Where:

@@ -12,6 +12,7 @@ from langgraph_sdk import Auth
 from unbroken.adapters.langgraph.authenticated import AuthenticatedUser
 from unbroken.domain.catalogue import ANY, Metadata, Where, both
 from unbroken.domain.ports.identity import User
+from unbroken.entrypoints.langgraph_api.permissions import ON_STORE, SHARED
 from unbroken.entrypoints.web.rest import Problem
 
 log = logging.getLogger(__name__)
@@ -23,7 +24,8 @@ FORBIDDEN: Final = HTTPStatus.FORBIDDEN
 
 class ProjectRules:
     """`Permissions` of one project. The most specific handler decides, alone; without any, what is the user's own is
-    the user's to use. Whatever a handler raises, nothing is allowed."""
+    the user's to use. Whatever a handler raises, nothing is allowed. The long-term memory is nobody's own: it takes a
+    handler, and one that keeps users apart by what items have no metadata for keeps nobody apart."""
 
     def __init__(self, auth: Auth) -> None:
         self._auth = auth
@@ -31,13 +33,15 @@ class ProjectRules:
     async def __call__(self, user: User, resource: str, action: str, value: dict[str, Any]) -> Where:
         handler = self._handler(resource, action)
         if handler is None:
+            if resource == ON_STORE:
+                raise Problem(FORBIDDEN, "shared", SHARED)
             return ANY
         who = AuthenticatedUser(user.details or {"identity": user.id})
         context = Auth.types.AuthContext(permissions=who.permissions, user=who, resource=resource, action=action)  # type: ignore[arg-type]
         try:
             verdict = await handler(ctx=context, value=value)
         except Auth.exceptions.HTTPException as error:
-            raise Problem(HTTPStatus(error.status_code), "not_allowed", error.detail) from None
+            raise Problem(_status(error.status_code), "not_allowed", error.detail) from None
         except AssertionError as error:
             raise Problem(FORBIDDEN, "not_allowed", str(error) or "Forbidden") from None
         except Exception as error:
@@ -47,7 +51,10 @@ class ProjectRules:
             return ANY
         if verdict is False:
             raise Problem(FORBIDDEN, "not_allowed", "Forbidden")
-        return _where(verdict, resource, action)
+        where = _where(verdict, resource, action)
+        if resource == ON_STORE and where != ANY:
+            raise Problem(FORBIDDEN, "shared", SHARED)
+        return where
 
     def _handler(self, resource: str, action: str) -> Any:
         handlers = self._auth._handlers
@@ -55,6 +62,11 @@ class ProjectRules:
             if handlers.get(key):
                 return handlers[key][-1]
         return self._auth._global_handlers[-1] if self._auth._global_handlers else None
+
+
+def _status(code: int) -> HTTPStatus:
+    """A refusal is one, whatever its number says."""
+    return HTTPStatus(code) if code >= 400 and any(code == one for one in HTTPStatus) else FORBIDDEN
 
 
 def _where(verdict: Any, resource: str, action: str) -> Where:

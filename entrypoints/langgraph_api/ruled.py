@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
+from msgspec import Struct
 
-from unbroken.domain.catalogue import matches
+from unbroken.domain.catalogue import ANY, ThreadQuery, Where, matches
 from unbroken.domain.errors import NotYourThread
 from unbroken.domain.ports.identity import User
 from unbroken.domain.session import SessionKey
+from unbroken.domain.threads import Thread
 from unbroken.entrypoints.langgraph_api.permissions import Permissions, anything
 from unbroken.entrypoints.service import Service
 from unbroken.entrypoints.web.callers import identified
@@ -19,10 +22,22 @@ from unbroken.entrypoints.web.connection import Closed
 from unbroken.entrypoints.web.frames import CloseCode
 from unbroken.entrypoints.web.guard import Guard
 from unbroken.entrypoints.web.query import THREAD_ID
-from unbroken.entrypoints.web.rest import Problem
+from unbroken.entrypoints.web.rest import Call, Problem
 from unbroken.entrypoints.web.user_limits import Allowance
 
 ACTIONS: Final = {"GET": "read", "HEAD": "read", "POST": "update", "PATCH": "update", "DELETE": "delete"}
+
+
+class Ruling(Struct, frozen=True):
+    """What the rules said before a route of the page's."""
+
+    where: Where = ANY
+    """What must hold of the metadata of each thread that is shown."""
+    metadata: dict[str, Any] = {}
+    """What they set of a thread that comes to be."""
+
+
+FREE: Final = Ruling()
 
 
 async def ruled(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
@@ -34,7 +49,32 @@ async def ruled(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHand
     method = str(connection.scope.get("method"))
     made = "create" if method == "POST" else "search"
     action = made if thread_id is None else ACTIONS.get(method, "update")
-    await _allowed(connection, await identified(connection), action, thread_id)
+    connection.state.ruled = await _allowed(connection, await identified(connection), action, thread_id)
+
+
+async def shown(request: Call, user_id: str, threads: Sequence[Thread]) -> Sequence[Thread]:
+    """Those that the rules show."""
+    ruling: Ruling = request.state.get("ruled", FREE)
+    if ruling.where == ANY or not threads:
+        return threads
+    service: Service = request.app.state.service
+    query = ThreadQuery(ruling.where, ids=tuple(thread.thread_id for thread in threads))
+    found = await service.thread_records.search(user_id, query, limit=len(threads))
+    ids = {record.thread_id for record in found}
+    return [thread for thread in threads if thread.thread_id in ids]
+
+
+async def note(request: Call, user_id: str, thread_id: str) -> None:
+    """What the rules set of a thread that is about to come to be, so that they find it again. Raises NotYourThread: it
+    is there, and they do not show it, ThreadDeleted."""
+    ruling: Ruling | None = request.state.get("ruled")
+    if ruling is None:
+        return
+    service: Service = request.app.state.service
+    await service.thread_records.create(user_id, thread_id, ruling.metadata)
+    record = await service.thread_records.get(user_id, thread_id)
+    if not matches(record.metadata, ruling.where):
+        raise NotYourThread(thread_id)
 
 
 async def may_chat(connection: ASGIConnection[Any, Any, Any, Any], user: User) -> None:
@@ -50,18 +90,20 @@ async def may_chat(connection: ASGIConnection[Any, Any, Any, Any], user: User) -
 
 async def _allowed(
     connection: ASGIConnection[Any, Any, Any, Any], user: User, action: str, thread_id: str | None
-) -> None:
+) -> Ruling:
     value: dict[str, Any] = {"metadata": {}} if thread_id is None else {"thread_id": thread_id, "metadata": {}}
     permissions: Permissions = connection.app.state.permissions
     where = await permissions(user, "threads", action, value)
+    ruling = Ruling(where, value["metadata"])
     if thread_id is None:
-        return
+        return ruling
     service: Service = connection.app.state.service
     if action == "create_run":
         await _noted(connection, user, thread_id, value["metadata"])
     record = await service.thread_records.get(user.id, thread_id)
     if not matches(record.metadata, where):
         raise NotYourThread(thread_id)
+    return ruling
 
 
 async def _noted(

@@ -13,15 +13,11 @@ from msgspec import UNSET, Struct, UnsetType
 
 from unbroken.entrypoints.langgraph_api.access import Access, access_of
 from unbroken.entrypoints.langgraph_api.answers import body_of, invalid
-from unbroken.entrypoints.langgraph_api.permissions import anything
+from unbroken.entrypoints.langgraph_api.permissions import SHARED, anything
 from unbroken.entrypoints.web.rest import Call, Problem
 
 MAX_PAGE: Final = 1_000
 MAX_OFFSET: Final = 1_000_000
-SHARED: Final = (
-    "the long-term memory is shared by all users, and nothing says what each may see of it: "
-    "give the project rules for it (`@auth.on.store`)"
-)
 
 
 class NewItem(Struct, frozen=True):

@@ -17,6 +17,7 @@ from unbroken.domain.errors import InvalidValue, NotYourThread, ThreadDeleted
 from unbroken.domain.session import SessionKey
 from unbroken.domain.threads import MAX_TITLE, Place, Thread
 from unbroken.entrypoints.ids import new_id
+from unbroken.entrypoints.langgraph_api.ruled import note, shown
 from unbroken.entrypoints.service import Service
 from unbroken.entrypoints.web.callers import user_of
 from unbroken.entrypoints.web.guard import Guard
@@ -58,16 +59,18 @@ async def list_threads(
     before: FromQuery[str | None] = None,
     limit: FromQuery[int] = 50,
 ) -> dict[str, Any]:
-    """One more than asked for is read: whether another page follows is then known."""
+    """One more than asked for is read: whether another page follows is then known. A project's rules may hide some of
+    a page."""
     if not 1 <= limit <= MAX_PAGE:
         raise InvalidValue("limit", f"must be from 1 to {MAX_PAGE}")
     if len(words) > MAX_QUERY:
         raise InvalidValue("query", f"is {len(words)} characters long; the limit is {MAX_QUERY}")
     service: Service = request.app.state.service
     place = None if before is None else _place(before)
-    found = await service.threads.page(await user_of(request), query=words.strip(), before=place, limit=limit + 1)
+    user_id = await user_of(request)
+    found = await service.threads.page(user_id, query=words.strip(), before=place, limit=limit + 1)
     page = found[:limit]
-    return {"threads": page, "before": _opaque(page[-1]) if len(found) > limit else None}
+    return {"threads": await shown(request, user_id, page), "before": _opaque(page[-1]) if len(found) > limit else None}
 
 
 @post("/api/threads")
@@ -84,7 +87,9 @@ async def create_thread(request: Call) -> Response[Thread]:
     if not await Allowance(guard.limits, service.threads, key).thread():
         raise Problem(HTTPStatus.CONFLICT, "too_many_threads", "delete a thread first")
     try:
-        thread = await service.threads.create(key, title=_title(asked.title))
+        title = _title(asked.title)
+        await note(request, user_id, key.thread_id)
+        thread = await service.threads.create(key, title=title)
     except (NotYourThread, ThreadDeleted):
         message = "this id cannot be used for a new thread"
         raise Problem(HTTPStatus.CONFLICT, "conflict", message) from None

@@ -42,7 +42,7 @@ class Counted(int):
 
     def __eq__(self, other: object) -> bool:
         Counted.compared += 1
-        return int.__eq__(self, other)  # type: ignore[arg-type]
+        return int.__eq__(self, other)
 
 
 def test_a_long_list_of_what_is_looked_for_costs_no_product() -> None:
@@ -52,4 +52,5 @@ def test_a_long_list_of_what_is_looked_for_costs_no_product() -> None:
 
 
 def test_what_is_weighed_are_objects_and_lists() -> None:
-    assert [weight(one) for one in (1, "x", [], {}, {"a": [1, [2, {}]]})] == [0, 0, 1, 1, 4]
+    patterns: list[Any] = [1, "x", [], {}, {"a": [1, [2, {}]]}]
+    assert [weight(one) for one in patterns] == [0, 0, 1, 1, 4]

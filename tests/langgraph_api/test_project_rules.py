@@ -5,21 +5,24 @@ from __future__ import annotations
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
+from http import HTTPStatus
 from typing import Any
 
 import pytest
 import pytest_asyncio
 from httpx import HTTPStatusError
 from langgraph_sdk import Auth, get_client
-from langgraph_sdk.errors import AuthenticationError, NotFoundError, PermissionDeniedError
+from langgraph_sdk.errors import AuthenticationError, ConflictError, NotFoundError, PermissionDeniedError
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
 from tests.end_to_end.server import ROOT, Server
-from unbroken.domain.catalogue import matches
+from unbroken.domain.catalogue import ANY, matches
 from unbroken.domain.errors import InvalidValue
-from unbroken.entrypoints.langgraph_api.project_rules import filter_of
+from unbroken.domain.ports.identity import User
+from unbroken.entrypoints.langgraph_api.project_rules import ProjectRules, filter_of
 from unbroken.entrypoints.web.project_identity import ProjectIdentity
+from unbroken.entrypoints.web.rest import Problem
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +41,7 @@ async def people(guarded: Server) -> AsyncIterator[People]:
     """LangGraph's client, of whoever says to be somebody."""
     async with AsyncExitStack() as stack:
         made: dict[str | None, Any] = {}
-        for name in (None, "ann", "bob", "carl", "mallory", "broken"):
+        for name in (None, "ann", "bob", "carl", "fay", "fay.green", "mallory", "broken"):
             headers = {"Authorization": f"Bearer {name}"} if name else {}
             client = get_client(url=f"http://127.0.0.1:{guarded.port}", headers=headers)
             made[name] = await stack.enter_async_context(client)
@@ -187,3 +190,72 @@ def test_a_function_that_wants_what_nobody_has_is_found_at_the_start() -> None:
 
     with pytest.raises(InvalidValue, match="'body'"):
         ProjectIdentity(auth)
+
+
+@pytest.mark.asyncio
+async def test_what_the_rules_make_of_a_change_is_what_is_changed(people: People) -> None:
+    ann = people("ann")
+    thread = (await ann.threads.create())["thread_id"]
+    changed = await ann.threads.update(thread, metadata={"team": "blue", "x": 1})
+    assert changed["metadata"] == {"team": "red", "x": 1}
+    made = await ann.assistants.create("who", name="mine", metadata={"draft": False})
+    changed = await ann.assistants.update(made["assistant_id"], config={"tags": ["mine"]}, description="mine")
+    assert (changed["config"], changed["description"]) == ({"tags": ["seen"]}, "changed")
+
+
+@pytest.mark.asyncio
+async def test_an_assistant_that_calls_itself_a_graph_s_own_is_hidden_like_others(people: People) -> None:
+    ann = people("ann")
+    made = await ann.assistants.create("who", name="mine", metadata={"created_by": "system"})
+    with pytest.raises(NotFoundError):
+        await ann.assistants.get(made["assistant_id"])
+    assert (await ann.assistants.get("who"))["graph_id"] == "who"
+
+
+@pytest.mark.asyncio
+async def test_the_page_lists_what_the_rules_show_and_notes_what_they_set(guarded: Server, people: People) -> None:
+    """Who joins another team sees nothing of what was said in the former one."""
+    fay, fay_of_green = people("fay"), people("fay.green")
+    made = (await fay.http.post("/api/threads", json={"title": "mine"}))["threadId"]
+    assert (await fay.threads.get(made))["metadata"]["team"] == "none"
+    assert '"accepted"' in str(await heard(guarded, made, subprotocols=["unbroken", "bearer.fay"]))
+    assert await heard(guarded, made, subprotocols=["unbroken", "bearer.fay.green"]) == 4403
+    assert [one["threadId"] for one in (await fay.http.get("/api/threads"))["threads"]] == [made]
+    assert (await fay_of_green.http.get("/api/threads"))["threads"] == []
+    with pytest.raises(ConflictError):
+        await fay_of_green.http.post("/api/threads", json={"threadId": made})
+
+
+async def filtered(ctx: Auth.types.AuthContext, value: dict[str, Any]) -> dict[str, Any]:
+    return {"owner": ctx.user.identity}
+
+
+async def refused(ctx: Auth.types.AuthContext, value: dict[str, Any]) -> None:
+    raise Auth.exceptions.HTTPException(status_code=int(value["key"]), detail="no")
+
+
+@pytest.mark.asyncio
+async def test_the_memory_is_closed_unless_a_rule_keeps_users_apart_in_it() -> None:
+    """A filter of metadata says nothing of items, which have none."""
+    ann = User("ann", details={"identity": "ann"})
+    rules = ProjectRules(Auth())
+    assert await rules(ann, "threads", "read", {}) == ANY
+    for action in ("put", "get", "search", "delete", "list_namespaces"):
+        with pytest.raises(Problem, match="shared by all") as refusal:
+            await rules(ann, "store", action, {"namespace": ("bob",)})
+        assert refusal.value.status == HTTPStatus.FORBIDDEN
+    everything = Auth()
+    everything.on(filtered)
+    assert await ProjectRules(everything)(ann, "threads", "read", {}) == (({"owner": "ann"},),)
+    with pytest.raises(Problem, match="shared by all"):
+        await ProjectRules(everything)(ann, "store", "search", {"namespace": ()})
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("raised", "status"), [(404, 404), (499, 403), (200, 403)])
+async def test_whatever_number_a_refusal_has_it_is_one(raised: int, status: int) -> None:
+    auth = Auth()
+    auth.on.store(refused)
+    with pytest.raises(Problem) as refusal:
+        await ProjectRules(auth)(User("ann"), "store", "get", {"key": str(raised)})
+    assert refusal.value.status == status

@@ -21,7 +21,8 @@ async def known(authorization: str | None, headers: dict[bytes, bytes], method: 
         raise RuntimeError("the directory is down")
     assert headers[b"authorization"]
     assert method in {"GET", "POST", "PATCH", "DELETE", "PUT"}
-    return {"identity": name, "team": TEAMS.get(name, "none"), "permissions": ["chat"]}
+    name, _, team = name.partition(".")
+    return {"identity": name, "team": team or TEAMS.get(name, "none"), "permissions": ["chat"]}
 
 
 @auth.on.threads
@@ -33,6 +34,13 @@ async def own(ctx: Auth.types.AuthContext, value: dict[str, Any]) -> dict[str, A
     return mine
 
 
+@auth.on.threads.update
+async def own_words(ctx: Auth.types.AuthContext, value: dict[str, Any]) -> dict[str, Any]:
+    mine = {"team": ctx.user["team"]}
+    value["metadata"] = {name: said for name, said in value.get("metadata", {}).items() if name != "team"}
+    return mine
+
+
 @auth.on.threads.delete
 async def nobody_deletes(ctx: Auth.types.AuthContext, value: dict[str, Any]) -> bool:
     return False
@@ -41,6 +49,17 @@ async def nobody_deletes(ctx: Auth.types.AuthContext, value: dict[str, Any]) -> 
 @auth.on.assistants.create
 async def needs_a_name(ctx: Auth.types.AuthContext, value: dict[str, Any]) -> None:
     assert value["name"] != "Untitled", "give it a name"
+
+
+@auth.on.assistants.update
+async def tagged(ctx: Auth.types.AuthContext, value: dict[str, Any]) -> None:
+    value["config"] = {"tags": ["seen"]}
+    value["description"] = "changed"
+
+
+@auth.on.assistants.read
+async def no_drafts(ctx: Auth.types.AuthContext, value: dict[str, Any]) -> dict[str, Any]:
+    return {"draft": False}
 
 
 @auth.on.store
