@@ -16,6 +16,10 @@ from langgraph.pregel._read import PregelNode
 from unbroken.adapters.langgraph.effects import effect_channels
 from unbroken.adapters.langgraph.inputs import resets
 from unbroken.adapters.langgraph.messages import messages_in, unanswered_tool_calls
+from unbroken.domain.checkpoints import ROOT
+from unbroken.domain.events import RunStart, StateUpdate, UserMessage
+from unbroken.domain.session import Claim
+from unbroken.domain.turn import Fork
 
 Graph = CompiledStateGraph[Any, Any, Any, Any]
 
@@ -34,6 +38,30 @@ def kept_by(graph: Graph, saver: BaseCheckpointSaver[str]) -> Graph:
     same = copy(graph)
     same.checkpointer = saver
     return same
+
+
+def place_before(claim: Claim, fork: Fork | None) -> str | None:
+    """The root checkpoint that the claimed event goes on from, in the notation of `Claim.head`. None: nobody knows any
+    more, but the event's own messages tell where it begins.
+
+    The base of a session is no answer once a superstep was committed on a branch: it is where the branch was left.
+    """
+    body = claim.event.body
+    if fork is not None:
+        return dict(fork.heads)[ROOT]
+    if not claim.resumes:
+        return claim.head
+    if isinstance(body, RunStart | StateUpdate) and body.checkpoint_id:
+        return body.checkpoint_id
+    replaces = isinstance(body, UserMessage) and body.replaces is not None
+    return None if replaces else claim.base_head
+
+
+def until(messages: Sequence[BaseMessage], own: frozenset[str]) -> dict[str, None]:
+    """Ids of the messages before the event's own, in their order; of all, if none of those is among them."""
+    ids = [str(message.id) for message in messages]
+    first = next((index for index, id_ in enumerate(ids) if id_ in own), len(ids))
+    return dict.fromkeys(ids[:first])
 
 
 class History:

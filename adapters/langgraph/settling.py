@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from langchain_core.messages import AIMessage, BaseMessage
 
 from unbroken.adapters.langgraph.conversing import takes_messages
-from unbroken.adapters.langgraph.history import Graph, History, kept_by
+from unbroken.adapters.langgraph.history import Graph, History, kept_by, place_before, until
 from unbroken.adapters.langgraph.inputs import messages_of, own_ids
 from unbroken.adapters.langgraph.messages import spoken
 from unbroken.adapters.langgraph.saver import StagingSaver
@@ -30,17 +30,16 @@ async def settled(graph: Graph, checkpoints: Checkpoints, settling: Settling) ->
     if not shown and not moved:
         return Settled(StateChange(), _as_shown("", settling))
     saver = StagingSaver(checkpoints, claim.key.thread_id, head=settling.head)
-    base = claim.base_head if claim.resumes else claim.head
+    base = place_before(claim, settling.fork)
     if settling.fork is not None and not moved:
         saver.start_from(settling.fork)
-        base = saver.staging.heads[""]
     configurable = {"thread_id": claim.key.thread_id, "user_id": claim.key.user_id}
     history = History(kept_by(graph, saver), {"configurable": configurable})
     before = frozenset(str(message.id) for message in await history.messages(base)) if base else frozenset()
     await history.close_calls(REASONS[settling.reason])
     messages = await history.messages()
-    if base is None:  # a thread of another saver's: the event's own message tells where the event begins
-        before = _until(messages, own_ids(event))
+    if base is None:
+        before = frozenset(until(messages, own_ids(event)))
     own = [message for message in messages_of(event) if not _holds(messages, message.id)]
     partial = [
         AIMessage(text.rstrip(), id=message_id, response_metadata={"stop_reason": settling.reason})
@@ -79,13 +78,6 @@ def unsaid(shown: Sequence[tuple[str, str]], added: Sequence[BaseMessage]) -> li
 
 def _holds(messages: Sequence[BaseMessage], message_id: str | None) -> bool:
     return any(message.id == message_id for message in messages)
-
-
-def _until(messages: Sequence[BaseMessage], own: frozenset[str]) -> frozenset[str]:
-    """Ids of the messages before the event's own; of all, if none of those is among them."""
-    ids = [str(message.id) for message in messages]
-    first = next((index for index, id_ in enumerate(ids) if id_ in own), len(ids))
-    return frozenset(ids[:first])
 
 
 def _added(messages: Sequence[BaseMessage], others: frozenset[str]) -> list[BaseMessage]:

@@ -17,7 +17,7 @@ from unbroken.adapters.langgraph.attachments import Attachments
 from unbroken.adapters.langgraph.conversing import output_of, takes_messages
 from unbroken.adapters.langgraph.effects import effect_channels, node_effects
 from unbroken.adapters.langgraph.habits import Habits
-from unbroken.adapters.langgraph.history import Graph, History, kept_by
+from unbroken.adapters.langgraph.history import Graph, History, kept_by, place_before, until
 from unbroken.adapters.langgraph.inputs import own_ids
 from unbroken.adapters.langgraph.known_messages import SplicingSerializer
 from unbroken.adapters.langgraph.message_steps import MessageSteps
@@ -130,9 +130,9 @@ class TurnRun:
 
     async def resume(self, *, commits: bool) -> None:
         """Go on inside the event, from its last committed superstep."""
-        base_head = self.attempt.claim.base_head
-        messages = messages_in((await self.snapshot(base_head)).values) if base_head else []
-        self._before = _ids(messages)
+        base = place_before(self.attempt.claim, None)
+        messages = messages_in((await self.snapshot(base)).values) if base != "" else []
+        self._before = until(messages, self._own) if base is None else _ids(messages)
         await self.drive(None, commits=commits)
 
     def begin_there(self, fork: Fork) -> None:
