@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Final
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from unbroken.application.deliveries import Delivery, ShowGap, ShowLogged
@@ -51,6 +52,13 @@ class _Wanted:
         """The highest `seq` told under it. None: nothing was, and it begins with what is current."""
 
 
+class _Held(Struct, frozen=True):
+    end: int
+    """Of the log, when the watch began."""
+    until: float
+    """By the loop's clock."""
+
+
 class Feed:
     """Not to be shared between readers of a connection: one calls `next`, anybody the rest."""
 
@@ -63,11 +71,13 @@ class Feed:
         self._subscription: Subscription | None = None
         self._narrator = Narrator("", now_ms)
         self._begins_anew = True
+        self._held: _Held | None = None
         self._changed = asyncio.Event()
 
     def add(self, name: str, wanted: Filter, since: int | None = None) -> None:
         self._wanted[name] = _Wanted(wanted, since)
         self._begins_anew = True
+        self._held = None
         self.interrupt()
 
     def remove(self, name: str) -> bool:
@@ -127,8 +137,12 @@ class Feed:
                 return
             marks = [0 if one.mark is None and records(one.filter) else one.mark for one in wanted]
             found = await start(self._service.sessions, self._service.outbox, key, marks)
-            if found.at_rest and all(one.mark is None and only_watches(one.filter) for one in wanted):
-                found = await self._hold(key, found)
+            if self._held or (found.at_rest and all(one.mark is None and only_watches(one.filter) for one in wanted)):
+                since_held = await self._hold(key, found)
+                if since_held is None:
+                    self._begins_anew = True
+                    return
+                found, self._held = since_held, None
             seen = max((positions.attempt_of(one.mark) for one in wanted if one.mark is not None), default=0)
             self._subscription = await self._service.subscribe(key, cursor=found.cursor, shown=EachPart(seen))
         except BaseException:
@@ -143,16 +157,24 @@ class Feed:
                 await self._changed.wait()
         self._changed.clear()
 
-    async def _hold(self, key: SessionKey, found: Start) -> Start:
-        subscription = await self._service.subscribe(key, cursor=found.end)
+    async def _hold(self, key: SessionKey, found: Start) -> Start | None:
+        """What is told when nothing is held back any more. None: `interrupt` was called, and the wait is not over."""
+        loop = asyncio.get_running_loop()
+        held = self._held = self._held or _Held(found.end, loop.time() + HOLD_S)
+        since_held = Start(held.end, found.end, at_rest=False)
+        if found.end > held.end or not found.at_rest:
+            return since_held
+        subscription = self._subscription = await self._service.subscribe(key, cursor=held.end)
+        if self._changed.is_set():
+            self._changed.clear()
+            subscription.interrupt()
         try:
-            async with asyncio.timeout(HOLD_S):
-                await subscription.next()
+            async with asyncio.timeout_at(held.until):
+                return since_held if await subscription.next() else None
         except TimeoutError:
             return found
         finally:
-            subscription.close()
-        return Start(found.end, found.end, at_rest=False)
+            self.close()
 
     async def _told(self, deliveries: Iterable[Delivery]) -> list[Event]:
         assert self._subscription is not None
