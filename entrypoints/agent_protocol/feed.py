@@ -143,13 +143,13 @@ class Feed:
                     self._begins_anew = True
                     return
                 found, self._held = since_held, None
-            seen = max((positions.attempt_of(one.mark) for one in wanted if one.mark is not None), default=0)
-            self._subscription = await self._service.subscribe(key, cursor=found.cursor, shown=EachPart(seen))
+            latest = max((positions.attempt_of(one.mark) for one in wanted if one.mark is not None), default=0)
+            self._subscription = await self._service.subscribe(key, cursor=found.cursor, shown=EachPart(latest))
         except BaseException:
             self._begins_anew = True
             raise
-        since = wanted[0].mark if len(wanted) == 1 else None
-        self._narrator = Narrator(key.agent_id, self._now_ms, since=since)
+        seen = {one.mark for one in wanted if one.mark is not None}
+        self._narrator = Narrator(key.agent_id, self._now_ms, seen=seen)
 
     async def _wait(self, seconds: float) -> None:
         with suppress(TimeoutError):

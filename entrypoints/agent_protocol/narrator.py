@@ -48,11 +48,12 @@ _STEP: Final = 6
 class Narrator:
     """Not to be shared between readers. Holds the text of the one message that is open, by reference."""
 
-    def __init__(self, graph_name: str, now_ms: Callable[[], int], *, since: int | None = None) -> None:
-        """`since`: the highest `seq` that the reader has seen, so that what it was shown in vain can break off."""
+    def __init__(self, graph_name: str, now_ms: Callable[[], int], *, seen: Iterable[int] = ()) -> None:
+        """`seen`: the highest `seq` that the reader has seen, one for each of its subscriptions: so that text is cut
+        there, however its parts are, and what was shown in vain can break off."""
         self._graph_name = graph_name
         self._now_ms = now_ms
-        self._since = since
+        self._seen = frozenset(seen)
         self._events: dict[str, tuple[str, bool]] = {}
         """Request id → run id and whether it is rich, of events that have not ended."""
         self._attempt = 0
@@ -115,12 +116,8 @@ class Narrator:
 
     def _seen_in_vain(self, attempt: int) -> bool:
         """Whether the reader comes from an attempt before this one that did not end its event."""
-        since = self._since
-        return (
-            self._attempt == 0
-            and since is not None
-            and 0 < positions.attempt_of(since) < attempt
-            and not positions.is_ended(since)
+        return self._attempt == 0 and any(
+            0 < positions.attempt_of(seen) < attempt and not positions.is_ended(seen) for seen in self._seen
         )
 
     def _voided(self, attempt: int, seen_in_vain: bool) -> Iterable[Event]:
@@ -168,17 +165,23 @@ class Narrator:
         self._texts.append(text)
         yield from self._live(pieces, attempt, begin)
         length = ahead + units(text)
-        seen = positions.text_seen(self._since, attempt, begin, begin + length) if self._since is not None else 0
-        rest = cut(text, max(0, seen - ahead)) if seen else text
-        if rest:
-            seq = positions.text(attempt, begin + length)
-            data = {
-                "event": "content-block-delta",
-                "index": 0,
-                "delta": {"type": "text-delta", "text": rest},
-                "message_id": part.message_id,
-            }
-            yield self._event(seq, str(seq), "messages", data)
+        cuts = {positions.text_seen(seen, attempt, begin, begin + length) for seen in self._seen} - {0, length}
+        for seen in sorted(cuts):
+            rest = cut(text, max(0, seen - ahead))
+            if piece := text[: len(text) - len(rest)]:
+                yield self._delta(part.message_id, positions.text(attempt, begin + seen), piece)
+            text, ahead = rest, ahead + units(piece)
+        if text:
+            yield self._delta(part.message_id, positions.text(attempt, begin + length), text)
+
+    def _delta(self, message_id: str, seq: int, text: str) -> Event:
+        data = {
+            "event": "content-block-delta",
+            "index": 0,
+            "delta": {"type": "text-delta", "text": text},
+            "message_id": message_id,
+        }
+        return self._event(seq, str(seq), "messages", data)
 
     def _close_text(self) -> Iterable[Piece]:
         message_id, self._speaking = self._speaking, None

@@ -140,6 +140,21 @@ def test_text_is_cut_where_the_reader_stands_when_its_pieces_are_others_elsewher
     assert brief(rest)[1] == ("messages", "finish 0 'It is 🧭so.'")
 
 
+def test_text_is_cut_where_each_subscription_of_a_reader_stands() -> None:
+    """Its subscriptions may have seen more or less of one part, and another replica's parts are others."""
+    events = told(a_turn())
+    texts = [event for event in events if event.event_id == str(event.seq)]
+    one_piece = ShowText("request-1", 1, TextPart(0, "Let me look.", "m1"), 0)
+    other = ShowText("request-1", 1, TextPart(12, "\n\nIt is 🧭so.", "m2"), 0)
+    marks = [texts[0].seq, texts[2].seq, texts[3].seq]
+    again = told([user(), begins(1), one_piece, other, a_turn()[-1]], narrator(*marks))
+    for mark in marks:
+        rest = "".join(event.params.data["delta"]["text"] for event in texts if event.seq > mark)
+        given = [event for event in again if event.seq > mark and event.event_id == str(event.seq)]
+        assert "".join(event.params.data["delta"]["text"] for event in given) == rest
+        assert [event.seq for event in given] == sorted({event.seq for event in given})
+
+
 def test_a_new_attempt_voids_what_the_old_one_left_open_and_gives_the_committed_state() -> None:
     started = [user(), begins(1), *streamed(text(("m1", "It will nev")), 1)]
     again = [
@@ -165,6 +180,7 @@ def test_a_reader_that_comes_back_from_a_void_attempt_has_its_open_message_broke
         rest = [event for event in told(deliveries, narrator(since)) if event.seq > since]
         assert brief(rest)[:2] == [("messages", "broke off None"), ("lifecycle", "running")]
     assert brief(told(running, narrator(since)))[2] == ("values", "state")
+    assert brief(told(running, narrator(since, since - 8)))[2] == ("values", "state"), "with several subscriptions, too"
 
 
 def test_who_has_seen_a_turn_s_end_has_nothing_broken_off_by_the_next_one() -> None:

@@ -59,8 +59,8 @@ def streamed(stream: LiveStream, attempt: int, seq: int = 1) -> list[Delivery]:
     return found
 
 
-def narrator(since: int | None = None) -> Narrator:
-    return Narrator("agent", lambda: NOW_MS, since=since)
+def narrator(*seen: int | None) -> Narrator:
+    return Narrator("agent", lambda: NOW_MS, seen=[seq for seq in seen if seq is not None])
 
 
 def told(deliveries: Iterable[Delivery], by: Narrator | None = None) -> list[Event]:
