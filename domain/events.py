@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 ContentBlock = dict[str, Any]
 """One LangChain content block, e.g. `{"type": "text", "text": "…"}`."""
@@ -18,13 +19,17 @@ class UserMessage(Struct, frozen=True, tag="user_message", tag_field="type", omi
     content: str | list[ContentBlock]
     replaces: str | None = None
     """Request id of an earlier message: the conversation goes on from before it. What followed it stays in the log."""
+    user: dict[str, Any] | None = None
+    """What a project's own `auth` said of whoever said it, for its graph."""
 
 
-class InputResponse(Struct, frozen=True, tag="input_response", tag_field="type"):
+class InputResponse(Struct, frozen=True, tag="input_response", tag_field="type", omit_defaults=True):
     """A user's answer to an agent's question."""
 
     interrupt_id: str
     value: Any
+    user: dict[str, Any] | None = None
+    """As a message's."""
 
 
 class TimerFired(Struct, frozen=True, tag="timer_fired", tag_field="type"):
@@ -55,7 +60,7 @@ class RunStart(Struct, frozen=True, tag="run_start", tag_field="type", omit_defa
     """Node names, or "*": stops before them, besides where the graph stops by itself."""
     interrupt_after: str | list[str] | None = None
     user: dict[str, Any] | None = None
-    """What a project's own `auth` said of whoever asked, for its graph."""
+    """As a message's."""
     rich: bool = False
     """Record what LangGraph's stream modes yield as well, for clients that follow those."""
     client: dict[str, Any] = {}
@@ -143,5 +148,8 @@ class Event(Struct, frozen=True):
 
 
 def body_hash(body: EventBody) -> bytes:
-    """SHA-256 of the body's canonical JSON: what "the same id with another body" is decided by."""
+    """SHA-256 of the body's canonical JSON: what "the same id with another body" is decided by. Who said it is the
+    thread's user in any case; what is known of them may have changed since it was sent first, a token's end for one."""
+    if isinstance(body, FROM_USERS) and body.user is not None:
+        body = replace(body, user=None)
     return hashlib.sha256(msgspec.json.encode(body, order="deterministic")).digest()

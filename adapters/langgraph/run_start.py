@@ -12,7 +12,7 @@ from langgraph.types import Command, Send, StateSnapshot
 from unbroken.adapters.langgraph.authenticated import configurable_of
 from unbroken.adapters.langgraph.inputs import resets
 from unbroken.domain.errors import AgentRaised, QuestionClosed
-from unbroken.domain.events import EventBody, RunStart
+from unbroken.domain.events import FROM_USERS, EventBody, RunStart
 from unbroken.domain.policy import own_question_id
 from unbroken.domain.session import Claim
 
@@ -25,12 +25,12 @@ def config_of(claim: Claim) -> RunnableConfig:
     """Of the claimed event's run: whose it is, and what its caller wants of it."""
     body, key = claim.event.body, claim.key
     ours: dict[str, Any] = {"thread_id": key.thread_id, "user_id": key.user_id}
+    if isinstance(body, FROM_USERS) and body.user is not None:
+        ours |= configurable_of(body.user)
     if not isinstance(body, RunStart):
         return {"configurable": ours}
     wanted = body.config
     theirs = _mapping(wanted, "configurable")
-    if body.user is not None:
-        ours |= configurable_of(body.user)
     config: RunnableConfig = {
         "configurable": {name: value for name, value in theirs.items() if not _is_ours(name)} | ours,
         "metadata": _mapping(wanted, "metadata") | body.metadata | {"run_id": claim.event.id},

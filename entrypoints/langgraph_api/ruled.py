@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any, Final
 
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from msgspec import Struct
+from msgspec.structs import replace
 
 from unbroken.domain.catalogue import ANY, ThreadQuery, Where, matches
-from unbroken.domain.errors import NotYourThread
+from unbroken.domain.errors import NotYourThread, ThreadDeleted
+from unbroken.domain.events import UserMessage
 from unbroken.domain.ports.identity import User
 from unbroken.domain.session import SessionKey
 from unbroken.domain.threads import Thread
 from unbroken.entrypoints.langgraph_api.permissions import Permissions, anything
 from unbroken.entrypoints.service import Service
 from unbroken.entrypoints.web.callers import identified
-from unbroken.entrypoints.web.connection import Closed
+from unbroken.entrypoints.web.connection import Closed, Said
 from unbroken.entrypoints.web.frames import CloseCode
 from unbroken.entrypoints.web.guard import Guard
 from unbroken.entrypoints.web.query import THREAD_ID
@@ -77,28 +80,75 @@ async def note(request: Call, user_id: str, thread_id: str) -> None:
         raise NotYourThread(thread_id)
 
 
-async def may_chat(connection: ASGIConnection[Any, Any, Any, Any], user: User) -> None:
-    """Before a chat begins. Raises Closed: the rules do not let the user run anything in that thread."""
+async def rules_of_chat(connection: ASGIConnection[Any, Any, Any, Any], user: User) -> ChatRules | None:
+    """Before a chat begins. None: there are no rules. Raises Closed: they do not let the user run anything in that
+    thread, or look at it."""
     thread_id = connection.query_params.get("threadId", "")
     if connection.app.state.permissions is anything or not THREAD_ID.fullmatch(thread_id):
-        return  # an id that cannot be is refused with everything else in the address
+        return None  # an id that cannot be is refused with everything else in the address
+    rules = ChatRules(connection, user, thread_id)
+    await rules.opened()
+    return rules
+
+
+class ChatRules:
+    """Of one socket."""
+
+    def __init__(self, connection: ASGIConnection[Any, Any, Any, Any], user: User, thread_id: str) -> None:
+        self._connection = connection
+        self._user = user
+        self._thread_id = thread_id
+
+    async def opened(self) -> None:
+        with _closing():
+            await _allowed(self._connection, self._user, "create_run", self._thread_id, begins=True)
+
+    async def admit(self, body: Said) -> Said:
+        if isinstance(body, UserMessage):
+            asked: dict[str, Any] = {"input": {"messages": [{"type": "human", "content": body.content}]}}
+        else:
+            asked = {"command": {"resume": {body.interrupt_id: body.value}}}
+        with _closing():
+            await _allowed(self._connection, self._user, "create_run", self._thread_id, {"kwargs": asked})
+        return replace(body, user=dict(self._user.details or {"identity": self._user.id}))
+
+    async def still_hold(self) -> None:
+        user = await identified(self._connection)
+        if user.id != self._user.id:
+            raise Closed(CloseCode.NOT_AUTHENTICATED, "somebody else is known by that now")
+        self._user = user
+        with _closing():
+            await _allowed(self._connection, user, "read", self._thread_id)
+
+
+@contextmanager
+def _closing() -> Iterator[None]:
     try:
-        await _allowed(connection, user, "create_run", thread_id)
-    except (Problem, NotYourThread) as error:
+        yield
+    except (Problem, NotYourThread, ThreadDeleted) as error:
         raise Closed(CloseCode.NOT_YOUR_THREAD, str(error)) from None
 
 
 async def _allowed(
-    connection: ASGIConnection[Any, Any, Any, Any], user: User, action: str, thread_id: str | None
+    connection: ASGIConnection[Any, Any, Any, Any],
+    user: User,
+    action: str,
+    thread_id: str | None,
+    asked: Mapping[str, Any] | None = None,
+    *,
+    begins: bool = False,
 ) -> Ruling:
-    value: dict[str, Any] = {"metadata": {}} if thread_id is None else {"thread_id": thread_id, "metadata": {}}
+    """`begins`: the thread comes to be, where there is none."""
+    value: dict[str, Any] = {"metadata": {}, **(asked or {})}
+    if thread_id is not None:
+        value["thread_id"] = thread_id
     permissions: Permissions = connection.app.state.permissions
     where = await permissions(user, "threads", action, value)
     ruling = Ruling(where, value["metadata"])
     if thread_id is None:
         return ruling
     service: Service = connection.app.state.service
-    if action == "create_run":
+    if begins:
         await _noted(connection, user, thread_id, value["metadata"])
     record = await service.thread_records.get(user.id, thread_id)
     if not matches(record.metadata, where):

@@ -25,7 +25,7 @@ from unbroken.entrypoints.langgraph_api import runs, stateless_runs
 from unbroken.entrypoints.langgraph_api.answers import DETAILS
 from unbroken.entrypoints.langgraph_api.permissions import Permissions, anything
 from unbroken.entrypoints.langgraph_api.routes import CATALOGUE
-from unbroken.entrypoints.langgraph_api.ruled import may_chat, ruled
+from unbroken.entrypoints.langgraph_api.ruled import ruled, rules_of_chat
 from unbroken.entrypoints.langgraph_api.run_responses import RunResponses
 from unbroken.entrypoints.service import Service
 from unbroken.entrypoints.web import audit, files, threads
@@ -149,8 +149,7 @@ async def chat(socket: WebSocket[Any, Any, Any]) -> None:
         try:
             sockets: ChatSockets = socket.app.state.sockets
             user = await identified(socket)
-            await may_chat(socket, user)
-            await sockets.converse(socket, user)
+            await sockets.converse(socket, user, await rules_of_chat(socket, user))
         except Closed as end:
             log.info("connection closed with %d", end.code)
             await _close(socket, end.code, str(end))

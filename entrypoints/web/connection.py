@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -25,7 +25,7 @@ from unbroken.application.deliveries import Delivery, ShowLogged, ShowStep, Show
 from unbroken.application.log_context import working_for
 from unbroken.application.subscribe import Subscription
 from unbroken.domain.errors import AckAhead, BodyConflict, CommitUnknown, NotYourThread, ThreadDeleted, UnbrokenError
-from unbroken.domain.events import Event, EventBody, InputResponse, UserMessage, WhenBusy
+from unbroken.domain.events import Event, EventBody, InputResponse, UserMessage, WhenBusy, body_hash
 from unbroken.domain.session import SessionKey
 from unbroken.entrypoints.web.abuse import AbuseCounter
 from unbroken.entrypoints.web.codec import BadFrame, Limits, decode, encode
@@ -53,6 +53,9 @@ log = logging.getLogger(__name__)
 LOST_RACES: Final = frozenset({ErrorCode.ALREADY_ENDED, ErrorCode.THREAD_DELETED})
 """What an honest client is told when somebody else was faster."""
 NOBODYS: Final[frozenset[str | None]] = frozenset()
+Said = UserMessage | InputResponse
+Admit = Callable[[Said], Awaitable[Said]]
+"""What is said, with what is known of the user who says it. Raises Closed: it may not be said any more."""
 
 
 class Closed(Exception):
@@ -68,6 +71,7 @@ class Connection:
         "_abuse",
         "_accept",
         "_acknowledge",
+        "_admit",
         "_allowance",
         "_cancel",
         "_end",
@@ -101,13 +105,16 @@ class Connection:
         allowance: Allowance,
         pace: Pace,
         legacy: bool,
+        admit: Admit | None = None,
     ) -> None:
+        """`admit`: asked before anything that the user says is accepted; None: nobody has to be."""
         self._socket = socket
         self._key = key
         self._subscription = subscription
         self._accept = accept
         self._cancel = cancel
         self._acknowledge = acknowledge
+        self._admit = admit
         self._limits = limits
         self._abuse = AbuseCounter()
         self._rate = Rate(per_s=frames_per_s)
@@ -213,9 +220,11 @@ class Connection:
             raise BadFrame(ErrorCode.WRONG_THREAD, message, path="threadId", request_id=request_id)
         await self._take(request_id, UserMessage(frame.content, frame.replaces), frame.when_busy)
 
-    async def _take(self, request_id: str, body: EventBody, when_busy: WhenBusy | None = None) -> None:
+    async def _take(self, request_id: str, body: Said, when_busy: WhenBusy | None = None) -> None:
         with self._receipt_of(request_id):
             await self._check_allowance(request_id)
+            if self._admit is not None:
+                body = await self._admit(body)
             try:
                 receipt = await self._accept(self._key, request_id, body, when_busy=when_busy)
             except CommitUnknown:
@@ -307,7 +316,7 @@ class Connection:
         while event.request_id == self._on_its_way:
             await self._receipt()
         said = self._in_doubt.pop(event.request_id, None)
-        if said == event.body:
+        if said is not None and body_hash(said) == body_hash(event.body):
             # Whose sending it was that got through, this socket's or an earlier one's, nobody knows.
             self._receipts.append(AcceptedFrame(request_id=event.request_id, seq=event.seq, duplicate=True))
         elif said is not None:

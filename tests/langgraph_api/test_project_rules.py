@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
@@ -29,7 +30,8 @@ from unbroken.entrypoints.web.rest import Problem
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("guarded")
     shutil.copytree(ROOT / "tests" / "projects" / "guarded", folder, dirs_exist_ok=True)
-    with Server(folder, agents={}, arguments=["--in-memory"]) as server:
+    again = {"UNBROKEN_ASK_AGAIN_S": "0.1"}
+    with Server(folder, agents={}, arguments=["--in-memory"], environment=again) as server:
         yield server
 
 
@@ -153,6 +155,47 @@ async def test_the_chat_s_socket_and_routes_ask_the_project_too(guarded: Server,
         await ann.http.delete("/api/threads/t1")
     with pytest.raises(AuthenticationError):
         await people(None).http.get("/api/threads")
+
+
+def talking(guarded: Server, thread: str, name: str) -> Any:
+    address = f"{guarded.url}/api/chat/ws?threadId={thread}&cursor=0"
+    return connect(address, proxy=None, additional_headers={"Authorization": f"Bearer {name}"})
+
+
+async def until(socket: Any, words: str) -> None:
+    while words not in str(await socket.recv()):
+        pass
+
+
+@pytest.mark.asyncio
+async def test_a_chat_s_graph_knows_who_speaks_and_the_rules_hear_each_message(guarded: Server) -> None:
+    async with talking(guarded, "t3", "ann") as socket:
+        await socket.send('{"type": "message", "requestId": "r1", "content": "for whom?"}')
+        await until(socket, "for ann, red, ann")
+        await socket.send('{"type": "message", "requestId": "r2", "content": "sealed words"}')
+        with pytest.raises(ConnectionClosed) as end:
+            await until(socket, "nothing like this")
+        assert end.value.rcvd is not None
+        assert (end.value.rcvd.code, end.value.rcvd.reason) == (4403, "sealed")
+    async with talking(guarded, "t3", "ann") as socket:  # what was said already may be said again
+        await socket.send('{"type": "message", "requestId": "r1", "content": "for whom?"}')
+        await until(socket, '"duplicate":true')
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("now", "code"), [("", 4401), ("green", 4403)])
+async def test_an_open_chat_ends_when_its_user_may_not_look_on(guarded: Server, now: str, code: int) -> None:
+    """Shut out, or of another team."""
+    name = f"gil{code}"
+    async with talking(guarded, name, name) as socket:
+        await socket.send('{"type": "message", "requestId": "r", "content": "for whom?"}')
+        await until(socket, f"for {name}, none, {name}")
+        (guarded.log.parent / f"{name}.moved").write_text(now)
+        with pytest.raises(ConnectionClosed) as end:
+            async with asyncio.timeout(30):
+                await until(socket, "nothing like this")
+        assert end.value.rcvd is not None
+        assert end.value.rcvd.code == code
 
 
 @pytest.mark.parametrize(
