@@ -148,10 +148,12 @@ class TurnEnd:
         return await self._insist(lambda: self._sessions.before(claim.key.thread_id, replaces), claim)
 
     async def _settled(self, remains: Settling) -> Settled | None:
-        """None: this history cannot be made whole. An event that left nothing needs no agent for it."""
+        """None: this history cannot be made whole. An event that left nothing needs no agent for it: a message has
+        still taken another one's place, a run or an update has left the conversation where it was."""
         claim = remains.claim
         if not remains.texts and not _moved(remains):
-            return Settled(StateChange(heads=remains.fork.heads if remains.fork else ()), "")
+            place = remains.fork if isinstance(claim.event.body, UserMessage) else None
+            return Settled(StateChange(heads=place.heads if place else ()), "")
         try:
             agent = self._agents.get(claim.key.agent_id)
             return await self._insist(lambda: _settling(agent, remains), claim)

@@ -183,8 +183,10 @@ def _left_branches(
 ) -> set[int]:
     """Events that are not in the conversation any more, since a message took the place of one before them, or a run
     went on from an earlier checkpoint. Who goes back to a branch that was left has that one, and not the one in
-    between."""
+    between. A run that left nothing went nowhere; of one whose branch was left since, what remains has to tell."""
     refused = {effect.event_seq for effect in thread.effects if effect.payload.get("code") == "branch_gone"}
+    places = {event.seq for event in thread.events if _goes_back(event, branches)} - refused
+    last = max((seq for seq in places if seq <= applied), default=0)
     seqs = {event.id: event.seq for event in thread.events}
     before: dict[str, tuple[int, ...]] = {}
     branch: tuple[int, ...] = ()
@@ -192,13 +194,17 @@ def _left_branches(
         earlier = before.get(str(event.payload.get("replaces")))
         if (held := branches.get(str(event.payload.get("checkpoint_id")))) is not None:
             earlier = tuple(sorted(seqs[id_] for id_ in held if id_ in seqs))
-            if not times[event.id] and _stayed(thread, times, set(branch), set(earlier)):
+            if not times[event.id] and (event.seq == last or _stayed(thread, times, set(branch), set(earlier))):
                 earlier = None
         if earlier is not None and event.seq not in refused and (event.seq <= applied or times[event.id]):
             branch = earlier
         before[event.request_id] = branch
         branch = (*branch, event.seq)
     return {event.seq for event in thread.events} - set(branch)
+
+
+def _goes_back(event: Event, branches: Mapping[str, Sequence[str]]) -> bool:
+    return event.payload.get("replaces") is not None or str(event.payload.get("checkpoint_id")) in branches
 
 
 def _stayed(thread: Thread, times: Mapping[str, int], here: set[int], there: set[int]) -> bool:
