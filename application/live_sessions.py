@@ -37,7 +37,7 @@ def always() -> bool:
 class LiveAttempt:
     """The attempt that runs now, here or at another replica, and the log's end when it began (protocol, rule 4)."""
 
-    __slots__ = ("ended", "event", "log_index", "mirrored", "reason", "run", "shows", "stream")
+    __slots__ = ("event", "log_index", "mirrored", "reason", "run", "shows", "stream")
 
     def __init__(
         self, event: Event, run: int, log_index: int, reason: ResetReason, shows: Callable[[], bool] = always
@@ -51,8 +51,6 @@ class LiveAttempt:
         self.stream = LiveStream()
         self.mirrored: int | None = None
         """Of one that runs at another replica: how many of its owner's parts are here. None: it runs here."""
-        self.ended = False
-        """Its event ended with it, and here: its stream is whole, and all of it is true."""
 
 
 class LiveSession:
@@ -203,8 +201,6 @@ class LiveSession:
                 self._keep(entry)
         self.applied_seq = max(self.applied_seq, event.seq)
         self.pending.pop(event.seq, None)
-        if self.attempt:
-            self.attempt.ended = self.attempt.event.seq == event.seq
         self._ended(event.seq)
         self.notify()
 

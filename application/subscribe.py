@@ -78,7 +78,8 @@ class Subscribe:
 
         From one snapshot: a gap if there is one, the log after the cursor, waiting events, the running attempt
         (from `shown` on if it is the very attempt the client shows, else from its beginning), then live.
-        `whole`: a reader that is behind when an attempt ends here is still given the rest of it before its end.
+        `whole`: what the attempt that ended an event showed is given before that end, to a reader that is behind as
+        well, as far as it is still here.
 
         Raises NotYourThread, ThreadDeleted, StoreUnavailable.
         """
@@ -147,9 +148,9 @@ class Subscription:
         self._joining = True
         self._interrupted = False
         self._run = 0
-        self._whole = whole
+        self._whole = whole or self._each
         self._following: LiveAttempt | None = None
-        """The attempt whose stream this reader is in, if it is to be given all of it."""
+        """The attempt whose stream this reader is in, if it is to be given all of it: it may end before that."""
         self._least = shown.attempt if shown else 0
         """Who shows an attempt has seen another replica take over from an earlier one that still runs here."""
         self._position = 0
@@ -192,8 +193,8 @@ class Subscription:
         """
         while True:
             self._changed = False
-            if (self._live.gone or self._following is not None) and (rest := self._rest()):
-                return rest
+            if self._live.gone:
+                raise ThreadDeleted(self._live.key.thread_id)
             found: list[Delivery] = []
             if self.cursor < self._live.tail_start and not self._gap:
                 self._log(found, await self._stored())
@@ -255,7 +256,7 @@ class Subscription:
         for entry in entries:
             if entry.log_index == self.cursor + 1:
                 self._user(found, entry.event)
-                if self._each and not self._rest_of(found, entry.event, entries):
+                if self._whole and not self._rest_of(found, entry):
                     return
                 found.append(ShowLogged(entry))
                 self.cursor = entry.log_index
@@ -263,14 +264,21 @@ class Subscription:
                     self._ended_seq = entry.event.seq
                     self._users = {seq for seq in self._users if seq > self._ended_seq}
 
-    def _rest_of(self, found: list[Delivery], event: Event, entries: Sequence[LogEntry]) -> bool:
-        """What the attempt that ended the event showed, if it is still here. False: more of it follows."""
-        attempt = self._live.recent.get(self._live.key.thread_id, event.seq) if event.seq > self._ended_seq else None
-        if attempt is None or not any(one.event.seq == event.seq and one.attempt == attempt.run for one in entries):
+    def _rest_of(self, found: list[Delivery], entry: LogEntry) -> bool:
+        """What the attempt showed of which the entry is the event's end, if that is still here: nothing else of it is
+        true. False: more of it follows."""
+        if entry.attempt is None:
             return True
-        if self._run != attempt.run:
-            self._enter(found, attempt, joining=True)
-        return self._parts(found, attempt)
+        recent = self._live.recent.get(self._live.key.thread_id, entry.event.seq)
+        for attempt in (self._following, recent):
+            if attempt is not None and attempt.run == entry.attempt:
+                if self._run != attempt.run:
+                    self._enter(found, attempt, joining=True)
+                if not self._parts(found, attempt):
+                    return False
+                break
+        self._following = None
+        return True
 
     def _user(self, found: list[Delivery], event: Event) -> None:
         if event.from_user and event.seq > self._ended_seq and event.seq not in self._users:
@@ -290,21 +298,6 @@ class Subscription:
             self._enter(found, attempt, joining)
             self._following = attempt if self._whole else None
         self._parts(found, attempt)
-
-    def _rest(self) -> list[Delivery]:
-        """Of the attempt that this reader is to be given all of, once it has ended: what is left, a frame's worth at a
-        time; nothing, if another one took over. Raises ThreadDeleted."""
-        if self._live.gone:
-            raise ThreadDeleted(self._live.key.thread_id)
-        found: list[Delivery] = []
-        attempt = self._following
-        if attempt is None or attempt is self._live.attempt:
-            return found
-        if attempt.ended:
-            self._parts(found, attempt)
-        if not found:
-            self._following = None
-        return found
 
     def _parts(self, found: list[Delivery], attempt: LiveAttempt) -> bool:
         """What follows of an attempt. False: a frame's worth was found, and there may be more."""

@@ -106,6 +106,11 @@ class RunEvents:
         self._told: set[str] = set()
         """Which of `values` and interrupts the attempt has told itself."""
 
+    @property
+    def seq(self) -> int:
+        """Of the run's event."""
+        return self._run.seq
+
     def wants_state(self, delivery: Delivery) -> bool:
         """Whether `take` is to be given the committed state: an attempt begins that voids what another has shown."""
         return (

@@ -28,7 +28,8 @@ class FollowedThread:
         self._modes = frozenset(modes)
         self._after = after
         self._views: dict[str, RunEvents] = {}
-        """By request id, of unfinished runs: as many as may wait in a thread."""
+        """By request id, of unfinished runs: as many as may wait in a thread. What ended without a word in the log goes
+        with the next that ends."""
         self._told: set[str] = set()
         """Of the runs that ended while the reader was away, those that it was told of."""
 
@@ -47,8 +48,11 @@ class FollowedThread:
             entries = [one.entry for one in deliveries if isinstance(one, ShowLogged)]
             for event in {entry.event.id: entry.event for entry in entries}.values():
                 end = await self._followed.end_in(entries, event.id)
-                view = self._views.pop(event.request_id, None) or self._view(event)
-                if end is not None and event.id not in self._told:
+                if end is None:
+                    continue  # it follows
+                view = self._views.get(event.request_id) or self._view(event)
+                self._views = {id_: one for id_, one in self._views.items() if one.seq > event.seq}
+                if event.id not in self._told:
                     made += await self._ends(view, event, end)
             if made:
                 yield made

@@ -13,7 +13,7 @@ from tests.application.world import KEY, Node, World
 from unbroken.application.deliveries import ShowGap, ShowLogged, ShowReset, ShowStep, ShowText, ShowUser
 from unbroken.application.live_sessions import LiveAttempt
 from unbroken.application.recent_attempts import KEPT_S, MAX_BYTES, MAX_COUNT, RecentAttempts
-from unbroken.application.subscribe import PAGE, TOO_FAR, EachPart
+from unbroken.application.subscribe import PAGE, TAIL_CURSOR, TOO_FAR, EachPart
 from unbroken.domain.events import Event, RunStart, UserMessage
 from unbroken.domain.ports.agent import Attempt
 
@@ -81,6 +81,21 @@ async def test_who_was_in_the_middle_when_the_run_ended_is_told_the_rest_and_not
     reader.close()
     assert [item.part.data for item in reader.seen if isinstance(item, ShowStep)] == [b"1", b"2"]
     assert isinstance(reader.seen[-1], ShowLogged)
+
+
+@virtual
+async def test_a_reader_of_everything_who_has_not_looked_before_the_end_is_told_what_led_to_it() -> None:
+    """It followed the run before it was accepted, and the run was faster than its first look."""
+    node = await World().replica()
+    puppet = Puppet(node)
+    reader = Reader(await node.subscribe(KEY, cursor=TAIL_CURSOR, whole=True))
+    await start_run(node)
+    await puppet.step(b"1")
+    await puppet.finish()
+    await node.ended()
+    await reader.drain()
+    reader.close()
+    assert [type(item) for item in reader.seen] == [ShowUser, ShowReset, ShowStep, ShowLogged]
 
 
 @virtual

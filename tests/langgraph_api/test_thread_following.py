@@ -1,0 +1,57 @@
+"""What a reader of a thread keeps of the runs that it follows."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from unbroken.application.deliveries import ShowLogged, ShowUser
+from unbroken.domain.effects import CancelTurn, CloseQuestion, LogEntry
+from unbroken.domain.events import Event, EventBody, RunStart, StateUpdate
+from unbroken.entrypoints.langgraph_api.run_events import RunEvent
+from unbroken.entrypoints.langgraph_api.run_following import End
+from unbroken.entrypoints.langgraph_api.thread_following import FollowedThread
+
+
+def accepted(seq: int, body: EventBody) -> Event:
+    return Event(seq, f"run-{seq}", f"request-{seq}", body, datetime(2026, 1, 2, tzinfo=UTC))
+
+
+def followed(*batches: list[Any]) -> Any:
+    coming = [*batches, None]
+
+    async def following() -> Any:
+        return coming.pop(0)
+
+    async def end_in(entries: list[LogEntry], run_id: str) -> End | None:
+        ends = [entry.body for entry in entries if isinstance(entry.body, CancelTurn) and entry.event.id == run_id]
+        return End(ends[0], ()) if ends else None
+
+    async def values(_: str) -> bytes:
+        return b"{}"
+
+    return SimpleNamespace(next=following, end_in=end_in, values=values)
+
+
+@pytest.mark.asyncio
+async def test_nothing_is_kept_of_what_ended_without_a_word_in_the_log() -> None:
+    run = accepted(100, RunStart(rich=True))
+    changes = [ShowUser(accepted(seq, StateUpdate({}))) for seq in range(1, 100)]
+    end = ShowLogged(LogEntry(1, run, CancelTurn("", 1)))
+    thread = FollowedThread(followed([*changes, ShowUser(run), end]), ["run_modes"])
+    told: list[RunEvent] = [event for events in [made async for made in thread.events(())] for event in events]
+    assert told[-1].event == "metadata"
+    assert thread._views == {}
+
+
+@pytest.mark.asyncio
+async def test_a_run_s_end_is_told_once_although_its_log_comes_in_two_pieces() -> None:
+    run = accepted(1, RunStart(rich=True))
+    closed = ShowLogged(LogEntry(1, run, CloseQuestion("q:0", "answered")))
+    end = ShowLogged(LogEntry(2, run, CancelTurn("", 1)))
+    thread = FollowedThread(followed([ShowUser(run), closed], [end]), ["run_modes"])
+    made = [[event.event for event in events] async for events in thread.events(())]
+    assert made == [["values", "metadata"]]
