@@ -40,8 +40,8 @@ USE_CASES: Final = (
         edits=(
             Edit(
                 "application/live_sessions.py",
-                '    __slots__ = ("ended", "event", "log_index", "mirrored", "reason", "run", "shows", "stream")\n',
-                '    __slots__ = ("ended", "event", "log_index", "mirrored", "readers", "reason", "run", '
+                '    __slots__ = ("event", "log_index", "mirrored", "reason", "run", "shows", "stream")\n',
+                '    __slots__ = ("event", "log_index", "mirrored", "readers", "reason", "run", '
                 '"shows", "stream")\n\n'
                 "    readers: tuple[Callable[[], None], ...]\n",
             ),
