@@ -32,7 +32,7 @@ BEGIN
         RETURN false;
     END IF;
     INSERT INTO thread_records (thread_id, user_id, metadata, created_at, updated_at)
-        VALUES (p_thread, p_user, p_metadata, clock_timestamp(), clock_timestamp());
+        SELECT p_thread, p_user, p_metadata, made_at, made_at FROM clock_timestamp() made_at;
     RETURN true;
 END
 $$
