@@ -16,7 +16,7 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, Generati
 from langgraph.constants import TAG_NOSTREAM
 
 from unbroken.adapters.langgraph.habits import Habits
-from unbroken.adapters.langgraph.messages import as_json, reasoning_of, spoken, text_of
+from unbroken.adapters.langgraph.messages import as_json, is_all_said, reasoning_of, spoken, text_of
 from unbroken.adapters.langgraph.rows import to_json
 from unbroken.adapters.langgraph.steps import Namespace, Steps
 from unbroken.domain.live_stream import ToolPhase, well_formed
@@ -114,11 +114,14 @@ class TokenTap(BaseCallbackHandler):
         if namespace is None or not isinstance(chunk, ChatGenerationChunk):
             return
         message = chunk.message
-        text = text_of(message.content)
+        content = message.content
+        plain = type(content) is str
+        text = content if plain else text_of(content)
         if text:
-            says = self._aside_says if namespace else self._model_says
-            self._on_loop(says, run_id, message.id, text)
-        if (type(message.content) is list or message.additional_kwargs) and (thought := reasoning_of(message)):
+            self._on_loop(self._aside_says if namespace else self._model_says, run_id, message.id, text)
+        if not message.additional_kwargs and (plain or is_all_said(content)):
+            return
+        if thought := reasoning_of(message):
             self._on_loop(self._model_thinks, run_id, message.id, thought)
 
     def on_llm_end(self, response: LLMResult, *, run_id: UUID, **kwargs: Any) -> None:

@@ -24,6 +24,7 @@ from langgraph.types import Send
 
 from tests.langgraph.driving import Chat
 from tests.langgraph.scripted import ScriptedModel, chain, model_node
+from unbroken.adapters.langgraph import token_tap
 from unbroken.adapters.langgraph.history import Graph
 from unbroken.domain.errors import AgentRaised
 from unbroken.domain.events import RunStart
@@ -289,6 +290,14 @@ async def test_reasoning_is_shown_beside_the_text_whatever_form_it_comes_in() ->
     assert [said["text"] for _, _, said in chat.seen.steps] == ["first ", "then"]
     assert {said["messageId"] for _, _, said in chat.seen.steps} == {"thinker"} == {answer.content[0]["id"]}
     assert answer.text == "well"
+
+
+async def test_only_what_may_hold_a_thought_is_taken_apart_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    taken: list[Any] = []
+    monkeypatch.setattr(token_tap, "reasoning_of", lambda message: taken.append(message.content) or "")
+    for chat in (Chat(chain(("say", model_node()))), Chat(TOOLS)):
+        await chat.say("one two three")
+    assert taken == [[{"type": "reasoning", "reasoning": "nothing, then"}]]
 
 
 async def test_a_graph_that_says_nothing_else_shows_nothing_else() -> None:
