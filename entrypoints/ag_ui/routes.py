@@ -11,12 +11,14 @@ from litestar import post
 from litestar.params import FromPath
 from litestar.types import ASGIApp
 
+from unbroken.domain.catalogue import ThreadRecord
 from unbroken.domain.errors import NotYourThread, UnknownRequest
 from unbroken.domain.ports.identity import User
 from unbroken.domain.session import SessionKey
 from unbroken.entrypoints.ag_ui.asking import RunAgentInput, asked_of
 from unbroken.entrypoints.ag_ui.messages import without_messages
 from unbroken.entrypoints.ag_ui.telling import Telling, at_rest, object_of, sse
+from unbroken.entrypoints.langgraph_api.access import Access, access_of
 from unbroken.entrypoints.langgraph_api.answers import body_of
 from unbroken.entrypoints.langgraph_api.assistants import Served, served
 from unbroken.entrypoints.langgraph_api.run_following import FollowedRun
@@ -34,45 +36,51 @@ async def run_agent(request: Call, agent: FromPath[str]) -> ASGIApp:
     """`agent`: a graph's name, or an assistant's id. The same `runId` again is the same run, told from its start."""
     user = await identified(request)
     given = await body_of(request, RunAgentInput)
-    return await _Front(request, user, given).run(agent)
+    return await _Front(request, user, await access_of(request), given).run(agent)
 
 
 class _Front:
-    def __init__(self, request: Call, user: User, given: RunAgentInput) -> None:
+    def __init__(self, request: Call, user: User, access: Access, given: RunAgentInput) -> None:
         self._service: Service = request.app.state.service
         self._responses: RunResponses = request.app.state.runs
         self._user = user
+        self._access = access
         self._given = given
         self._thread_id = existing(given.thread_id)
         self._run_id = str(uuid5(RUNS, msgspec.json.encode([user.id, given.thread_id, given.run_id]).decode()))
 
     async def run(self, agent: str) -> ASGIApp:
-        known = await self._known()
+        record = await self._record()
+        known = None if record is None else await self._known()
         if known is not None:
             return self._told(known, await self._responses.joined(self._user, known))
         assistant = await served(self._service.agents, self._service.assistants, self._user.id, agent)
-        values = await self._values(assistant)
+        values = {} if record is None else await self._values(assistant, record)
         asked = asked_of(self._given, agent, state=_changed(self._given.state, values))
         if asked is None:
             return self._nothing_new(values)
         started, followed = await self._responses.begun(self._user, self._thread_id, asked, self._run_id)
         return self._told(started, followed)
 
+    async def _record(self) -> ThreadRecord | None:
+        """None: the thread does not exist, or is not this user's to see; what becomes of a run there is decided where
+        runs are accepted."""
+        try:
+            return await self._access.thread(self._thread_id)
+        except NotYourThread:
+            return None
+
     async def _known(self) -> Started | None:
         """The run, if it was started before."""
         try:
             run = await self._service.runs.get(self._user.id, self._thread_id, self._run_id)
         except (NotYourThread, UnknownRequest):
-            return None  # whose thread it is decides whoever accepts the run
+            return None
         return started_as(self._user.id, run)
 
-    async def _values(self, assistant: Served) -> dict[str, Any]:
+    async def _values(self, assistant: Served, record: ThreadRecord) -> dict[str, Any]:
         """What the thread holds now."""
-        try:
-            bound_to = (await self._service.thread_records.get(self._user.id, self._thread_id)).agent_id
-        except NotYourThread:
-            return {}
-        if bound_to != assistant.graph_id:
+        if record.agent_id != assistant.graph_id:
             return {}
         key = SessionKey(self._user.id, assistant.graph_id, self._thread_id)
         return object_of(await self._service.state.values(key))

@@ -11,16 +11,17 @@ from litestar.params import FromQuery
 from litestar.types import ASGIApp
 from msgspec import Struct
 
-from unbroken.domain.errors import AlreadyEnded, UnknownRequest
+from unbroken.domain.errors import AlreadyEnded, NotYourThread, ThreadDeleted, UnknownRequest
 from unbroken.domain.runs import Run
+from unbroken.entrypoints.langgraph_api.access import Access, access_of
 from unbroken.entrypoints.langgraph_api.answers import body_of, invalid
+from unbroken.entrypoints.langgraph_api.permissions import anything
 from unbroken.entrypoints.langgraph_api.run_bodies import Asked
 from unbroken.entrypoints.langgraph_api.run_responses import accepted
 from unbroken.entrypoints.langgraph_api.run_views import STATUS, run_object
 from unbroken.entrypoints.langgraph_api.runs import forgets, responses
-from unbroken.entrypoints.service import Service
 from unbroken.entrypoints.web.callers import identified, user_of
-from unbroken.entrypoints.web.rest import Call, Problem, existing
+from unbroken.entrypoints.web.rest import Call, Problem
 
 MOST_AT_ONCE: Final = 100
 
@@ -74,20 +75,36 @@ async def cancel_many(request: Call, action: FromQuery[str] = "interrupt") -> No
 
 
 async def _to_cancel(request: Call, asked: Cancelled, user_id: str) -> list[Run]:
-    service: Service = request.app.state.service
+    access = await access_of(request)
+    service = access.service
     if asked.status is not None:
         if asked.thread_id or asked.run_ids:
             raise invalid("with a status, thread_id and run_ids must be omitted")
         unfinished = await service.runs.unfinished(user_id, limit=MOST_AT_ONCE * 10)
-        return [run for run in unfinished if asked.status in ("all", STATUS[run.state])]
+        found = [run for run in unfinished if asked.status in ("all", STATUS[run.state])]
+        hidden = await _hidden(access, {run.thread_id for run in found})
+        return [run for run in found if run.thread_id not in hidden]
     if asked.thread_id is None or asked.run_ids is None:
         raise invalid("give a status, or both thread_id and run_ids")
     if len(asked.run_ids) > MOST_AT_ONCE:
         raise invalid(f"at most {MOST_AT_ONCE} runs at once")
-    found: list[Run] = []
+    await access.thread(asked.thread_id)
+    found = []
     for run_id in asked.run_ids:
         try:
-            found.append(await service.runs.get(user_id, existing(asked.thread_id), run_id))
+            found.append(await service.runs.get(user_id, asked.thread_id, run_id))
         except UnknownRequest:
             continue
     return [run for run in found if not run.state.ended]
+
+
+async def _hidden(access: Access, thread_ids: set[str]) -> set[str]:
+    """Those that the project's rules do not show, or that are gone meanwhile."""
+    hidden: set[str] = set()
+    if access.permissions is not anything:
+        for thread_id in thread_ids:
+            try:
+                await access.thread(thread_id)
+            except (NotYourThread, ThreadDeleted, Problem):
+                hidden.add(thread_id)
+    return hidden

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from httpx import HTTPStatusError
+from httpx import AsyncClient, HTTPStatusError
 from langgraph_sdk import Auth, get_client
 from langgraph_sdk.errors import AuthenticationError, ConflictError, NotFoundError, PermissionDeniedError
 from websockets.asyncio.client import connect
@@ -43,7 +43,7 @@ async def people(guarded: Server) -> AsyncIterator[People]:
     """LangGraph's client, of whoever says to be somebody."""
     async with AsyncExitStack() as stack:
         made: dict[str | None, Any] = {}
-        for name in (None, "ann", "bob", "carl", "fay", "fay.green", "mallory", "broken"):
+        for name in (None, "ann", "bob", "carl", "fay", "fay.green", "hal.green", "mallory", "broken"):
             headers = {"Authorization": f"Bearer {name}"} if name else {}
             client = get_client(url=f"http://127.0.0.1:{guarded.port}", headers=headers)
             made[name] = await stack.enter_async_context(client)
@@ -111,6 +111,23 @@ async def test_a_thread_that_the_rules_hide_is_hidden_from_every_way_in(people: 
         await carl.runs.create(thread, "who", input={"messages": []})
     with pytest.raises(NotFoundError):
         await carl.threads.update_state(thread, {"messages": []})
+
+
+@pytest.mark.asyncio
+async def test_a_thread_that_the_rules_hide_tells_a_front_end_nothing_and_loses_no_run(
+    guarded: Server, people: People
+) -> None:
+    thread, run = "22222222-2222-4222-8222-222222222222", "the run"
+    body = {"threadId": thread, "runId": run, "messages": [{"id": "m", "role": "user", "content": "for whom?"}]}
+    again: dict[str, Any] = body | {"messages": []}
+    async with AsyncClient(base_url=f"http://127.0.0.1:{guarded.port}", trust_env=False) as http:
+        red, green = ({"Authorization": f"Bearer {name}"} for name in ("hal.red", "hal.green"))
+        for given in (body, again, again | {"runId": "another"}):
+            assert "for hal, red" in (await http.post("/agui/who", json=given, headers=red)).text
+        for given in (body, again, again | {"runId": "another"}):
+            assert "hal, red" not in (await http.post("/agui/who", json=given, headers=green)).text
+    with pytest.raises(NotFoundError, match="no such thread"):
+        await people("hal.green").http.post("/runs/cancel", json={"thread_id": thread, "run_ids": [run]})
 
 
 @pytest.mark.asyncio
