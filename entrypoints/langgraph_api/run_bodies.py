@@ -16,6 +16,8 @@ ELSEWHERE: Final = frozenset({"tools", "lifecycle"})
 OURS: Final = frozenset({"thread_id", "user_id", "run_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map"})
 """Keys of `configurable` that name a place or a person: never a caller's to set."""
 RESERVED: Final = ("__", "langgraph_auth_")
+MOST_STEPS: Final = 1_000_000_000
+"""As `recursion_limit`."""
 
 
 class CheckpointRef(Struct, frozen=True):
@@ -76,7 +78,7 @@ def run_of(asked: Asked, assistant: Served, *, stateless: bool = False) -> RunSt
     return RunStart(
         input=asked.input,
         command=_command(asked.command),
-        config={key: value for key, value in config.items() if key in ("recursion_limit", "tags", "configurable")},
+        config={key: config[key] for key in ("recursion_limit", "tags", "configurable") if config.get(key) is not None},
         context=asked.context if asked.context is not None else assistant.context,
         metadata={
             **assistant.metadata,
@@ -103,11 +105,21 @@ def _refuse(asked: Asked, stateless: bool) -> None:
         raise invalid("You must provide a thread_id when resuming.")
     if asked.checkpoint is not None and asked.checkpoint.checkpoint_ns:
         raise invalid("checkpoint_ns: only checkpoints of the root graph can be gone on from")
-    configured = (asked.config or {}).get("configurable")
-    if configured is not None and not isinstance(configured, dict):
-        raise invalid("config.configurable must be an object")
-    if configured and asked.context:
+    _check_config(asked.config or {})
+    if (asked.config or {}).get("configurable") and asked.context:
         raise invalid("Cannot specify both configurable and context. Prefer setting context alone.")
+
+
+def _check_config(config: dict[str, Any]) -> None:
+    for name in ("configurable", "metadata"):
+        if not isinstance(config.get(name) or {}, dict):
+            raise invalid(f"config.{name} must be an object")
+    limit = 1 if config.get("recursion_limit") is None else config["recursion_limit"]
+    if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= MOST_STEPS:
+        raise invalid(f"config.recursion_limit must be a whole number from 1 to {MOST_STEPS}")
+    tags = config.get("tags") or []
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
+        raise invalid("config.tags must be a list of texts")
 
 
 def _client(asked: Asked, stateless: bool) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from unbroken.entrypoints.web.callers import identified, user_of
 from unbroken.entrypoints.web.rest import Call, Problem, existing
 
 MOST_RUNS: Final = 1_000
+FARTHEST: Final = 1_000_000_000
 TRUE: Final = frozenset({"1", "true", "yes", "on"})
 
 
@@ -66,8 +67,8 @@ async def list_runs(
     status: FromQuery[str | None] = None,
     select: FromQuery[list[str] | None] = None,
 ) -> list[dict[str, Any]]:
-    if not 1 <= limit <= MOST_RUNS or offset < 0:
-        raise InvalidValue("limit", f"must be from 1 to {MOST_RUNS}, and offset 0 or more")
+    if not 1 <= limit <= MOST_RUNS or not 0 <= offset <= FARTHEST:
+        raise InvalidValue("limit", f"must be from 1 to {MOST_RUNS}, and offset from 0 to {FARTHEST}")
     if status is not None and status not in STATES:
         raise InvalidValue("status", f"must be one of {', '.join(STATES)}")
     if unknown := set(select or ()) - set(FIELDS):

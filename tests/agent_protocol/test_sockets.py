@@ -268,6 +268,8 @@ async def test_a_second_graph_on_a_thread_is_refused_with_the_reason(memory_serv
         assert (reply.json()["type"], reply.json()["error"]) == ("error", "invalid_argument")
         assert "'one'" in reply.json()["message"]
         assert (await agent.ask("run.start", assistant_id="nobody"))["error"] == "invalid_argument"
+        refused = await agent.ask("run.start", assistant_id="one", config={"metadata": 3})
+        assert (refused["error"], refused["message"]) == ("invalid_argument", "config.metadata must be an object")
 
 
 @pytest.mark.asyncio

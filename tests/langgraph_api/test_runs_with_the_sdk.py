@@ -297,6 +297,10 @@ REFUSED: dict[str, tuple[dict[str, Any], int, str]] = {
     "a subgraph's checkpoint": ({"assistant_id": "one", "checkpoint": {"checkpoint_ns": "a:1"}}, 422, "root"),
     "both": ({"assistant_id": "one", "context": {"a": 1}, "config": {"configurable": {"b": 1}}}, 422, "both"),
     "no strategy": ({"assistant_id": "one", "multitask_strategy": "shove"}, 422, "shove"),
+    "no object": ({"assistant_id": "one", "config": {"metadata": 3}}, 422, "config.metadata"),
+    "no number": ({"assistant_id": "one", "config": {"recursion_limit": "many"}}, 422, "config.recursion_limit"),
+    "no step": ({"assistant_id": "one", "config": {"recursion_limit": 0}}, 422, "config.recursion_limit"),
+    "no list": ({"assistant_id": "one", "config": {"tags": 3}}, 422, "config.tags"),
     "no thread": ({"assistant_id": "one", "input": {}}, 404, "thread"),
 }
 
@@ -310,6 +314,14 @@ def test_what_cannot_be_done_is_refused_with_a_sentence(memory_server: Server, n
         assert reply.status == status
         assert reply.json.keys() == {"detail"}
         assert word in reply.json["detail"]
+
+
+def test_nobody_skips_more_runs_than_there_can_be(memory_server: Server) -> None:
+    rest = Rest(memory_server, "local")
+    thread = str(uuid4())
+    rest.ask("POST", f"/threads/{thread}/runs/wait", {"assistant_id": "one", "if_not_exists": "create"})
+    assert rest.ask("GET", f"/threads/{thread}/runs?offset={10**9}").json == []
+    assert rest.ask("GET", f"/threads/{thread}/runs?offset={10**30}").status == 422
 
 
 def test_a_thread_belongs_to_one_graph(memory_server: Server) -> None:
