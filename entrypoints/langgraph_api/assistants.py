@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
-from uuid import UUID, uuid5
+from typing import Any
 
 from msgspec import Struct
 
@@ -11,9 +10,7 @@ from unbroken.domain.errors import UnknownAssistant
 from unbroken.domain.ports.agent import Agents
 from unbroken.domain.ports.assistants import Assistants
 from unbroken.entrypoints.langgraph_api.answers import invalid
-
-GRAPHS: Final = UUID("6ba7b821-9dad-11d1-80b4-00c04fd430c8")
-"""The namespace in which LangGraph's servers derive the ids of assistants that nobody has created."""
+from unbroken.entrypoints.langgraph_api.graph_ids import assistant_id_of, graph_named
 
 
 class Served(Struct, frozen=True):
@@ -26,17 +23,12 @@ class Served(Struct, frozen=True):
     metadata: dict[str, Any] = {}
 
 
-def assistant_id_of(graph_id: str) -> str:
-    return str(uuid5(GRAPHS, graph_id))
-
-
 async def served(agents: Agents, assistants: Assistants, user_id: str, named: str) -> Served:
     """By a graph's name, the id of its own assistant, or the id of one that the user has created. Raises Problem,
     StoreUnavailable."""
-    for graph_id in agents.names():
-        own_id = assistant_id_of(graph_id)
-        if named in (graph_id, own_id):
-            return Served(own_id, graph_id)
+    graph_id = graph_named(agents, named)
+    if graph_id is not None:
+        return Served(assistant_id_of(graph_id), graph_id)
     try:
         preset = (await assistants.get(user_id, named)).preset
     except UnknownAssistant:

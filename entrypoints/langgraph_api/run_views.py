@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from unbroken.domain.events import InputResponse, RunStart, TimerFired, UserMessage
 from unbroken.domain.runs import Run, RunState
-from unbroken.entrypoints.langgraph_api.assistants import assistant_id_of
+from unbroken.entrypoints.langgraph_api.graph_ids import assistant_id_of
 
 STATUS: Final = {
     RunState.PENDING: "pending",

@@ -19,7 +19,7 @@ from langgraph_sdk.client import LangGraphClient
 from tests.end_to_end.client import Client
 from tests.end_to_end.server import Server
 from tests.web.rest import Rest
-from unbroken.entrypoints.langgraph_api.assistants import assistant_id_of
+from unbroken.entrypoints.langgraph_api.graph_ids import assistant_id_of
 
 LONG = "words=400 pause=0.02"
 """An answer that is still under way when it is asked about."""
