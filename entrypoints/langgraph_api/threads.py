@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
 from http import HTTPStatus
 from typing import Any, Final, Literal
 
+import msgspec
 from litestar import Response, delete, get, patch, post
 from litestar.params import FromPath
 from msgspec import Struct
@@ -25,6 +27,8 @@ from unbroken.entrypoints.web.rest import Call, Problem
 MAX_PAGE: Final = 1_000
 MAX_OFFSET: Final = 1_000_000
 MAX_IDS: Final = 1_000
+MOST_BYTES: Final = 32 << 20
+"""Of the threads of one answer as JSON, together."""
 MINIMAL: Final = "return=minimal"
 NO_TTL: Final = "ttl: all threads are kept alike; set checkpointer.ttl in langgraph.json, or UNBROKEN_RETENTION_DAYS"
 
@@ -142,8 +146,7 @@ async def search_threads(request: Call) -> Response[list[dict[str, Any]]]:
     headers = {"X-Pagination-Total": str(total)}
     if total > asked.offset + len(records) and records:
         headers["X-Pagination-Next"] = str(asked.offset + len(records))
-    views = [await thread_view(access.service, access.user.id, record, select) for record in records]
-    return Response(views, headers=headers)
+    return Response(await _views(access, records, select), headers=headers)
 
 
 @post("/threads/count", status_code=HTTPStatus.OK)
@@ -180,6 +183,17 @@ async def copy_thread(request: Call, thread_id: FromPath[str]) -> dict[str, Any]
     await access.allowed("threads", "create", value)
     copy = await copied(access.service, access.user.id, record, value["thread_id"], value["metadata"])
     return await thread_view(access.service, access.user.id, copy)
+
+
+async def _views(access: Access, records: Sequence[ThreadRecord], select: Collection[str]) -> list[dict[str, Any]]:
+    """Raises Problem: they are too long together, each with all that its agent knows."""
+    views, size = [], 0
+    for record in records:
+        views.append(await thread_view(access.service, access.user.id, record, select))
+        size += len(msgspec.json.encode(views[-1]))
+        if size > MOST_BYTES:
+            raise invalid(f"limit: {len(views)} threads are longer than {MOST_BYTES} bytes; ask for fewer, or select")
+    return views
 
 
 async def _query(access: Access, asked: ThreadSearch) -> ThreadQuery:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -248,3 +249,13 @@ async def test_what_is_looked_for_is_short(stock: Any, sought: dict[str, Any]) -
     for search in (stock.threads.search, stock.threads.count, stock.assistants.search, stock.assistants.count):
         with pytest.raises(UnprocessableEntityError, match="looked for"):
             await search(metadata=sought)
+
+
+async def test_an_answer_with_many_threads_is_not_longer_than_one_may_be(stock: Any) -> None:
+    note = {"many": "x" * (60 << 10)}
+    for _ in range(28):
+        await asyncio.gather(*(stock.threads.create(metadata=note) for _ in range(20)))
+    for select in (None, ["metadata"]):
+        with pytest.raises(UnprocessableEntityError, match="ask for fewer"):
+            await stock.threads.search(limit=560, select=select)
+    assert len(await stock.threads.search(limit=560, select=["thread_id"])) == 560
