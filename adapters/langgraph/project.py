@@ -136,7 +136,7 @@ def parse_project(data: bytes, file: Path) -> Project:
     """Raises InvalidValue, as `read_project` does."""
     try:
         found = msgspec.json.decode(data)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise InvalidValue(file.name, f"is not JSON: {error}") from None
     try:
         entries = msgspec.convert(found, Entries)
@@ -157,6 +157,12 @@ def _check(project: Project) -> None:
         if not colon or not where or not variable:
             expected = "expected 'file.py:variable' or 'module:variable'"
             raise InvalidValue(project.key(f"graphs.{name}"), f"{entry.path!r} names no variable; {expected}")
+    cors = project.entries.http.cors if project.entries.http is not None else None
+    if cors is not None and cors.allow_origin_regex is not None:
+        try:
+            re.compile(cors.allow_origin_regex)
+        except re.error as error:
+            raise InvalidValue(project.key("http.cors.allow_origin_regex"), f"is no pattern: {error}") from None
     store, checkpointer = project.entries.store, project.entries.checkpointer
     if store is not None and store.index is not None and not 1 <= store.index.dims <= 16_000:
         raise InvalidValue(project.key("store.index.dims"), f"is {store.index.dims}; 1 to 16000 can be stored")

@@ -145,6 +145,13 @@ def test_what_means_nothing_here_is_named() -> None:
             {**LEAST, "checkpointer": {"ttl": {"default_ttl": -1}}},
             "langgraph.json: checkpointer.ttl.default_ttl: is -1; a number of minutes above 0 is needed",
         ),
+        (
+            {**LEAST, "http": {"cors": {"allow_origin_regex": "("}}},
+            (
+                "langgraph.json: http.cors.allow_origin_regex: is no pattern: "
+                "missing ), unterminated subpattern at position 0"
+            ),
+        ),
         ({**LEAST, "dependencies": ["./none"]}, "langgraph.json: dependencies: the folder ./none does not exist"),
     ],
 )
@@ -157,6 +164,8 @@ def test_each_mistake_is_one_line_that_names_file_and_key(content: object, told:
 def test_what_is_no_json_or_not_there_is_told(tmp_path: Path) -> None:
     with pytest.raises(InvalidValue, match=r"^langgraph.json: is not JSON: "):
         parse_project(b"{,", PLACE)
+    with pytest.raises(InvalidValue, match=r"^langgraph.json: is not JSON: "):
+        parse_project(b"[" * 100_000, PLACE)
     with pytest.raises(InvalidValue, match=r"none.json: cannot be read: No such file"):
         read_project(tmp_path / "none.json")
 
