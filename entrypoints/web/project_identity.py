@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from itertools import pairwise
 from types import SimpleNamespace
 from typing import Any, Final
 
 import msgspec
 from langgraph_sdk import Auth
+from litestar.datastructures import Headers
 
 from unbroken.adapters.langgraph.messages import as_json
 from unbroken.domain.errors import InvalidValue, NotAllowed, Refused
@@ -20,6 +24,9 @@ from unbroken.entrypoints.web.token_identity import TOKEN_PROTOCOL
 log = logging.getLogger(__name__)
 
 KEY: Final = "langgraph.json: auth.path"
+PLACES: Final = {"threads": "thread_id", "runs": "run_id", "assistants": "assistant_id"}
+"""What an address names, by what stands before it."""
+NOT_IDS: Final = frozenset({"search", "count", "prune", "stream", "wait", "batch", "cancel", "crons"})
 MAX_DETAILS: Final = 16 << 10
 """Bytes of what is known of a user, as JSON: they go into each run."""
 KNOWN: Final = ("identity", "display_name", "is_authenticated", "permissions")
@@ -34,7 +41,9 @@ class ProjectIdentity(Identity):
     def __init__(self, auth: Auth) -> None:
         """Raises InvalidValue: it wants what nobody has."""
         handler: Any = auth._authenticate_handler
-        self._authenticate: Callable[..., Awaitable[Any]] = handler
+        self._authenticate: Callable[..., Any] = handler
+        self._waits = inspect.iscoroutinefunction(handler)
+        """Otherwise it may keep whoever calls it from everything else."""
         parameters = inspect.signature(handler).parameters.values()
         self._wanted = [one.name for one in parameters if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL)]
         unknown = [one.name for one in parameters if one.name in self._wanted and one.name not in GIVEN]
@@ -45,7 +54,10 @@ class ProjectIdentity(Identity):
 
     async def identify(self, caller: Caller) -> User:
         try:
-            found = await self._authenticate(**{name: GIVEN[name](caller) for name in self._wanted})
+            asked = partial(self._authenticate, **{name: GIVEN[name](caller) for name in self._wanted})
+            found = asked() if self._waits else await asyncio.to_thread(asked)
+            if inspect.isawaitable(found):
+                found = await found
         except Auth.exceptions.HTTPException as error:
             if error.status_code == 403:
                 raise NotAllowed(error.detail) from None
@@ -98,8 +110,28 @@ def _headers(caller: Caller) -> dict[bytes, bytes]:
 
 def _request(caller: Caller) -> SimpleNamespace:
     url = SimpleNamespace(path=caller.path, scheme=caller.scheme)
-    headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in _headers(caller).items()}
-    return SimpleNamespace(headers=headers, query_params=dict(caller.query), method=caller.method, url=url)
+    headers = Headers({name.decode("latin-1"): value.decode("latin-1") for name, value in _headers(caller).items()})
+    return SimpleNamespace(
+        headers=headers,
+        cookies=dict(_cookies(headers.get("cookie", ""))),
+        query_params=dict(caller.query),
+        path_params=_path_params(caller),
+        method=caller.method,
+        url=url,
+    )
+
+
+def _cookies(header: str) -> Iterator[tuple[str, str]]:
+    """By hand, as `token_identity` has it: parsers give up at the first that they cannot read."""
+    for part in header.split(";"):
+        name, equals, value = part.partition("=")
+        if equals and name.strip():
+            yield name.strip(), value.strip(' "')
+
+
+def _path_params(caller: Caller) -> dict[str, str]:
+    named = pairwise(caller.path.split("/"))
+    return {PLACES[place]: id_ for place, id_ in named if place in PLACES and id_ and id_ not in NOT_IDS}
 
 
 GIVEN: Final[dict[str, Callable[[Caller], Any]]] = {
@@ -108,7 +140,7 @@ GIVEN: Final[dict[str, Callable[[Caller], Any]]] = {
     "method": lambda caller: caller.method,
     "path": lambda caller: caller.path,
     "query_params": lambda caller: dict(caller.query),
-    "path_params": lambda caller: None,
+    "path_params": _path_params,
     "request": _request,
 }
 """What such a function may ask for, by its parameters' names."""

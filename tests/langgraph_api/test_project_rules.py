@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from http import HTTPStatus
@@ -20,7 +21,7 @@ from websockets.exceptions import ConnectionClosed
 from tests.end_to_end.server import ROOT, Server
 from unbroken.domain.catalogue import ANY, matches
 from unbroken.domain.errors import InvalidValue
-from unbroken.domain.ports.identity import User
+from unbroken.domain.ports.identity import Caller, User
 from unbroken.entrypoints.langgraph_api.project_rules import ProjectRules, filter_of
 from unbroken.entrypoints.web.project_identity import ProjectIdentity
 from unbroken.entrypoints.web.rest import Problem
@@ -319,3 +320,46 @@ async def test_whatever_number_a_refusal_has_it_is_one(raised: int, status: int)
     with pytest.raises(Problem) as refusal:
         await ProjectRules(auth)(User("ann"), "store", "get", {"key": str(raised)})
     assert refusal.value.status == status
+
+
+def caller(**given: Any) -> Caller:
+    return Caller(**({"host": "", "headers": {}, "query": {}, "scheme": "http"} | given))
+
+
+@pytest.mark.asyncio
+async def test_a_function_that_blocks_is_asked_beside_the_loop() -> None:
+    auth = Auth()
+
+    @auth.authenticate  # type: ignore[type-var]
+    def known(authorization: str | None) -> str:
+        return f"{authorization} {threading.current_thread() is threading.main_thread()}"
+
+    assert (await ProjectIdentity(auth).identify(caller(headers={"authorization": "ann"}))).id == "ann False"
+
+
+@pytest.mark.asyncio
+async def test_a_request_is_read_as_the_frameworks_that_projects_know_give_it() -> None:
+    auth = Auth()
+
+    @auth.authenticate
+    async def known(request: Any, path_params: dict[str, str]) -> str:
+        assert (request.headers.get("Authorization"), request.headers["X-Key"]) == ("Bearer a", "k")
+        assert request.cookies == {"session": "s=1", "b": "2"}
+        assert path_params == request.path_params == {"thread_id": "t", "run_id": "r"}
+        return "ann"
+
+    headers = {"authorization": "Bearer a", "x-key": "k", "cookie": 'session=s=1; odd; b="2"'}
+    assert (await ProjectIdentity(auth).identify(caller(headers=headers, path="/threads/t/runs/r/join"))).id == "ann"
+
+
+@pytest.mark.parametrize("path", ["/threads/search", "/runs/wait", "/threads", "/assistants/", "/store/items"])
+@pytest.mark.asyncio
+async def test_an_address_that_names_nothing_has_no_parameters(path: str) -> None:
+    auth = Auth()
+
+    @auth.authenticate
+    async def known(path_params: dict[str, str]) -> str:
+        assert not path_params
+        return "ann"
+
+    assert (await ProjectIdentity(auth).identify(caller(path=path))).id == "ann"
