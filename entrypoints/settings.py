@@ -159,7 +159,7 @@ class Settings(BaseSettings):
         default=30.0, gt=0, description="A client that takes no byte for so long is closed with 1013"
     )
     ask_again_s: float = Field(
-        default=60.0, gt=0, description="How often a project's `auth.path` is asked whether an open chat may go on"
+        default=60.0, gt=0, description="How often a project's `auth.path` is asked if an open connection may go on"
     )
 
     max_frame_bytes: int = Field(default=1 << 20, ge=1024, description="Longest frame a client may send")

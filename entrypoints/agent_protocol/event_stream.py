@@ -36,6 +36,7 @@ class EventStream(Stream):
     def __init__(self, streams: Streams, user: User, thread_id: str, request: EventStreamRequest) -> None:
         self._streams = streams
         self._user = user
+        self._thread_id = thread_id
         self._feed = streams.feed(user, thread_id)
         self._feed.add("", Filter(request.channels, request.namespaces, request.depth), request.since)
         self._over = asyncio.Event()
@@ -45,7 +46,7 @@ class EventStream(Stream):
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
-            with self._streams.opened(self, self._user):
+            with self._streams.opened(self, self._user, Request(scope), self._thread_id):
                 await self._until_over(receive, send)
         except Closed as end:
             status = HTTPStatus.TOO_MANY_REQUESTS if end.code == CloseCode.TOO_MANY else HTTPStatus.SERVICE_UNAVAILABLE

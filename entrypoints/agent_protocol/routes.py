@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 STATUS = {
     CloseCode.NOT_AUTHENTICATED: HTTPStatus.UNAUTHORIZED,
+    CloseCode.NOT_YOUR_THREAD: HTTPStatus.FORBIDDEN,
     CloseCode.TOO_MANY: HTTPStatus.TOO_MANY_REQUESTS,
     CloseCode.RESTARTING: HTTPStatus.SERVICE_UNAVAILABLE,
 }
@@ -88,7 +89,7 @@ async def events_socket(socket: WebSocket[Any, Any, Any], thread_id: FromPath[st
             if not THREAD_ID.fullmatch(thread_id):
                 raise Closed(CloseCode.NO_SUCH_AGENT, "no such thread")
             stream = ProtocolSocket(socket, streams, user, thread_id)
-            with streams.opened(stream, user):
+            with streams.opened(stream, user, socket, thread_id):
                 await stream.run()
         except Closed as end:
             log.info("protocol connection closed with %d", end.code)

@@ -7,8 +7,11 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from math import inf
-from typing import Final
+from typing import Any, Final
+
+from litestar.connection import ASGIConnection
 
 from unbroken.domain.errors import NotYourThread, ThreadDeleted
 from unbroken.domain.ports.identity import User
@@ -16,7 +19,8 @@ from unbroken.domain.session import SessionKey
 from unbroken.entrypoints.agent_protocol.commands import Commands, Subscribing
 from unbroken.entrypoints.agent_protocol.feed import Feed
 from unbroken.entrypoints.langgraph_api.access import Access
-from unbroken.entrypoints.langgraph_api.permissions import Permissions
+from unbroken.entrypoints.langgraph_api.permissions import Permissions, anything
+from unbroken.entrypoints.langgraph_api.ruled import ask_again_forever, look_again
 from unbroken.entrypoints.service import Service
 from unbroken.entrypoints.web.connection import Closed
 from unbroken.entrypoints.web.frames import CloseCode
@@ -49,7 +53,9 @@ class Streams:
         self._open: dict[Stream, None] = {}
 
     @contextmanager
-    def opened(self, stream: Stream, user: User) -> Iterator[None]:
+    def opened(
+        self, stream: Stream, user: User, connection: ASGIConnection[Any, Any, Any, Any], thread_id: str
+    ) -> Iterator[None]:
         """Raises Closed: the user has too many, or the server stops."""
         if self.service.stopping:
             raise Closed(CloseCode.RESTARTING, RESTARTING)
@@ -63,9 +69,15 @@ class Streams:
             left_s = min(max(0.0, user.until - time.time()), LONGEST_S)
             expired = Closed(CloseCode.NOT_AUTHENTICATED, "the token has expired")
             expiry = asyncio.get_running_loop().call_later(left_s, stream.stop, expired)
+        asking = None
+        if self._permissions is not anything:
+            look = partial(look_again, connection, user, thread_id)
+            asking = asyncio.create_task(ask_again_forever(look, stream.stop, self.service.settings.ask_again_s))
         try:
             yield
         finally:
+            if asking is not None:
+                asking.cancel()
             if expiry is not None:
                 expiry.cancel()
             del self._open[stream]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any, Final
@@ -13,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from unbroken.domain.catalogue import ANY, ThreadQuery, Where, matches
-from unbroken.domain.errors import NotYourThread, ThreadDeleted
+from unbroken.domain.errors import NotYourThread, ThreadDeleted, Unavailable
 from unbroken.domain.events import UserMessage
 from unbroken.domain.ports.identity import User
 from unbroken.domain.session import SessionKey
@@ -27,6 +29,8 @@ from unbroken.entrypoints.web.guard import Guard
 from unbroken.entrypoints.web.query import THREAD_ID
 from unbroken.entrypoints.web.rest import Call, Problem
 from unbroken.entrypoints.web.user_limits import Allowance
+
+log = logging.getLogger(__name__)
 
 ACTIONS: Final = {"GET": "read", "HEAD": "read", "POST": "update", "PATCH": "update", "DELETE": "delete"}
 
@@ -112,13 +116,47 @@ class ChatRules:
             await _allowed(self._connection, self._user, "create_run", self._thread_id, {"kwargs": asked})
         return replace(body, user=dict(self._user.details or {"identity": self._user.id}))
 
-    async def still_hold(self) -> None:
-        user = await identified(self._connection)
-        if user.id != self._user.id:
-            raise Closed(CloseCode.NOT_AUTHENTICATED, "somebody else is known by that now")
-        self._user = user
-        with _closing():
-            await _allowed(self._connection, user, "read", self._thread_id)
+    async def look_again(self) -> None:
+        """Raises Closed, as the function does."""
+        self._user = await look_again(self._connection, self._user, self._thread_id)
+
+
+async def look_again(connection: ASGIConnection[Any, Any, Any, Any], user: User, thread_id: str) -> User:
+    """What is known of the user now. Raises Closed: nobody any more, or the rules do not show them the thread."""
+    now = await identified(connection)
+    if now.id != user.id:
+        raise Closed(CloseCode.NOT_AUTHENTICATED, "somebody else is known by that now")
+    permissions: Permissions = connection.app.state.permissions
+    with _closing():
+        where = await permissions(now, "threads", "read", {"thread_id": thread_id, "metadata": {}})
+    service: Service = connection.app.state.service
+    try:
+        record = await service.thread_records.get(now.id, thread_id)
+    except (NotYourThread, ThreadDeleted):
+        return now  # there is nothing to be shown
+    if not matches(record.metadata, where):
+        raise Closed(CloseCode.NOT_YOUR_THREAD, str(NotYourThread(thread_id)))
+    return now
+
+
+async def ask_again_forever(
+    look: Callable[[], Awaitable[object]], stop: Callable[[Closed], None], every_s: float
+) -> None:
+    """A token runs out, a user is shut out, a thread is moved to where they may not look: whoever listens has to be
+    told no more of it. A store that does not answer says nothing of that."""
+    while True:
+        await asyncio.sleep(every_s)
+        try:
+            await look()
+        except Unavailable:
+            continue
+        except Closed as end:
+            stop(end)
+            return
+        except Exception:
+            log.exception("a project's auth failed over an open connection")
+            stop(Closed(CloseCode.NOT_AUTHENTICATED, "authentication failed"))
+            return
 
 
 @contextmanager

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from math import inf
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from litestar import WebSocket
 
@@ -14,29 +13,18 @@ from unbroken.application.subscribe import TAIL_CURSOR, Shown
 from unbroken.domain.errors import InvalidValue, NotYourThread, ThreadDeleted, Unavailable, UnknownAgent
 from unbroken.domain.ports.identity import User
 from unbroken.domain.session import SessionKey
+from unbroken.entrypoints.langgraph_api.ruled import ChatRules, ask_again_forever
 from unbroken.entrypoints.service import Service
-from unbroken.entrypoints.web.connection import Closed, Connection, Said, stalled
+from unbroken.entrypoints.web.connection import Closed, Connection, stalled
 from unbroken.entrypoints.web.frames import CloseCode
 from unbroken.entrypoints.web.pace import Pace
 from unbroken.entrypoints.web.query import BadQuery, Hello, parse_query
 from unbroken.entrypoints.web.user_limits import Allowance, TooManySockets, UserLimits
 
-log = logging.getLogger(__name__)
-
 RESTARTING: Final = "the server is stopping; what was said is kept"
 NO_STORE: Final = "the store does not answer; reconnect with backoff"
 LONGEST_S: Final = 365 * 86_400.0
 """Nobody stays connected for longer; a timer for the end of time would be none."""
-
-
-class Rules(Protocol):
-    """What a project lets one user do in one chat."""
-
-    async def admit(self, body: Said) -> Said:
-        """What is said, with what is known of the user. Raises Closed: it may not be said."""
-
-    async def still_hold(self) -> None:
-        """Raises Closed: the user may not look on any more."""
 
 
 class ChatSockets:
@@ -47,7 +35,7 @@ class ChatSockets:
         self._connections: dict[Connection, None] = {}
         """In the order in which they came."""
 
-    async def converse(self, socket: WebSocket[Any, Any, Any], user: User, rules: Rules | None = None) -> None:
+    async def converse(self, socket: WebSocket[Any, Any, Any], user: User, rules: ChatRules | None = None) -> None:
         """Until the client leaves. `rules`: asked about whatever is said, and again and again whether the chat may go
         on. Raises Closed: the server ends the connection, with this code."""
         self._refuse_if_stopping()
@@ -81,7 +69,7 @@ class ChatSockets:
         for connection in stalled(self._connections, asyncio.get_running_loop().time(), limit_s):
             connection.stop(Closed(CloseCode.OVERLOADED, f"nothing was read for {limit_s:g} s"))
 
-    async def _follow(self, socket: WebSocket[Any, Any, Any], user: User, rules: Rules | None) -> None:
+    async def _follow(self, socket: WebSocket[Any, Any, Any], user: User, rules: ChatRules | None) -> None:
         key, hello = self._hello(socket, user.id)
         service = self._service
         shown = Shown(hello.request_id, hello.attempt, hello.offset) if hello.request_id else None
@@ -103,7 +91,10 @@ class ChatSockets:
         )
         left_s = min(max(0.0, user.until - time.time()), LONGEST_S)
         expiry = asyncio.get_running_loop().call_later(left_s, _expire, connection) if user.until < inf else None
-        asking = asyncio.create_task(self._ask_again_forever(connection, rules)) if rules is not None else None
+        asking = None
+        if rules is not None:
+            every_s = service.settings.ask_again_s
+            asking = asyncio.create_task(ask_again_forever(rules.look_again, connection.stop, every_s))
         self._connections[connection] = None
         try:
             self._refuse_if_stopping()
@@ -117,23 +108,6 @@ class ChatSockets:
                 asking.cancel()
             del self._connections[connection]
             subscription.close()
-
-    async def _ask_again_forever(self, connection: Connection, rules: Rules) -> None:
-        """A token runs out, a user is shut out, a thread is moved to where they may not look: whoever listens has to
-        be told no more of it. A store that does not answer says nothing of that."""
-        while True:
-            await asyncio.sleep(self._service.settings.ask_again_s)
-            try:
-                await rules.still_hold()
-            except Unavailable:
-                continue
-            except Closed as end:
-                connection.stop(end)
-                return
-            except Exception:
-                log.exception("a project's auth failed over an open chat")
-                connection.stop(Closed(CloseCode.NOT_AUTHENTICATED, "authentication failed"))
-                return
 
     def _hello(self, socket: WebSocket[Any, Any, Any], user_id: str) -> tuple[SessionKey, Hello]:
         agents = self._service.agents

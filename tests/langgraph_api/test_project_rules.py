@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from httpx import AsyncClient, HTTPStatusError
+from httpx import AsyncClient, HTTPStatusError, RemoteProtocolError
 from langgraph_sdk import Auth, get_client
 from langgraph_sdk.errors import AuthenticationError, ConflictError, NotFoundError, PermissionDeniedError
 from websockets.asyncio.client import connect
@@ -214,6 +214,34 @@ async def test_an_open_chat_ends_when_its_user_may_not_look_on(guarded: Server, 
                 await until(socket, "nothing like this")
         assert end.value.rcvd is not None
         assert end.value.rcvd.code == code
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("now", "code"), [("", 4401), ("green", 4403)])
+async def test_so_do_the_agent_protocol_s_socket_and_stream(guarded: Server, now: str, code: int) -> None:
+    name = f"hal{code}"
+    headers = {"Authorization": f"Bearer {name}"}
+    async with AsyncClient(base_url=f"http://127.0.0.1:{guarded.port}", headers=headers, timeout=30) as client:
+        thread = (await client.post("/threads", json={})).json()["thread_id"]
+        address = f"/threads/{thread}/stream/events"
+        async with (
+            connect(f"{guarded.url}{address}", proxy=None, additional_headers=headers) as socket,
+            client.stream("POST", address, json={"channels": ["values"]}) as response,
+        ):
+            assert response.status_code == 200
+            (guarded.log.parent / f"{name}.moved").write_text(now)
+            with pytest.raises(RemoteProtocolError):
+                async with asyncio.timeout(30):
+                    await response.aread()
+            with pytest.raises(ConnectionClosed) as end:
+                async with asyncio.timeout(30):
+                    await until(socket, "nothing like this")
+            assert end.value.rcvd is not None
+            assert end.value.rcvd.code == code
+    refused = {"Authorization": "Bearer mallory"}
+    async with AsyncClient(base_url=f"http://127.0.0.1:{guarded.port}", headers=refused) as client:
+        for path in ("commands", "stream/events"):
+            assert (await client.post(f"/threads/{thread}/{path}", json={})).status_code == 403
 
 
 @pytest.mark.parametrize(
