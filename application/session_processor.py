@@ -201,7 +201,7 @@ class SessionProcessor:
     async def _fork(self, claim: Claim) -> Fork | None:
         """Where an event goes on that does not follow the head. Raises BranchGone, StoreUnavailable."""
         body = claim.event.body
-        if isinstance(body, RunStart | StateUpdate) and body.checkpoint_id is not None and not claim.resumes:
+        if isinstance(body, RunStart | StateUpdate) and body.checkpoint_id and not claim.resumes:
             return Fork(((ROOT, body.checkpoint_id),))
         if not isinstance(body, UserMessage) or body.replaces is None or claim.resumes:
             return None

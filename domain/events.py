@@ -55,7 +55,7 @@ class RunStart(Struct, frozen=True, tag="run_start", tag_field="type", omit_defa
     context: Any = None
     metadata: dict[str, Any] = {}
     checkpoint_id: str | None = None
-    """Of the root: the conversation goes on from there (a fork). What followed it stays in the log."""
+    """Of the root: the conversation goes on from there (a fork). What followed it stays in the log. Empty: the head."""
     interrupt_before: str | list[str] | None = None
     """Node names, or "*": stops before them, besides where the graph stops by itself."""
     interrupt_after: str | list[str] | None = None
@@ -78,7 +78,7 @@ class StateUpdate(Struct, frozen=True, tag="state_update", tag_field="type", omi
     values: Any = None
     as_node: str | None = None
     checkpoint_id: str | None = None
-    """Of the root: where the new state branches off; None: the head."""
+    """Of the root: where the new state branches off; None or empty: the head."""
 
 
 EventBody = UserMessage | InputResponse | TimerFired | RunStart | StateUpdate

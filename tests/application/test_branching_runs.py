@@ -89,3 +89,14 @@ async def test_a_run_that_said_something_keeps_it_on_its_branch(*, fails: bool) 
         await node.cancel(KEY, "request-branch")
     await node.ended()
     assert await world.heard() == [one, branch.event.id]
+
+
+@virtual
+@pytest.mark.parametrize("update", [True, False])
+async def test_a_checkpoint_without_a_name_is_the_head(*, update: bool) -> None:
+    """And not the place before anything was said: what the head holds would be gone."""
+    world, node, said, _ = await two_said()
+    body: EventBody = StateUpdate({"note": 1}, checkpoint_id="") if update else run("")
+    here = await node.accept(KEY, "request-here", body)
+    await node.ended()
+    assert await world.heard() == [*said, here.event.id]

@@ -166,7 +166,7 @@ class Chat:
     async def begun(self, claim: Claim) -> ObservedAttempt:
         """An attempt that knows where it starts, as the session's processor makes it."""
         attempt, body = self.attempt(claim), claim.event.body
-        if isinstance(body, RunStart | StateUpdate) and body.checkpoint_id is not None and not claim.resumes:
+        if isinstance(body, RunStart | StateUpdate) and body.checkpoint_id and not claim.resumes:
             attempt.fork = Fork(((ROOT, body.checkpoint_id),))
         if isinstance(body, UserMessage) and body.replaces is not None and not claim.resumes:
             attempt.fork = await self.store.sessions.before(self.key.thread_id, body.replaces)

@@ -294,7 +294,12 @@ async def test_reasoning_is_shown_beside_the_text_whatever_form_it_comes_in() ->
 
 async def test_only_what_may_hold_a_thought_is_taken_apart_for_one(monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[Any] = []
-    monkeypatch.setattr(token_tap, "reasoning_of", lambda message: taken.append(message.content) or "")
+
+    def take_apart(message: BaseMessage) -> str:
+        taken.append(message.content)
+        return ""
+
+    monkeypatch.setattr(token_tap, "reasoning_of", take_apart)
     for chat in (Chat(chain(("say", model_node()))), Chat(TOOLS)):
         await chat.say("one two three")
     assert taken == [[{"type": "reasoning", "reasoning": "nothing, then"}]]

@@ -27,7 +27,7 @@ RUNS: Final = (
         edits=(
             Edit(
                 "application/session_processor.py",
-                "body.checkpoint_id is not None and not claim.resumes:",
+                "body.checkpoint_id and not claim.resumes:",
                 "body.checkpoint_id == claim.head:",
             ),
         ),
