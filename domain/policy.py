@@ -120,7 +120,8 @@ def questions_settled(claim: Claim, *, cancelled: bool) -> Questions:
 
 def answered_by(body: EventBody, open_questions: Sequence[str]) -> frozenset[str]:
     """Which of the open questions the event answers. A run's `resume` is one answer to all of them, or a mapping from
-    the questions' ids, the agent's own or ours, to the answers."""
+    the questions' ids, the agent's own or ours, to the answers. A mapping that names none of them is one answer, too,
+    if the agent takes it: it refuses one that names questions which are not open."""
     if isinstance(body, InputResponse):
         return frozenset({body.interrupt_id})
     if not isinstance(body, RunStart) or body.resume is None:

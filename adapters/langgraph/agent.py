@@ -15,7 +15,7 @@ from unbroken.adapters.langgraph.graph_source import RUNS, UPDATES, FixedGraph, 
 from unbroken.adapters.langgraph.habits import Habits
 from unbroken.adapters.langgraph.history import Graph
 from unbroken.adapters.langgraph.messages import GONE_ON
-from unbroken.adapters.langgraph.parked import answer_to, waits_for_someone
+from unbroken.adapters.langgraph.parked import answer_to, response_in, waits_for_someone
 from unbroken.adapters.langgraph.recent_heads import AttemptHead, RecentHeads
 from unbroken.adapters.langgraph.run_start import config_of
 from unbroken.adapters.langgraph.settling import settled
@@ -114,8 +114,8 @@ class LangGraphAgent(Agent):
         run = TurnRun(graph, head, attempt, self._habits, attachments, remembering, whole=self._whole)
         if claim.resumes:
             await run.resume(commits=self._commits)
-        elif isinstance(claim.event.body, InputResponse):
-            await self._respond(run, claim.event.body)
+        elif attempt.fork is None and (answer := response_in(claim.event.body)) is not None:
+            await self._respond(run, answer)
         elif isinstance(claim.event.body, StateUpdate):
             await run.write(claim.event.body)
         elif isinstance(claim.event.body, RunStart) and _goes_on(claim.event.body):

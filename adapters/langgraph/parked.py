@@ -14,8 +14,8 @@ from langgraph.types import Command, StateSnapshot
 from unbroken.adapters.langgraph.inputs import resets
 from unbroken.adapters.langgraph.messages import as_json
 from unbroken.domain.errors import QuestionClosed
-from unbroken.domain.events import InputResponse
-from unbroken.domain.policy import own_question_id
+from unbroken.domain.events import EventBody, InputResponse, RunStart
+from unbroken.domain.policy import own_question_id, question_id
 from unbroken.domain.turn import Question
 
 BREAKPOINT = "breakpoint:"
@@ -42,6 +42,21 @@ def answer_to(snapshot: StateSnapshot, body: InputResponse, effect_channels: Seq
     if not snapshot.interrupts and snapshot.next and asked == _breakpoint_id(snapshot):
         return Command(update=update or {"messages": []}) if body.value is True else None
     raise QuestionClosed("this question is not open any more")
+
+
+def response_in(body: EventBody) -> InputResponse | None:
+    """A chat's answer; and that of a run which does nothing but answer a breakpoint that it names: a `false` must not
+    pass it, nor its answer be taken for that to the next question."""
+    if isinstance(body, InputResponse):
+        return body
+    if not isinstance(body, RunStart) or not isinstance(body.resume, dict) or (body.command or {}).keys() != {"resume"}:
+        return None
+    named = [id_ for id_ in body.resume if id_.startswith(BREAKPOINT)]
+    if not named or len(body.resume) > 1:
+        return None
+    (id_,) = named
+    own = id_ if id_.count(":") == BREAKPOINT.count(":") else own_question_id(id_)
+    return InputResponse(question_id(own, 0), body.resume[id_])
 
 
 def stops_before(breakpoints: Breakpoints, nodes: Collection[str]) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final
 
 from langchain_core.runnables import RunnableConfig
@@ -52,9 +52,11 @@ def context_of(body: EventBody, schema: type[Any] | None) -> Any:
     return {name: value for name, value in given.items() if not _is_ours(name) and (known is None or name in known)}
 
 
-def command_of(wanted: Mapping[str, Any], snapshot: StateSnapshot, effect_channels: Sequence[str]) -> Command[Any]:
-    """LangGraph's command from plain JSON, for the state in which it finds its graph. Raises QuestionClosed: it
-    answers what nobody asks, AgentRaised: it is no command."""
+def command_of(
+    wanted: Mapping[str, Any], snapshot: StateSnapshot, effect_channels: Sequence[str], open_questions: Collection[str]
+) -> Command[Any]:
+    """LangGraph's command from plain JSON, for the state in which it finds its graph. `open_questions`: our ids. Raises
+    QuestionClosed: it answers what nobody asks, AgentRaised: it is no command."""
     unknown = sorted(set(wanted) - {"resume", "update", "goto"})
     if unknown:
         raise AgentRaised(f"a command has `resume`, `update` and `goto`, but no {unknown[0]!r}")
@@ -64,25 +66,33 @@ def command_of(wanted: Mapping[str, Any], snapshot: StateSnapshot, effect_channe
         update = [*reset.items(), *map(_pair, update)]
     elif reset:
         update = reset | (update or {})
-    return Command(update=update, resume=_resume(wanted.get("resume"), snapshot), goto=_goto(wanted.get("goto")))
+    return Command(
+        update=update, resume=_resume(wanted.get("resume"), snapshot, open_questions), goto=_goto(wanted.get("goto"))
+    )
 
 
-def _resume(answer: Any, snapshot: StateSnapshot) -> Any:
-    """Ids of questions may be the agent's own or ours; those that are not open any more are left out."""
+def _resume(answer: Any, snapshot: StateSnapshot, open_questions: Collection[str]) -> Any:
+    """A mapping from ids of questions, the agent's own or ours; those that are not open any more are left out. Anything
+    else is one answer."""
     if answer is None:
         return None
     if not snapshot.next:
         raise QuestionClosed("this thread has no open question")
     if not isinstance(answer, dict):
         return answer
-    own = {own_question_id(id_) if ":" in id_ else id_: value for id_, value in answer.items()}
-    if not own or not all(map(is_xxh3_128_hexdigest, own)):
-        return answer
-    open_ = {interrupt.id for interrupt in snapshot.interrupts}
-    asked = {id_: value for id_, value in own.items() if id_ in open_}
-    if not asked:
+    if not answer:  # LangGraph takes it for answers to no question, and asks again
+        raise AgentRaised("`resume` is an empty object, which answers nothing: name the question that it answers")
+    asked = {interrupt.id for interrupt in snapshot.interrupts}
+    named = {}
+    for id_, value in answer.items():
+        own = own_question_id(id_) if ":" in id_ else id_
+        if not is_xxh3_128_hexdigest(own):
+            return answer
+        if own in asked and (own == id_ or id_ in open_questions):
+            named[own] = value
+    if not named:
         raise QuestionClosed("none of these questions is open any more")
-    return asked
+    return named
 
 
 def _goto(wanted: Any) -> Any:

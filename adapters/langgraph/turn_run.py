@@ -144,7 +144,8 @@ class TurnRun:
         """From where the state stands, or stood: with a command, or with nothing. Raises QuestionClosed."""
         entry: Any = None
         if body.command is not None:
-            entry = command_of(body.command, await self.snapshot(self._addressed), self.effect_channels)
+            snapshot, open_questions = await self.snapshot(self._addressed), self.attempt.claim.open_questions
+            entry = command_of(body.command, snapshot, self.effect_channels, open_questions)
         await self.drive(entry, commits=commits)
 
     async def write(self, update: StateUpdate) -> None:

@@ -139,11 +139,14 @@ def _answered_by_run(
     thread: Thread, event: Event, effects: Sequence[Effect], still: Collection[str]
 ) -> Iterator[Violation]:
     """Rule 8: a run that resumes closes, as answered, what it names of the questions that were `still` open; all
-    of them, if it names none."""
+    of them, if it names none. If it names some, one of them was open."""
     resume = (event.payload.get("command") or {}).get("resume")
     if resume is None or all(effect.type != "send_message" for effect in effects):
         return
     named = {id_ for id_ in still if not isinstance(resume, dict) or id_ in resume}
+    if isinstance(resume, dict) and not named:
+        what = f"event {event.seq} answers {sorted(resume)}, of which none is open, and was answered itself"
+        yield Violation("rule 8", thread.thread_id, what, (event, *effects))
     told = {effect.payload["interrupt_id"] for effect in effects if effect.payload.get("outcome") == "answered"}
     if named - told:
         what = f"event {event.seq} answers {sorted(named - told)}, and does not close it as answered"

@@ -358,6 +358,37 @@ async def test_what_nobody_asks_cannot_be_answered() -> None:
         await ours.run(Order(resume={"0" * 32: "yes"}))
 
 
+async def test_who_answers_nothing_is_told_so_and_closes_nothing() -> None:
+    ours = Ours(ASKS)
+    await ours.run(human("hi"))
+    claim = await ours.chat.accept(RunStart(command={"resume": {}}))
+    with pytest.raises(AgentRaised, match="empty object"):
+        await ours.chat.work(claim)
+
+
+async def test_a_question_that_is_asked_again_is_not_answered_under_its_former_name() -> None:
+    ours = Ours(side_by_side())
+    ids = asked(await ours.run(human("hi")))
+    await ours.run(None)  # nobody has answered, and both are asked anew
+    claim = await ours.chat.accept(RunStart(command={"resume": {question_id(ids["left"], 1): "late"}}))
+    assert claim.open_questions == tuple(question_id(id_, 2) for id_ in ids.values())
+    with pytest.raises(QuestionClosed):
+        await ours.chat.work(claim)
+
+
+@pytest.mark.parametrize("form", ["own", "ours"])
+async def test_a_run_that_names_a_breakpoint_passes_it_only_with_true(form: str) -> None:
+    for answer, log in ((False, ["one"]), (True, ["one", "ask: next", "three"])):
+        ours = Ours(chain(("one", logs("one")), ("two", asks("ask")), ("three", logs("three")), state=State))
+        (id_,) = asked(await ours.run(human("hi"), interrupt_before=["two"])).values()
+        named = id_ if form == "own" else question_id(id_, 1)
+        await ours.run(Order(resume={named: answer}))
+        if answer:
+            assert list(asked(ours.last)) == ["ask"], "the answer was one to the breakpoint alone"
+            await ours.run(Order(resume="next"))
+        assert (await ours.ended())["log"] == log
+
+
 @pytest.mark.parametrize(
     "wrong", [{"resum": 1}, {"goto": 7}, {"goto": [{"input": 1}]}, {"update": [["a"]]}, {"update": ["a"]}]
 )

@@ -17,7 +17,7 @@ from tests.simulation.overheard import Overheard
 from tests.simulation.plans import WORDS, Plan
 from unbroken.domain.checkpoints import ROOT, CheckpointRow, StateChange
 from unbroken.domain.effects import ScheduleTimer
-from unbroken.domain.errors import AgentRaised, BranchGone, UnknownAgent
+from unbroken.domain.errors import AgentRaised, BranchGone, QuestionClosed, UnknownAgent
 from unbroken.domain.events import InputResponse, RunStart, StateUpdate, TimerFired, UserMessage, said_by
 from unbroken.domain.live_stream import MAX_UNITS, join_messages, well_formed
 from unbroken.domain.policy import own_question_id
@@ -185,6 +185,8 @@ class _Work:
             memory.asked = [asked for asked in memory.asked if asked != answered]
         elif isinstance(event.body, RunStart) and event.body.resume is not None:
             resume = event.body.resume
+            if isinstance(resume, dict) and resume.keys().isdisjoint(self._claim.open_questions):
+                raise QuestionClosed("none of these questions is open any more")
             named = {own_question_id(id_) for id_ in resume} if isinstance(resume, dict) else {*memory.asked}
             memory.asked = [asked for asked in memory.asked if asked not in named]
         else:
