@@ -59,8 +59,8 @@ class Stalled(Exception):
 class Streamed:
     """An ASGI response whose body comes in pieces.
 
-    `left`: what is to be done if the reader goes before its end; `closed`: in any case, at the end. `whole`: the body
-    means nothing in part, so one that is given up is broken off, and not ended as if that were all of it.
+    `left`: what is to be done if the reader goes before its end; `closed`: in any case, at the end. A body that is
+    given up is broken off: by a proper end, most clients take a run for over.
     """
 
     def __init__(
@@ -74,7 +74,6 @@ class Streamed:
         stays_s: float | None = None,
         left: Callable[[], Awaitable[None]] | None,
         closed: Callable[[], None],
-        whole: bool,
     ) -> None:
         self._body = body
         self._streams = streams
@@ -84,7 +83,6 @@ class Streamed:
         self._stays_s = stays_s
         self._left = left
         self._closed = closed
-        self._whole = whole
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         writing = asyncio.create_task(self._write(send))
@@ -104,7 +102,7 @@ class Streamed:
                 await self._left()
         elif failure is not None:
             raise failure
-        elif not (writing.cancelled() and self._whole):
+        elif not writing.cancelled():
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _write(self, send: Send) -> None:

@@ -109,7 +109,7 @@ class RunResponses:
 
     def told(self, user: User, started: Started, followed: FollowedRun, body: AsyncGenerator[bytes, None]) -> ASGIApp:
         """`body`: server-sent events that somebody makes of a run that was `begun` or `joined`."""
-        return self._of_run(user, started, followed, body, STREAM_HEADERS, HEARTBEAT, cancels=False, whole=False)
+        return self._of_run(user, started, followed, body, STREAM_HEADERS, HEARTBEAT, cancels=False)
 
     async def join_stream(
         self, user: User, run: Run, modes: Collection[str], *, after: Seen = NOTHING, cancels: bool = False
@@ -146,7 +146,7 @@ class RunResponses:
             self._limits.closed(user.id)
 
         headers = STREAM_HEADERS | {"location": f"/threads/{thread_id}/stream"}
-        return self._streamed(user, pieces(), headers, HEARTBEAT, closed, whole=False)
+        return self._streamed(user, pieces(), headers, HEARTBEAT, closed)
 
     async def _bound(self, user_id: str, thread_id: str) -> tuple[SessionKey, bool]:
         """The thread's session, once it has one; and whether that was waited for. Raises as `ThreadRecords.get`."""
@@ -243,7 +243,7 @@ class RunResponses:
                 yield encoded(events)
             await self._over(started)
 
-        return self._of_run(user, started, followed, pieces(), headers, HEARTBEAT, cancels=cancels, whole=False)
+        return self._of_run(user, started, followed, pieces(), headers, HEARTBEAT, cancels=cancels)
 
     def _value(
         self, user: User, started: Started, followed: FollowedRun, *, cancels: bool, tells: bool = True
@@ -259,7 +259,7 @@ class RunResponses:
             yield await _result(followed, started.event.id, end) if tells else b"{}"
             await self._over(started)
 
-        return self._of_run(user, started, followed, pieces(), headers, BLANK, cancels=cancels, whole=True)
+        return self._of_run(user, started, followed, pieces(), headers, BLANK, cancels=cancels)
 
     def _of_run(
         self,
@@ -271,7 +271,6 @@ class RunResponses:
         idle: bytes,
         *,
         cancels: bool,
-        whole: bool,
     ) -> ASGIApp:
         async def left() -> None:
             if cancels:
@@ -283,7 +282,7 @@ class RunResponses:
             followed.close()
             self._limits.closed(user.id)
 
-        return self._streamed(user, body, headers, idle, closed, left, whole=whole)
+        return self._streamed(user, body, headers, idle, closed, left)
 
     def _streamed(
         self,
@@ -293,8 +292,6 @@ class RunResponses:
         idle: bytes,
         closed: Callable[[], None],
         left: Callable[[], Awaitable[None]] | None = None,
-        *,
-        whole: bool,
     ) -> ASGIApp:
         stays_s = min(max(0.0, user.until - time.time()), LONGEST_S) if user.until < inf else None
         return Streamed(
@@ -306,7 +303,6 @@ class RunResponses:
             stays_s=stays_s,
             left=left,
             closed=closed,
-            whole=whole,
         )
 
     async def _cancelled(self, started: Started) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
+import httpx
 import pytest
 from langgraph_sdk import get_client
 from langgraph_sdk.client import LangGraphClient
@@ -142,6 +143,27 @@ async def test_who_waits_for_a_run_hears_of_it_although_its_server_ended(
             values = await waiting
             assert values == await state_of(there, thread)
             assert len(values["messages"]) == 3  # type: ignore[call-overload]
+
+
+@pytest.mark.asyncio
+async def test_a_stream_that_a_stopping_server_leaves_has_no_proper_end(tmp_path: Path) -> None:
+    """Clients take one for the end of the run."""
+    with Server(tmp_path, arguments=["--in-memory"]) as server:
+        url = f"http://{server.host}:{server.port}/threads/{uuid4()}"
+        body = {"assistant_id": "one", "input": human("words=500 pause=0.05"), "if_not_exists": "create"}
+        async with (
+            httpx.AsyncClient(trust_env=False, timeout=60) as http,
+            http.stream("POST", f"{url}/runs/stream", json=body | {"stream_mode": ["messages-tuple"]}) as response,
+        ):
+            pieces = response.aiter_raw()
+            while b"event: messages" not in await anext(pieces):
+                pass
+            stopping = asyncio.create_task(asyncio.to_thread(server.stop))
+            with pytest.raises(httpx.RemoteProtocolError):
+                async for _ in pieces:
+                    pass
+        assert await stopping == 0
+    assert "without completing" not in server.said()
 
 
 async def _running(client: LangGraphClient, thread: str) -> bool:
