@@ -11,7 +11,7 @@ from litestar.params import FromPath, FromQuery, QueryParameter
 from msgspec import Struct
 
 from unbroken.domain.catalogue import Metadata, RecordStatus, ThreadRecord
-from unbroken.domain.effects import ReportFailure
+from unbroken.domain.effects import CancelTurn, ReportFailure
 from unbroken.domain.errors import NotYourThread
 from unbroken.domain.events import StateUpdate
 from unbroken.domain.ports.thread_states import Spot, State
@@ -114,7 +114,7 @@ async def update_state(request: Call, thread_id: FromPath[str]) -> dict[str, Any
     update = StateUpdate(asked.values, asked.as_node, asked.checkpoint_id or spot.checkpoint_id)
     view = await service.sessions.view(thread_id)
     receipt = await service.accept(key, new_id(), update)
-    await _ended(service, thread_id, receipt.event.seq, view.log_index if view else 0)
+    await until_written(service, thread_id, receipt.event.seq, view.log_index if view else 0)
     head = (await service.states.read(key, Spot()))["checkpoint"]
     return {"checkpoint": head, "configurable": head, "checkpoint_id": head["checkpoint_id"] if head else None}
 
@@ -189,8 +189,9 @@ def _bound_key(service: Service, user_id: str, record: ThreadRecord) -> SessionK
     return key
 
 
-async def _ended(service: Service, thread_id: str, seq: int, after: int) -> None:
-    """Wait for the event's end, wherever it runs. Raises Problem if it failed, or if its thread is gone."""
+async def until_written(service: Service, thread_id: str, seq: int, after: int) -> None:
+    """Wait for the update's end, wherever it runs. `after`: where the log ended before it was accepted. Raises Problem
+    if it failed or was pushed aside, NotYourThread if its thread is gone."""
     look_s = FIRST_LOOK_S
     while (view := await service.sessions.view(thread_id)) is not None and view.applied_seq < seq:
         await asyncio.sleep(look_s)
@@ -200,5 +201,9 @@ async def _ended(service: Service, thread_id: str, seq: int, after: int) -> None
     while entries := await service.outbox.read(thread_id, after=after, limit=PAGE):
         after = entries[-1].log_index
         for entry in entries:
-            if entry.event.seq == seq and isinstance(entry.body, ReportFailure):
+            if entry.event.seq != seq:
+                continue
+            if isinstance(entry.body, ReportFailure):
                 raise Problem(HTTPStatus.BAD_REQUEST, entry.body.code, entry.body.message)
+            if isinstance(entry.body, CancelTurn):
+                raise Problem(HTTPStatus.CONFLICT, "busy", "a run came first and pushed it aside: nothing was written")
