@@ -52,7 +52,8 @@ class FollowedRun:
         self._service = service
         self._key = key
         self._subscription = subscription
-        self._joins = joins
+        self.joins = joins
+        """The run may have ended before this began."""
 
     @classmethod
     async def begin(
@@ -68,7 +69,7 @@ class FollowedRun:
 
     async def events(self, run: Event, view: View[T]) -> AsyncIterator[list[T]]:
         """What its stream says, until it has ended or is gone with its thread. Raises StoreUnavailable."""
-        end = await self.ended(run.id) if self._joins else None
+        end = await self.ended(run.id) if self.joins else None
         while end is None:
             made: list[T] = []
             deliveries = await self.next()
@@ -86,7 +87,7 @@ class FollowedRun:
 
     async def end(self, run: Event) -> End | None:
         """Wait for it. None: the run is gone with its thread. Raises StoreUnavailable."""
-        end = await self.ended(run.id) if self._joins else None
+        end = await self.ended(run.id) if self.joins else None
         while end is None:
             deliveries = await self.next()
             if deliveries is None:

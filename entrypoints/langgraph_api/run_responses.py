@@ -189,6 +189,8 @@ class RunResponses:
             if isinstance(error, Busy):
                 raise Problem(HTTPStatus.CONFLICT, "busy", BUSY) from error
             raise
+        if followed is not None:
+            followed.joins = receipt.duplicate  # whoever asked for it first may have seen its end
         return Started(key, receipt.event), followed
 
     async def _allow(self, key: SessionKey, thread_id: str | None, *, creates: bool) -> None:
