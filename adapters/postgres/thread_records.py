@@ -31,9 +31,12 @@ LEFT JOIN LATERAL (
 
 GET: Final = f"""
 SELECT {COLUMNS} FROM (SELECT * FROM sessions WHERE thread_id = $2) s
-FULL JOIN (SELECT * FROM thread_records WHERE thread_id = $2) r ON r.thread_id = s.thread_id
+FULL JOIN (SELECT * FROM thread_records WHERE thread_id = $2) r
+    ON r.thread_id = s.thread_id AND r.user_id = s.user_id
 {ACTIVE} WHERE coalesce(s.user_id, r.user_id) = $1
 """
+
+"""A process of the version before binds a thread without looking for its record, which may be somebody else's."""
 
 FOUND: Final = f"""
 SELECT {COLUMNS} FROM (SELECT * FROM sessions WHERE user_id = $1) s

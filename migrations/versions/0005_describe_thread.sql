@@ -19,7 +19,9 @@ BEGIN
         INSERT INTO thread_records AS t (thread_id, user_id, metadata, created_at, updated_at)
             VALUES (p_thread, p_user, p_metadata, session.created_at, clock_timestamp())
             ON CONFLICT (thread_id) DO UPDATE SET
-                user_id = p_user, metadata = t.metadata || p_metadata, updated_at = clock_timestamp()
+                user_id = p_user, updated_at = clock_timestamp(),
+                -- A process of the version before binds a thread without looking whose record there is.
+                metadata = CASE WHEN t.user_id = p_user THEN t.metadata ELSE '{}' END || p_metadata
             RETURNING t.metadata INTO noted;
     ELSE
         UPDATE thread_records t SET metadata = t.metadata || p_metadata, updated_at = clock_timestamp()
