@@ -11,6 +11,7 @@ from langchain_core.messages import BaseMessage, HumanMessage, convert_to_messag
 from unbroken.adapters.langgraph.effects import RESET
 from unbroken.adapters.langgraph.rows import to_json
 from unbroken.domain.events import Event, RunStart, TimerFired, UserMessage
+from unbroken.domain.files import file_id_of
 
 TIMER = "timer"
 """The `name` of the message that a fired timer puts into the conversation."""
@@ -56,7 +57,7 @@ def input_of(event: Event, effect_channels: Sequence[str]) -> Any:
         if not isinstance(given, dict):
             return given
         if "messages" in given:
-            given["messages"] = _identified(given["messages"], event.id)
+            given["messages"] = _attaching(_identified(given["messages"], event.id))
         return {**given, **resets(effect_channels)}
     return {"messages": [message_of(event)], **resets(effect_channels)}
 
@@ -72,6 +73,18 @@ def _identified(messages: Any, event_id: str) -> Any:
             message = {**message, "id": event_id if last else f"{event_id}:{index}"}  # noqa: PLW2901
         identified.append(message)
     return identified
+
+
+def _attaching(messages: Any) -> Any:
+    """Those that refer to files as LangChain's own messages: in these alone files stand in the place of references."""
+    if not isinstance(messages, list):
+        return messages
+    return [convert_to_messages([message])[0] if _refers(message) else message for message in messages]
+
+
+def _refers(message: Any) -> bool:
+    content = message.get("content") if isinstance(message, dict) else None
+    return isinstance(content, list) and any(isinstance(block, dict) and file_id_of(block) for block in content)
 
 
 def resets(effect_channels: Sequence[str]) -> dict[str, Any]:

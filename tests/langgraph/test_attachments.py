@@ -13,7 +13,7 @@ from langgraph.graph.state import CompiledStateGraph
 from tests.langgraph.driving import Chat
 from unbroken.adapters.langgraph.agent import LangGraphAgent
 from unbroken.adapters.memory.store import MemoryStore
-from unbroken.domain.events import UserMessage
+from unbroken.domain.events import RunStart, UserMessage
 
 pytestmark = pytest.mark.asyncio
 
@@ -101,6 +101,17 @@ async def test_a_reference_becomes_a_standard_block_in_every_turn_and_is_stored_
     await chat.say("And later?")
     assert [given[0].content for given in seen.given] == [[said, block]] * 6
     assert (await chat.messages())[0].content == [said, reference]
+    assert ENCODED[:40].encode() not in stored(chat)
+
+
+async def test_a_run_may_refer_to_a_file_as_a_message_may() -> None:
+    seen = Seeing()
+    chat = seeing(seen)
+    reference = {"type": "image", "file_id": await attached(chat, PICTURE, "image/png")}
+    await chat.say(RunStart({"messages": [{"role": "user", "content": [reference]}]}))
+    block = {"type": "image", "base64": ENCODED, "mime_type": "image/png"}
+    assert [given[0].content for given in seen.given] == [[block]] * 2
+    assert (await chat.messages())[0].content == [reference]
     assert ENCODED[:40].encode() not in stored(chat)
 
 
