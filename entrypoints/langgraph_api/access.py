@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -15,6 +15,9 @@ from unbroken.entrypoints.langgraph_api.permissions import Permissions, anything
 from unbroken.entrypoints.service import Service
 from unbroken.entrypoints.web.callers import identified
 from unbroken.entrypoints.web.rest import Call, existing
+
+GIVEN: Final = ("input", "command", "config", "context")
+"""Of a run, what rules see, and may change."""
 
 
 class Access(Struct, frozen=True):
@@ -47,7 +50,7 @@ class Access(Struct, frozen=True):
             "thread_id": thread_id,
             "assistant_id": assistant_id,
             "metadata": dict(body.metadata),
-            "kwargs": {"input": body.input, "command": body.command, "config": body.config, "context": body.context},
+            "kwargs": {name: getattr(body, name) for name in GIVEN},
         }
         where = await self.allowed("threads", "create_run", value)
         metadata: dict[str, Any] = value["metadata"]
@@ -57,7 +60,9 @@ class Access(Struct, frozen=True):
             record = await self.service.thread_records.get(self.user.id, thread_id)
             if not matches(record.metadata, where):
                 raise NotYourThread(thread_id)
-        return replace(body, metadata=metadata, user=dict(self.user.details or {"identity": self.user.id}))
+        known = dict(self.user.details or {"identity": self.user.id})
+        given = {name: value["kwargs"][name] for name in GIVEN}
+        return replace(body, **given, metadata=metadata, user=known)
 
 
 async def access_of(request: Call) -> Access:

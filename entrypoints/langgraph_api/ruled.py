@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from copy import deepcopy
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -45,6 +46,7 @@ class Ruling(Struct, frozen=True):
 
 
 FREE: Final = Ruling()
+NOTHING_SAID: Final[Mapping[str, Any]] = {"input": None, "command": None, "context": None}
 
 
 async def ruled(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
@@ -109,11 +111,14 @@ class ChatRules:
 
     async def admit(self, body: Said) -> Said:
         if isinstance(body, UserMessage):
-            asked: dict[str, Any] = {"input": {"messages": [{"type": "human", "content": body.content}]}}
+            said: dict[str, Any] = {"input": {"messages": [{"type": "human", "content": body.content}]}}
         else:
-            asked = {"command": {"resume": {body.interrupt_id: body.value}}}
+            said = {"command": {"resume": {body.interrupt_id: body.value}}}
+        asked = {**NOTHING_SAID, "config": {"configurable": {}}, **deepcopy(said)}
         with _closing():
             await _allowed(self._connection, self._user, "create_run", self._thread_id, {"kwargs": asked})
+        if any(asked.get(name) != value for name, value in said.items()):
+            raise Closed(CloseCode.NOT_YOUR_THREAD, "the project's rules change what is said: a chat cannot say that")
         return replace(body, user=dict(self._user.details or {"identity": self._user.id}))
 
     async def look_again(self) -> None:

@@ -391,3 +391,14 @@ async def test_an_address_that_names_nothing_has_no_parameters(path: str) -> Non
         return "ann"
 
     assert (await ProjectIdentity(auth).identify(caller(path=path))).id == "ann"
+
+
+@pytest.mark.asyncio
+async def test_a_run_begins_with_what_the_rules_have_made_of_its_input(guarded: Server, people: People) -> None:
+    asked = {"messages": [{"role": "user", "content": "swap me"}]}
+    ended = await people("ann").runs.wait(None, "who", input=asked)
+    assert ended["messages"][0]["content"] == "swapped"
+    async with talking(guarded, "t4", "ann") as socket:
+        await socket.send('{"type": "message", "requestId": "r", "content": "swap me"}')
+        with pytest.raises(ConnectionClosed, match="4403"):
+            await until(socket, "nothing like this")

@@ -34,6 +34,8 @@ async def known(authorization: str | None, headers: dict[bytes, bytes], method: 
 async def own(ctx: Auth.types.AuthContext, value: dict[str, Any]) -> dict[str, Any]:
     if "sealed" in str((value.get("metadata"), value.get("kwargs"))):
         raise Auth.exceptions.HTTPException(403, "sealed")
+    if "swap me" in str(value.get("kwargs")):
+        value["kwargs"]["input"] = {"messages": [{"role": "user", "content": "swapped"}]}
     mine = {"team": ctx.user["team"]}
     value.setdefault("metadata", {}).update(mine)
     return mine
