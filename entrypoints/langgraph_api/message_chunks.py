@@ -12,6 +12,8 @@ from typing import Any
 from langchain_core.utils.json import parse_partial_json
 from msgspec import Struct
 
+from unbroken.domain.live_stream import units
+
 Blocks = dict[int, dict[str, Any]]
 Namespace = tuple[str, ...]
 _PLAIN = ("text", "reasoning", "tool_call", "tool_call_chunk", "invalid_tool_call")
@@ -35,12 +37,18 @@ class Message:
         self.id = id_
         self.metadata = metadata
         self.blocks: Blocks = {}
+        self._units: dict[int, int] = {}
         self.usage: dict[str, Any] | None = None
         self.response_metadata: dict[str, Any] = {}
 
     @property
     def text(self) -> str:
         return "".join(block["text"] for block in self.blocks.values() if block["type"] == "text")
+
+    @property
+    def units(self) -> int:
+        """UTF-16 units of its text; counted as it comes, for it is asked for with each piece."""
+        return sum(self._units.values())
 
     def take(self, event: dict[str, Any]) -> dict[str, Any] | None:
         """What is to be added to the message, as a chunk; None: nothing."""
@@ -96,6 +104,7 @@ class Message:
                 block.setdefault(field, "")
                 block[field] = block[field] or ""
         self.blocks[index] = block
+        self._units[index] = units(block["text"]) if block["type"] == "text" else 0
         if block["type"] == "tool_call_chunk":
             return self._calls(index, name=block.get("name"), id=block.get("id"), args=block["args"])
         return None
@@ -105,6 +114,7 @@ class Message:
         match block["type"], delta:
             case "text", {"type": "text-delta", "text": str(text)}:
                 block["text"] += text
+                self._units[index] += units(text)
                 return self.chunk(text)
             case "reasoning", {"type": "reasoning-delta", "reasoning": str(text)}:
                 block["reasoning"] += text
@@ -117,6 +127,7 @@ class Message:
     def _finish(self, index: int, block: dict[str, Any]) -> dict[str, Any] | None:
         known = self.blocks.get(index)
         self.blocks[index] = block
+        self._units[index] = units(block["text"]) if block["type"] == "text" else 0
         if block["type"] not in _PLAIN:
             return self.chunk([block])
         if block["type"] == "tool_call" and (known is None or known["type"] != "tool_call_chunk"):
@@ -158,7 +169,7 @@ class Messages:
         begins = message_id not in self._known
         message = self._known.get(message_id) or self._begin(message_id, {})
         if not message.blocks:
-            message.blocks[0] = {"type": "text", "text": ""}
+            message.take({**_BEGUN, "content": {"type": "text", "text": ""}})
         return Said(message, begins, message.take({**_TEXT, "delta": {"type": "text-delta", "text": text}}))
 
     def complete(self, stored: dict[str, Any]) -> Said | None:
@@ -179,7 +190,7 @@ class Messages:
         if stored.get("role") != "assistant":
             return None
         message = self._begin(message_id, {})
-        message.blocks[0] = {"type": "text", "text": text}
+        message.take({**_BEGUN, "content": {"type": "text", "text": text}})
         calls = [call for call in stored.get("tool_calls") or [] if isinstance(call, dict)]
         for index, call in enumerate(calls, 1):
             message.blocks[index] = {**call, "type": "tool_call"}
@@ -196,6 +207,7 @@ class Messages:
 
 
 _LS_NAMES = {"provider": "ls_provider", "model": "ls_model_name"}
+_BEGUN = {"event": "content-block-start", "index": 0}
 _TEXT = {"event": "content-block-delta", "index": 0}
 
 

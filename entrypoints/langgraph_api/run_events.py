@@ -169,7 +169,7 @@ class RunEvents:
         for sub, (name, data, *of) in enumerate(events, first):
             seen = replace(place, sub=sub)
             if (seen.attempt, seen.position, sub) > (self._after.attempt, self._after.position, self._after.sub):
-                shown = replace(seen, message=_mark(of[0].id), text=units(of[0].text)) if of else seen
+                shown = replace(seen, message=_mark(of[0].id), text=of[0].units) if of else seen
                 made.append(RunEvent(name, data, str(shown)))
         return made
 

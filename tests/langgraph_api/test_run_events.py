@@ -13,7 +13,8 @@ import pytest
 from unbroken.application.deliveries import Delivery, ShowReset, ShowStep, ShowText
 from unbroken.domain.effects import CancelTurn, ReportFailure, RequestInput, SendMessage
 from unbroken.domain.events import Event, RunStart, UserMessage
-from unbroken.domain.live_stream import LiveStream, Part, StepPart, TextPart, merged
+from unbroken.domain.live_stream import LiveStream, Part, StepPart, TextPart, merged, units
+from unbroken.entrypoints.langgraph_api import message_chunks
 from unbroken.entrypoints.langgraph_api.run_events import NOTHING, RunEvent, RunEvents, Seen
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
@@ -305,3 +306,18 @@ def test_other_runs_of_the_thread_are_none_of_its_business() -> None:
 @pytest.mark.parametrize("text", ["", "-1", "7", "7-1", "7-1-1-x", "7-end", "x-1-1", "7-1-1-0123456.1", "٧-1-1"])
 def test_what_is_no_id_of_ours_counts_for_none(text: str) -> None:
     assert Seen.parse(text) is None
+
+
+def test_the_length_of_what_was_told_is_counted_as_it_comes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is part of each piece's id: counted from the beginning, a long answer would cost its square."""
+    counted: list[int] = []
+
+    def counting(text: str) -> int:
+        counted.append(len(text))
+        return units(text)
+
+    monkeypatch.setattr(message_chunks, "units", counting)
+    messages = message_chunks.Messages({})
+    message = [messages.text("m", "wörd🧭 ").message for _ in range(500)][-1]
+    assert message.units == units("wörd🧭 ") * 500 == units(message.text)
+    assert sum(counted) <= 2 * len(message.text)
