@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from tests.crash import rare_scenarios as rare
+from tests.crash import run_scenarios as runs
 from tests.crash import wide_scenarios as wide
 from tests.crash.point_play import CANCEL, COMMIT, FAILED, FINAL, SLOW, STOPPED, TRIES, Ends, Fall, Scenario
 from tests.crash.scenarios import shown
@@ -256,6 +257,19 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "asked-and-pushed-aside": Scenario("fanning", wide.asked_and_pushed_aside),
     "replaced-by-parts": Scenario("fanning", wide.replaced_by_parts),
     "stopped-in-its-parts": Scenario("fanning", wide.stopped_in_its_parts),
+    "run-streamed": Scenario("three", runs.calling("three", runs.streamed), linear=False),
+    "run-followed": Scenario("one", runs.calling("one", runs.followed), linear=False),
+    "run-resumed": Scenario("endings", runs.calling("endings", runs.resumed)),
+    "run-forked": Scenario("three", runs.calling("three", runs.forked), linear=False),
+    "run-written": Scenario("one", runs.calling("one", runs.written), linear=False),
+    "run-stopped": Scenario("endings", runs.calling("endings", runs.stopped)),
+    "run-stateless": Scenario("one", runs.calling("one", runs.stateless), linear=False),
+    "run-failing": Scenario("endings", runs.calling("endings", runs.failing)),
+    "run-by-protocol": Scenario("endings", runs.calling("endings", runs.by_protocol)),
+    "run-by-protocol-forked": Scenario("three", runs.calling("three", runs.by_protocol_forked), linear=False),
+    "run-drained": Scenario("three", runs.calling("three", runs.drained), drains=True, linear=False),
+    "run-by-protocol-http": Scenario("endings", runs.calling("endings", runs.by_protocol_over_http)),
+    "run-by-ag-ui": Scenario("three", runs.calling("three", runs.by_ag_ui), linear=False),
     "adopted": Scenario("three", nodes, prepare=rare.parked_by_another_saver),
     "adopted-old": Scenario("three", nodes, prepare=rare.in_the_first_format),
     "answer-lost": Scenario("one", nodes, trouble="answer_lost"),

@@ -20,9 +20,7 @@ _PROBE: Final = "changes nothing, and nothing of a turn follows from it"
 _RECORD: Final = "what clients write down beside their turns: each change is one transaction"
 _MEMORY: Final = "agents' long-term memory: each batch is one transaction of its own, and no turn's"
 _CALLER: Final = "who calls, and from where: before anything is accepted"
-PROTOCOLS: Final = ("entrypoints.agent_protocol.", "entrypoints.ag_ui.", "entrypoints.langgraph_api.")
-"""Packages that put the use cases below into others' words: what they await is killed where it suspends itself, and
-what dies with them is an answer that its client asks for again. The scenarios here speak the chat's protocol."""
+_CATALOGUE: Final = "threads and assistants as they are listed, named, copied and thrown away: no turn's"
 OUTSIDE: Final[Mapping[str, str]] = {
     "application.readiness": _PROBE,
     "entrypoints.web.health": _PROBE,
@@ -49,6 +47,13 @@ OUTSIDE: Final[Mapping[str, str]] = {
     "adapters.postgres.assistants": _RECORD,
     "adapters.postgres.thread_records": _RECORD,
     "adapters.postgres.runs": _PROBE,
+    "entrypoints.langgraph_api.assistants_api": _CATALOGUE,
+    "entrypoints.langgraph_api.threads": _CATALOGUE,
+    "entrypoints.langgraph_api.thread_copies": _CATALOGUE,
+    "entrypoints.langgraph_api.thread_views": _CATALOGUE,
+    "entrypoints.langgraph_api.store": _MEMORY,
+    "entrypoints.langgraph_api.project_rules": _CALLER,
+    "entrypoints.langgraph_api.ruled": _CALLER,
     "entrypoints.web.cors": _CALLER,
     "entrypoints.web.project_identity": _CALLER,
     "entrypoints.web.users_app": "a project's own application, around ours",
@@ -86,5 +91,5 @@ def _all() -> Iterator[str]:
 
 
 SUSPENDING: Final = tuple(_all())
-MODULES: Final = tuple(module for module in SUSPENDING if module not in OUTSIDE and not module.startswith(PROTOCOLS))
+MODULES: Final = tuple(module for module in SUSPENDING if module not in OUTSIDE)
 """On a turn's path, below `unbroken`."""

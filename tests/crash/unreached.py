@@ -40,16 +40,6 @@ UNREACHED: Final[Mapping[str, str]] = {
             "open_pool:2 await",
         )
     },
-    **dict.fromkeys(
-        (
-            "adapters.langgraph.agent:LangGraphAgent._run:4 await",
-            "adapters.langgraph.agent:LangGraphAgent._run:5 await",
-            f"{_RUN}go_on:1 await",
-            f"{_RUN}go_on:2 await",
-            f"{_RUN}write:1 await",
-        ),
-        "only in runs and updates of LangGraph's own clients: tests/langgraph/test_runs.py crashes in them",
-    ),
     "adapters.langgraph.recent_heads:AttemptHead.put:1 await": "no turn writes but by its commits",
     "adapters.postgres.checkpoints:PostgresCheckpoints.put:1 await": "no turn writes but by its commits",
     "adapters.postgres.replicas:PostgresReplicas.renew:1 await": "the heartbeat has a connection of its own",
@@ -62,10 +52,29 @@ UNREACHED: Final[Mapping[str, str]] = {
         f"adapters.langgraph.graph_source:GraphFactory.open:{point}": "the graphs here are compiled once, by no factory"
         for point in ("1 enter", "1 exit", "2 await", "3 await")
     },
+    **dict.fromkeys(
+        (
+            "entrypoints.langgraph_api.access:Access.run:1 await",
+            "entrypoints.langgraph_api.access:Access.run:2 await",
+            "entrypoints.langgraph_api.access:Access.run:3 await",
+            "entrypoints.langgraph_api.stateless_runs:_hidden:1 await",
+            "entrypoints.web.connection:Connection._take:2 await",
+        ),
+        "only where a project has rules of its own",
+    ),
+    "entrypoints.agent_protocol.event_stream:EventStream.__call__:2 await": "only a refusal: nothing was streamed",
+    "entrypoints.agent_protocol.event_stream:EventStream._send_all:5 await": "only after ten seconds without news",
+    "entrypoints.agent_protocol.socket:ProtocolSocket._read_all:3 await": "only behind 256 answers that nobody reads",
+    "entrypoints.agent_protocol.start:_Log.after:1 await": "only for a `since` of another thread",
+    **dict.fromkeys(
+        (
+            "entrypoints.agent_protocol.feed:Feed._told:1 await",
+            "entrypoints.agent_protocol.feed:Feed._bridge:1 await",
+            "entrypoints.langgraph_api.run_following:FollowedRun._end_in:1 await",
+        ),
+        "only where the log does not reach back to what a reader has seen",
+    ),
     "entrypoints.service:_forever:2 await": "only if a background loop raises: a defect",
-    f"{_SAVER}alist:1 await": "no turn lists checkpoints",
-    f"{_SAVER}alist:2 await": "no turn lists checkpoints",
-    f"{_SAVER}_history:1 await": "no turn lists checkpoints",
     f"{_SAVER}list.collected:1 next": "no turn lists checkpoints",
     **{
         f"{_THROUGH}{method}": "outside of turns: for tools and migrations"
