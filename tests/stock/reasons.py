@@ -11,19 +11,15 @@ _AUDIT = (
 )
 _CHANNEL = "LangGraph's server accepts the channel and sends nothing on it"
 _VALUE = "the question is sent as `value`, too, where this client looks for it; LangGraph's server leaves it None"
-_CLASS = "not yet: the class of the exception stands before its message"
-_STORE = "not yet: `/store` is not served"
+_STORE = "an item without a namespace is refused with 422, as every body that cannot be meant; there with 400"
 NOT_YET = "not yet"
 
 REASONS: dict[str, str] = {
-    "js/kept": _STORE,
     "js/runs/kill": _KILLED,
     "js/sse/custom": _CHANNEL,
-    "js/sse/fails": _CLASS,
     "js/sse/kill": _KILLED,
     "js/sse/tools": _CHANNEL,
     "js/websocket/custom": _CHANNEL,
-    "js/websocket/fails": _CLASS,
     "js/websocket/kill": _KILLED,
     "js/websocket/reconnect": "on a socket that was opened anew LangGraph's server does not go on with the answer",
     "js/websocket/tools": _CHANNEL,
@@ -35,19 +31,16 @@ REASONS: dict[str, str] = {
     "python/runs/rollback": _AUDIT,
     "python/runs/rolling-back": _AUDIT,
     "python/sse/custom": _CHANNEL,
-    "python/sse/fails": _CLASS,
     "python/sse/kill": _KILLED,
     "python/sse/question": _VALUE,
     "python/sse/steps": _CHANNEL,
     "python/sse/tool-fails": _CHANNEL,
     "python/sse/tools": _CHANNEL,
     "python/store/items": _STORE,
-    "python/store/shared": _STORE,
     "python/threads/before": "LangGraph's server fails at what the client sends for `before`",
     "python/threads/kept": "a thread's id may be any name of 1–128 letters, and so an unknown one is not found",
     "python/threads/values": "refused with a reason; LangGraph's server fails at it",
     "python/websocket/custom": _CHANNEL,
-    "python/websocket/fails": _CLASS,
     "python/websocket/kill": _KILLED,
     "python/websocket/question": _VALUE,
     "python/websocket/steps": _CHANNEL,
