@@ -46,7 +46,7 @@ async def stands(
     assert len(set(ids)) == len(ids), f"twice in the state: {ids}"
     assert set(written) <= set(ids), f"of {written} some are not in the state: {ids}"
     found = [_said(message) for message in messages if message["id"] not in written]
-    expected = conversation(caller.client, told)
+    expected = conversation(caller.client, told, present={*ids})
     assert found == expected, f"the state holds {found}, and said was {expected}"
     if whole:
         _answered(messages, written)
@@ -54,17 +54,21 @@ async def stands(
         agrees(stream, messages, caller.client)
 
 
-def conversation(client: Client, runs: Sequence[tuple[Mapping[str, Any], str]]) -> list[Said]:
-    """What was said and answered along these runs, each with its request, as a chat client was told it."""
+def conversation(
+    client: Client, runs: Sequence[tuple[Mapping[str, Any], str]], *, present: Collection[str]
+) -> list[Said]:
+    """What was said and answered along these runs, each with its request, as a chat client was told it. A run that was
+    stopped before it showed anything leaves its message `present`, by id, or not: it may not have begun."""
     told: list[Said] = []
     known: set[str] = set()
     for run, request in runs:
         given = run["kwargs"]["input"] or {}
+        end = client.view.ends[request]
+        in_vain = end["type"] == "cancelled" and not end.get("message")
         for message in given.get("messages", ()):
-            if message["id"] not in known:
+            if message["id"] not in known and (message["id"] in present or not in_vain):
                 told.append(("human", message["content"]))
             known.add(message["id"])
-        end = client.view.ends[request]
         answers = end.get("message", "") if end["type"] in ("final", "cancelled") else ""
         told += [("ai", text) for text in answers.split(BETWEEN_MESSAGES) if text]
     return told
