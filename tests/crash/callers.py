@@ -169,15 +169,21 @@ class Caller:
         values: dict[str, Any] = state["values"]
         return values
 
-    async def follow(self, stream: Stream, method: str, path: str, body: Any = None) -> None:
-        """To the response's end. Raises Lost."""
+    async def follow(
+        self, stream: Stream, method: str, path: str, body: Any = None, *, most: int | None = None
+    ) -> None:
+        """To the response's end, or for so many events. Raises Lost."""
 
         async def read() -> None:
             async with self.opened(method, path, body, stream.last) as response:
                 if stream.run is None and "content-location" in response.headers:
                     stream.run = response.headers["content-location"].rpartition("/")[2]
+                count = 0
                 async for one in events_in(response):
                     stream.told.append(one)
+                    count += 1
+                    if count == most:
+                        return
 
         await self.outliving(read())
 

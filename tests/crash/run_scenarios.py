@@ -36,12 +36,12 @@ async def streamed(caller: Caller) -> Ends:
     await caller.ask("POST", "/threads", {"thread_id": caller.client.thread, "if_exists": "do_nothing"})
     marks = [await caller.run("words=4 pause=0.01")]
     marks.append(await caller.start("words=2", by="runs/wait"))
-    marks.append(await caller.start("words=6 pause=0.01"))
+    marks.append(await caller.start("words=8 pause=0.01"))
     run = (await caller.marked(marks[-1]))[-1]["run_id"]
     last, joined = f"{caller.home}/runs/{run}", Stream(run)
     while not await caller.ended(run):
         with suppress(Lost):
-            await caller.follow(joined, "GET", f"{last}/stream")
+            await caller.follow(joined, "GET", f"{last}/stream", most=4)  # and comes again with what it has
     assert await caller.ask("GET", f"{last}/join") == await caller.values()
     assert (await caller.ask("GET", last))["status"] == "success"
     await caller.ask("DELETE", last, allowed=(409,))
