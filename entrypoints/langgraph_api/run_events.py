@@ -103,6 +103,8 @@ class RunEvents:
         self._attempt = 0
         self._messages = Messages(self._about)
         self._step: int | None = None
+        self._said: Message | None = None
+        """The root's message that grew last: what is told behind it says how much of it was told, too."""
         self._told: set[str] = set()
         """Which of `values` and interrupts the attempt has told itself."""
 
@@ -155,7 +157,7 @@ class RunEvents:
         self._attempt = attempt
         self._messages = Messages({**self._about, "run_attempt": attempt})
         self._told = set()
-        self._step = None
+        self._step = self._said = None
         events = [("metadata", msgspec.json.encode({"run_id": self._run.id, "attempt": attempt}))]
         if state is not None:
             events.append(("values", state))
@@ -169,7 +171,8 @@ class RunEvents:
         for sub, (name, data, *of) in enumerate(events, first):
             seen = replace(place, sub=sub)
             if (seen.attempt, seen.position, sub) > (self._after.attempt, self._after.position, self._after.sub):
-                shown = replace(seen, message=_mark(of[0].id), text=of[0].units) if of else seen
+                about = of[0] if of else self._said
+                shown = seen if about is None else replace(seen, message=_mark(about.id), text=about.units)
                 made.append(RunEvent(name, data, str(shown)))
         return made
 
@@ -239,6 +242,8 @@ class RunEvents:
         message = said.message
         if said.chunk is None:
             return
+        if not where:
+            self._said = message
         if "messages-tuple" in self._modes:
             yield "messages" + where, msgspec.json.encode([said.chunk, message.metadata]), message
         elif "messages" in self._modes:

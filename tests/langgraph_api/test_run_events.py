@@ -238,9 +238,10 @@ def test_who_comes_after_the_end_is_given_it_once() -> None:
     assert told(again.ends(ANSWER, (), b'{"a": 1}')) == [("values", {"a": 1})]
 
 
-def test_who_left_in_mid_answer_is_given_its_rest_after_the_end() -> None:
-    parts = [*streamed("m0", "first"), *streamed("m1", "Hel")[:3]]
-    had = read(RICH, deliveries(parts), "messages-tuple")
+@pytest.mark.parametrize("behind", [(), ("updates",)], ids=["with the text", "with what was told behind it"])
+def test_who_left_in_mid_answer_is_given_its_rest_after_the_end(behind: tuple[str, ...]) -> None:
+    parts = [*streamed("m0", "first"), *streamed("m1", "Hel")[:3], *(step(method, {}) for method in behind)]
+    had = read(RICH, deliveries(parts), "messages-tuple", "updates")
     last = Seen.parse(had[-1].id)
     assert last is not None
     made = RunEvents(RICH, ["messages-tuple"], after=last).ends(ANSWER, (), None)
