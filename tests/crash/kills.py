@@ -23,7 +23,6 @@ from tests.crash.recorder import writer_to
 from tests.crash.verdict import broken_laws
 from tests.crash.zygote import Zygote
 from tests.end_to_end.client import Client
-from tests.end_to_end.server import free_port
 from tests.end_to_end.tables import read_thread
 
 PATIENCE_S = 100.0
@@ -144,15 +143,15 @@ class Lane:
     """
 
     def __init__(
-        self, zygote: Zygote, database_url: str, folder: Path, name: str, *, successor: str = SUCCESSOR
+        self, zygote: Zygote, database_url: str, folder: Path, name: str, port: int, *, successor: str = SUCCESSOR
     ) -> None:
-        """`successor`: the name of the replica that comes after one that was killed."""
+        """`port`: no other lane's. `successor`: the name of the replica that comes after one that was killed."""
         self.results: list[Result] = []
         self._zygote = zygote
         self._database_url = database_url
         self._folder = folder
         self._name = name
-        self._port = free_port()
+        self._port = port
         self._successor = successor
 
     async def play(self, kill: Kill, *, recorded: bool = False) -> Result:

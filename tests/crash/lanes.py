@@ -14,6 +14,7 @@ from tests.crash.instrument import When
 from tests.crash.kills import SUCCESSOR, Kill, Lane, Result
 from tests.crash.point_scenarios import SCENARIOS
 from tests.crash.zygote import SETTINGS, Zygote
+from tests.end_to_end.server import free_port
 
 LANES = 8
 Passed = Callable[[Result], object]
@@ -81,8 +82,13 @@ async def lanes(
 ) -> AsyncIterator[Lanes]:
     """One lane for each database, which must be migrated and nobody else's."""
     async with Zygote(folder / "servers.log", settings) as zygote:
-        named = [(f"lane{number}", url) for number, url in enumerate(database_urls)]
-        yield Lanes([Lane(zygote, url, folder, name, successor=successor) for name, url in named])
+        ports: set[int] = set()
+        while len(ports) < len(database_urls):  # one that is free may be found twice
+            ports.add(free_port())
+        named = [
+            (f"lane{number}", url, port) for number, (url, port) in enumerate(zip(database_urls, ports, strict=True))
+        ]
+        yield Lanes([Lane(zygote, url, folder, name, port, successor=successor) for name, url, port in named])
 
 
 async def explore(lanes: Lanes) -> Reach:

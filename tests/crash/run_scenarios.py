@@ -39,9 +39,13 @@ async def streamed(caller: Caller) -> Ends:
     marks.append(await caller.start("words=8 pause=0.01"))
     run = (await caller.marked(marks[-1]))[-1]["run_id"]
     last, joined = f"{caller.home}/runs/{run}", Stream(run)
-    while not await caller.ended(run):
+    over = False
+    while not over:  # it comes again and again with what it has, and for the rest once the run is over
+        over = await caller.ended(run)
         with suppress(Lost):
-            await caller.follow(joined, "GET", f"{last}/stream", most=4)  # and comes again with what it has
+            await caller.follow(joined, "GET", f"{last}/stream", most=None if over else 4)
+            continue
+        over = False
     assert await caller.ask("GET", f"{last}/join") == await caller.values()
     assert (await caller.ask("GET", last))["status"] == "success"
     await caller.ask("DELETE", last, allowed=(409,))
