@@ -19,13 +19,7 @@ from tests.end_to_end.server import UNBROKEN, environment
 LIMIT_S = 120.0
 AGENTS = {
     "raises.py": "import nothing_of_that_name\n",
-    "no_messages.py": (
-        "from typing import TypedDict\n"
-        "from langgraph.graph import START, StateGraph\n"
-        "class State(TypedDict):\n    count: int\n"
-        "def node(state: State) -> State:\n    return state\n"
-        "graph = StateGraph(State).add_node(node).add_edge(START, 'node').compile()\n"
-    ),
+    "no_graph.py": "graph = {}\n",
 }
 
 
@@ -60,7 +54,7 @@ STARTS = {
     ),
     "a wrong password": database("postgresql://unbroken:secret@{address}", "password"),
     "an agent that does not import": agent("a=raises.py:graph", "raises.py", "nothing_of_that_name"),
-    "an agent without messages": agent("a=no_messages.py:graph", "no_messages.py:graph", "messages"),
+    "an agent that is no graph": agent("a=no_graph.py:graph", "no_graph.py:graph", "dict"),
     "a setting out of range": Start(("--in-memory",), ("UNBROKEN_MAX_TRIES",), settings={"UNBROKEN_MAX_TRIES": "none"}),
 }
 
