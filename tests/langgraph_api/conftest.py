@@ -2,19 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-import pytest
-
 from tests.end_to_end.conftest import pytest_runtest_makereport
-from tests.end_to_end.server import Server
+from tests.web.conftest import memory_server
 
-__all__ = ["pytest_runtest_makereport"]
-
-
-@pytest.fixture(scope="session")
-def memory_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with Server(
-        tmp_path_factory.mktemp("memory"), arguments=["--in-memory"], environment={"UNBROKEN_READER_STALL_S": "1"}
-    ) as server:
-        yield server
+__all__ = ["memory_server", "pytest_runtest_makereport"]
