@@ -19,7 +19,7 @@ from unbroken.adapters.langgraph.project_environment import make_importable, set
 from unbroken.application.sweep_items import INTERVAL_S
 from unbroken.domain.errors import InvalidValue
 from unbroken.entrypoints.settings import Settings
-from unbroken.entrypoints.web.cors import AT_HOME, CorsGate
+from unbroken.entrypoints.web.cors import AT_HOME, CorsGate, Sites
 from unbroken.entrypoints.web.users_app import BesideUsers, checked
 
 log = logging.getLogger(__name__)
@@ -59,6 +59,19 @@ class Served(Struct, frozen=True):
             return None
         http = self.project.entries.http
         return AT_HOME if http is None or http.cors is None else http.cors
+
+    def warn_of_everybody(self, settings: Settings) -> None:
+        """Where callers are known by nothing, only the doors keep other sites' pages out; the project may open them."""
+        if settings.auth != "none" or self.auth is not None or self.cors is None or not Sites(self.cors).everybody:
+            return
+        assert self.project is not None
+        log.warning(
+            "%s: http.cors lets in the pages of every site, and nobody is asked who they are (UNBROKEN_AUTH=none): any "
+            "page in a browser that reaches %s can read, write and delete all threads. Name the sites in allow_origins, "
+            "or have callers known by auth.path or UNBROKEN_AUTH",
+            self.project.file.name,
+            settings.host,
+        )
 
     def around(self, ours: ASGIApp) -> ASGIApp:
         """Our application, with the project's before it and what browsers are told around both."""

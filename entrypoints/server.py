@@ -53,6 +53,8 @@ def run(settings: Settings, stopping: Stopping, worker: Worker | None = None) ->
     settings = what.settings(settings)
     if settings.auth == "none" and what.auth is None and settings.host not in LOOPBACK_NAMES:
         raise InvalidValue("host", f"{settings.host} is not a loopback address; UNBROKEN_AUTH=none serves no other")
+    if worker is None or worker.number == 1:
+        what.warn_of_everybody(settings)
     guard = guard_of(settings, what.cors, what.auth)
     permissions = anything if what.auth is None else ProjectRules(what.auth)
     stopping.go_on()

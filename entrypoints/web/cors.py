@@ -24,12 +24,19 @@ AT_HOME: Final = Cors(
     allow_methods=(ANY,), allow_headers=(ANY,), allow_origin_regex=r"https?://(localhost|127\.0\.0\.1|\[::1\])(:\d+)?"
 )
 """Pages that this machine serves itself: what a front end in development is."""
+UNTHOUGHT_OF: Final = "https://nobody-has-this-name.invalid"
+"""Of a name that can belong to no site (RFC 2606)."""
 
 
 class Sites(Struct, frozen=True):
     """Origins that are let in."""
 
     cors: Cors
+
+    @property
+    def everybody(self) -> bool:
+        """Whether a page of any site is let in; by a pattern as well, if one that nobody has thought of fits it."""
+        return self.welcome(UNTHOUGHT_OF)
 
     def welcome(self, origin: str) -> bool:
         pattern = self.cors.allow_origin_regex

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from langgraph_sdk import Auth
 from websockets.asyncio.client import connect
 
 from tests.end_to_end.client import Client
@@ -160,6 +161,34 @@ def test_how_long_a_project_keeps_its_threads_counts_unless_the_operator_says(tm
     assert what.settings(Settings()).retention_days == 2
     assert what.settings(Settings(retention_days=9)).retention_days == 9
     assert Served([]).settings(Settings()).retention_days is None
+
+
+@pytest.mark.parametrize(
+    ("cors", "auth", "known", "warned"),
+    [
+        ({"allow_origins": ["*"]}, "none", False, True),
+        ({"allow_origins": ["https://front.example", "*"]}, "none", False, True),
+        ({"allow_origin_regex": ".*"}, "none", False, True),
+        ({"allow_origins": ["https://front.example"]}, "none", False, False),
+        ({"allow_origin_regex": r"https://.*\.example"}, "none", False, False),
+        (None, "none", False, False),
+        ({"allow_origins": ["*"]}, "proxy", False, False),
+        ({"allow_origins": ["*"]}, "none", True, False),
+    ],
+)
+def test_letting_in_everybody_without_knowing_anybody_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, cors: object, auth: str, known: bool, warned: bool
+) -> None:
+    file = tmp_path / "langgraph.json"
+    file.write_text(json.dumps({"graphs": {"a": "x:y"}, **({"http": {"cors": cors}} if cors else {})}))
+    settings = Settings.model_construct(**{**Settings().model_dump(), "auth": auth})
+    with caplog.at_level("WARNING"):
+        Served([], read_project(file), auth=Auth() if known else None).warn_of_everybody(settings)
+        Served([]).warn_of_everybody(settings)
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == warned
+    for word in ("langgraph.json", "http.cors", "UNBROKEN_AUTH=none", "allow_origins", "auth.path") if warned else ():
+        assert word in told[0]
 
 
 @pytest.mark.asyncio
