@@ -11,6 +11,7 @@ from unbroken.domain.ports.sessions import Sessions
 from unbroken.domain.session import SessionKey
 
 WINDOW: Final = 32
+PAGE: Final = 100
 FARTHEST: Final = 1_024
 """Log entries that are looked through: an older question has been left behind."""
 
@@ -49,3 +50,20 @@ async def open_at(outbox: Outbox, thread_id: str, log_index: int) -> dict[str, R
             break
         end = after
     return dict(reversed(found.items()))
+
+
+async def asked_by(outbox: Outbox, thread_id: str, event_id: str, end: int) -> list[RequestInput]:
+    """What an event asks whose answer stands at `end` in the log: its questions follow there, and were committed with
+    it. Raises StoreUnavailable."""
+    found: list[RequestInput] = []
+    after = end
+    while True:
+        entries = await outbox.read(thread_id, after=after, limit=PAGE)
+        for entry in entries:
+            if entry.event.id != event_id:
+                return found
+            if isinstance(entry.body, RequestInput):
+                found.append(entry.body)
+        if len(entries) < PAGE:
+            return found
+        after = entries[-1].log_index

@@ -15,11 +15,10 @@ from unbroken.domain.errors import ThreadDeleted
 from unbroken.domain.events import Event
 from unbroken.domain.runs import Run
 from unbroken.domain.session import SessionKey
-from unbroken.entrypoints.langgraph_api.open_questions import open_at
+from unbroken.entrypoints.langgraph_api.open_questions import asked_by, open_at
 from unbroken.entrypoints.langgraph_api.run_events import Ended
 from unbroken.entrypoints.service import Service
 
-MOST_QUESTIONS = 100
 T = TypeVar("T")
 
 
@@ -113,26 +112,28 @@ class FollowedRun:
             return None
 
     async def _end_in(self, deliveries: Sequence[Delivery], run_id: str) -> End | None:
-        """The log entries of one event come together."""
         if any(isinstance(delivery, ShowGap) for delivery in deliveries):
             return await self.ended(run_id)
         entries = [delivery.entry for delivery in deliveries if isinstance(delivery, ShowLogged)]
         return await self.end_in(entries, run_id)
 
     async def end_in(self, entries: Sequence[LogEntry], run_id: str) -> End | None:
-        """None: they are not the run's. Raises StoreUnavailable."""
+        """None: they do not hold the run's end. Of its questions they may hold some, or none: a page of the log ends
+        where it ends. Raises StoreUnavailable."""
         end = _end_of(entries, run_id)
         if end is None or end.log_index is None or not (isinstance(end.body, SendMessage) and end.body.waiting):
             return end
-        left = await open_at(self._service.outbox, self._key.thread_id, end.log_index)
-        return replace(end, questions=(*left.values(), *end.questions))
+        outbox, thread_id = self._service.outbox, self._key.thread_id
+        left = await open_at(outbox, thread_id, end.log_index)
+        asked = await asked_by(outbox, thread_id, run_id, end.log_index)
+        return replace(end, questions=(*left.values(), *asked))
 
     async def ended(self, run_id: str) -> End | None:
         """As it is stored; None: it has not, or is gone with its thread."""
         run = await self._run(run_id)
         if run is None or run.log_index is None:
             return None
-        entries = await self._service.outbox.read(self._key.thread_id, after=run.log_index - 1, limit=MOST_QUESTIONS)
+        entries = await self._service.outbox.read(self._key.thread_id, after=run.log_index - 1, limit=1)
         return await self.end_in(entries, run_id) or _forgotten(run)
 
     async def _run(self, run_id: str) -> Run | None:
@@ -143,11 +144,9 @@ class FollowedRun:
 
 
 def _end_of(entries: Sequence[LogEntry], run_id: str) -> End | None:
-    own = [entry for entry in entries if entry.event.id == run_id]
-    asked = tuple(entry.body for entry in own if isinstance(entry.body, RequestInput))
-    for entry in own:
-        if isinstance(entry.body, SendMessage | CancelTurn | ReportFailure):
-            return End(entry.body, asked, entry.log_index)
+    for entry in entries:
+        if entry.event.id == run_id and isinstance(entry.body, SendMessage | CancelTurn | ReportFailure):
+            return End(entry.body, (), entry.log_index)
     return None
 
 

@@ -13,6 +13,8 @@ import pytest
 
 from tests.ag_ui.conformance import conforms
 from tests.end_to_end.server import Server
+from unbroken.application.live_sessions import TAIL
+from unbroken.application.subscribe import PAGE
 
 Told = list[dict[str, Any]]
 
@@ -111,6 +113,13 @@ async def test_a_run_that_leaves_a_question_open_has_not_succeeded(memory_server
     resumed = await run(memory_server, "endings", body("", thread, resume=[answer]))
     conforms(resumed)
     assert resumed[-1]["outcome"] == {"type": "interrupt", "interrupts": asked[1:]}
+
+
+@pytest.mark.asyncio
+async def test_all_questions_come_with_the_end_however_many_they_are(memory_server: Server) -> None:
+    many = PAGE + TAIL + 10
+    told = await run(memory_server, "endings", body(f"ask={many}", str(uuid4())))
+    assert len({asked["id"] for asked in told[-1]["outcome"]["interrupts"]}) == many
 
 
 @pytest.mark.asyncio

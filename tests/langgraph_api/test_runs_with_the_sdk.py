@@ -19,10 +19,14 @@ from langgraph_sdk.client import LangGraphClient
 from tests.end_to_end.client import Client
 from tests.end_to_end.server import Server
 from tests.web.rest import Rest
+from unbroken.application.live_sessions import TAIL
+from unbroken.application.subscribe import PAGE
 from unbroken.entrypoints.langgraph_api.graph_ids import assistant_id_of
 
 LONG = "words=400 pause=0.02"
 """An answer that is still under way when it is asked about."""
+MANY = PAGE + TAIL + 10
+"""Questions: more than a page of the log and what memory holds of it."""
 
 
 @pytest_asyncio.fixture
@@ -119,6 +123,24 @@ async def test_what_a_run_asks_comes_with_its_end(client: LangGraphClient) -> No
     assert [one["value"] for one in asked["__interrupt__"]] == [{"question": "number 1?"}]
     (run,) = await client.runs.list(thread)
     assert run["status"] == "success"
+
+
+@pytest.mark.asyncio
+async def test_questions_that_a_page_of_the_log_does_not_hold_come_with_the_end_as_well(
+    client: LangGraphClient,
+) -> None:
+    thread = str(uuid4())
+    asked = await client.runs.wait(thread, "endings", input=human(f"ask={MANY}"), if_not_exists="create")
+    assert isinstance(asked, dict)
+    questions = {f"number {number}?" for number in range(1, MANY + 1)}
+    assert {one["value"]["question"] for one in asked["__interrupt__"]} == questions
+    (run,) = await client.runs.list(thread)
+    joined = await client.runs.join(thread, run["run_id"])
+    assert joined["__interrupt__"] == asked["__interrupt__"]
+    first = asked["__interrupt__"][0]
+    left = await client.runs.wait(thread, "endings", command={"resume": {first["id"]: "one"}})
+    assert isinstance(left, dict)
+    assert left["__interrupt__"] == asked["__interrupt__"][1:], "read from far back in the log"
 
 
 @pytest.mark.asyncio
