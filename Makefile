@@ -7,7 +7,7 @@ JOBS ?= 2
 FRAMES ?= 1_000_000
 BIN := .venv/bin
 
-.PHONY: help run test check migrate bench crash simulate mutants soak replicas fuzz fuzz-coverage hostile clean runtime dev
+.PHONY: help run test check migrate bench crash simulate mutants soak replicas fuzz fuzz-coverage hostile examples clean runtime dev
 
 help:
 	@echo "make run      serve on 127.0.0.1:8000 with an embedded PostgreSQL in .unbroken/"
@@ -22,6 +22,7 @@ help:
 	@echo "make crash    kill a server KILLS times, each time at another point of a turn, on PostgreSQL"
 	@echo "make fuzz     send FRAMES hostile frames through codec and sessions, in one process"
 	@echo "make hostile  abuse a server over real sockets for MINUTES"
+	@echo "make examples serve public LangGraph projects, as they are, from the checkouts in FOLDER"
 	@echo "make clean    remove .venv and caches; .unbroken/, your data, stays"
 
 run: runtime
@@ -75,6 +76,10 @@ fuzz-coverage: dev
 
 hostile: dev
 	@$(BIN)/python -m tests.hostile.sockets --minutes $(MINUTES) $(ARGS)
+
+# Public LangGraph projects, unmodified: docs/examples.md says what FOLDER holds.
+examples: dev
+	@$(BIN)/python -m tests.examples $(or $(FOLDER),$(error FOLDER names no folder: make examples FOLDER=…, see docs/examples.md)) $(ARGS)
 
 runtime dev:
 	@requirements/install $@

@@ -1,12 +1,13 @@
 """Public LangGraph projects, unmodified, over real sockets; the provider's address is set by environment alone.
 
-Not in CI, where their checkouts are not: UNBROKEN_TEST_EXAMPLES names the folder that has them (docs/examples.md).
+`make examples FOLDER=…` runs them; nothing else does, and CI has no checkouts (docs/examples.md).
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -18,13 +19,10 @@ from langgraph_sdk.client import LangGraphClient
 
 from tests.end_to_end.client import Client
 from tests.end_to_end.server import Server
-from tests.examples.checkouts import ALL, EMAIL, FOLDER, MEMORY, REACT, Example, serving
+from tests.examples.checkouts import ALL, EMAIL, MEMORY, REACT, VARIABLE, Example, serving
 from tests.examples.provider import serve
 
-pytestmark = [
-    pytest.mark.asyncio,
-    pytest.mark.skipif(not FOLDER, reason="UNBROKEN_TEST_EXAMPLES names no folder with the projects' checkouts"),
-]
+pytestmark = pytest.mark.asyncio
 
 MAIL = {
     "email_input": {
@@ -35,6 +33,12 @@ MAIL = {
     }
 }
 ACCEPTED = [{"type": "accept"}]
+
+
+@pytest.fixture(scope="module")
+def checkouts() -> Path:
+    assert VARIABLE in os.environ, "begin with: make examples FOLDER=…"
+    return Path(os.environ[VARIABLE])
 
 
 @pytest.fixture
@@ -49,12 +53,14 @@ def provider() -> Iterator[int]:
 
 
 @pytest.fixture
-def started(folder: Path, new_database: Callable[[int], str], provider: int) -> Iterator[Callable[[Example], Server]]:
+def started(
+    checkouts: Path, folder: Path, new_database: Callable[[int], str], provider: int
+) -> Iterator[Callable[[Example], Server]]:
     """Serves a project."""
     servers: list[Server] = []
 
     def start(example: Example) -> Server:
-        server = serving(example, folder, database_url=new_database(18), provider_port=provider)
+        server = serving(example, folder, folder=checkouts, database_url=new_database(18), provider_port=provider)
         servers.append(server)
         server.start()
         server.wait_ready()
@@ -70,8 +76,8 @@ def client_of(server: Server) -> LangGraphClient:
 
 
 @pytest.mark.parametrize("example", ALL, ids=lambda example: example.repository)
-async def test_a_project_is_as_its_authors_left_it(example: Example) -> None:
-    assert example.state() == (example.commit, "")
+async def test_a_project_is_as_its_authors_left_it(checkouts: Path, example: Example) -> None:
+    assert example.state(checkouts) == (example.commit, "")
 
 
 async def test_a_template_with_tools_and_a_context_answers(started: Callable[[Example], Server], thread: str) -> None:
