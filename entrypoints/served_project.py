@@ -67,8 +67,8 @@ class Served(Struct, frozen=True):
         assert self.project is not None
         log.warning(
             "%s: http.cors lets in the pages of every site, and nobody is asked who they are (UNBROKEN_AUTH=none): any "
-            "page in a browser that reaches %s can read, write and delete all threads. Name the sites in allow_origins, "
-            "or have callers known by auth.path or UNBROKEN_AUTH",
+            "page in a browser that reaches %s can read, write and delete all threads. Name sites in allow_origins, or "
+            "have callers known by auth.path or UNBROKEN_AUTH",
             self.project.file.name,
             settings.host,
         )
