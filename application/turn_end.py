@@ -4,6 +4,8 @@ answered   the state moves on; the answer, then what the agent asks
 cancelled  history made whole, or heads gone back; what was shown
 failed     history made whole, or heads gone back; what went wrong
 skipped    nobody waits for it
+
+Whichever it is of a change of the state, which is nobody's saying, the log has no word of it: its caller alone is told.
 """
 
 from __future__ import annotations
@@ -19,7 +21,7 @@ from unbroken.domain.effects import CancelTurn, EffectBody, NewEffect, ReportFai
 from unbroken.domain.errors import BranchGone, CancelKind, Refused, TurnFailed, Unavailable
 from unbroken.domain.events import StateUpdate, UserMessage
 from unbroken.domain.live_stream import join_messages
-from unbroken.domain.policy import Questions, keeps_history, questions_after, questions_settled
+from unbroken.domain.policy import Questions, keeps_history, questions_after, questions_settled, unsaid
 from unbroken.domain.ports.agent import Agent, Agents
 from unbroken.domain.ports.clock import Clock
 from unbroken.domain.ports.sessions import Sessions
@@ -79,8 +81,7 @@ class TurnEnd:
             waiting=bool(questions.open),
             revised=revised,
         )
-        said: EffectBody = SkipEvent("the state was changed") if isinstance(claim.event.body, StateUpdate) else message
-        effects = self._effects(claim, [*questions.closed, said, *questions.asked])
+        effects = self._effects(claim, [*questions.closed, message, *questions.asked])
         for effect in answer.effects:
             key = dedupe_key(claim.event.id, effect.node_path, effect.occurrence, effect.ordinal, _kind(effect.body))
             effects.append(NewEffect(self._new_id(), len(effects), effect.body, key))
@@ -201,6 +202,8 @@ class TurnEnd:
             return task.result()
 
     def _effects(self, claim: Claim, bodies: Sequence[EffectBody]) -> list[NewEffect]:
+        if isinstance(claim.event.body, StateUpdate):
+            bodies = [unsaid(body) for body in bodies]
         return [
             NewEffect(self._new_id(), index, body, dedupe_key(claim.event.id, "", 0, index, _kind(body)))
             for index, body in enumerate(bodies)

@@ -18,7 +18,7 @@ from typing import Any, Literal
 from msgspec import Struct
 from msgspec.structs import replace
 
-from unbroken.domain.effects import EffectStatus
+from unbroken.domain.effects import CANCELLED, EffectStatus
 from unbroken.domain.errors import CancelKind
 from unbroken.domain.session import SessionKey
 
@@ -74,7 +74,7 @@ class EffectFact(Struct, frozen=True):
     """Of what is executed, and not only shown."""
     last_error: str | None = None
     code: str | None = None
-    """Of a failure."""
+    """Of a failure, or of what ended unsaid because it was cancelled."""
     body: Any = None
     """As JSON, of what is executed: its owner may look at a dead letter."""
     sent_at: datetime | None = None
@@ -212,7 +212,7 @@ def told(facts: SessionFacts) -> tuple[Turn, ...]:
 
 def story(event: EventFacts, *, running: bool = False) -> Turn:
     """Everything known of one event, in order. `running`: its attempt is under way, as far as the store knows."""
-    ends = [ENDS[effect.type] for effect in event.effects if effect.type in ENDS]
+    ends = [_end(effect) for effect in event.effects if effect.type in ENDS]
     state = ends[0] if ends else TurnState.RUNNING if running else TurnState.WAITING
     return Turn(
         seq=event.seq,
@@ -224,6 +224,13 @@ def story(event: EventFacts, *, running: bool = False) -> Turn:
         sampled=sampled(event.trace_context),
         entries=tuple(_entries(event)),
     )
+
+
+def _end(effect: EffectFact) -> TurnState:
+    """A change of the state that came to nothing ends unsaid, and with why."""
+    if effect.type == "skip_event" and effect.code is not None:
+        return TurnState.CANCELLED if effect.code == CANCELLED else TurnState.FAILED
+    return ENDS[effect.type]
 
 
 def trace_id(trace_context: dict[str, str]) -> str | None:

@@ -79,14 +79,17 @@ class ScheduleTimer(Struct, frozen=True, tag="schedule_timer", tag_field="type")
     """Empty: derived from the effect's dedupe key. Setting a named timer again replaces it."""
 
 
-class SkipEvent(Struct, frozen=True, tag="skip_event", tag_field="type"):
+class SkipEvent(Struct, frozen=True, tag="skip_event", tag_field="type", omit_defaults=True):
     """The event ended without anything that people see: nobody was waiting for it, or it only changed the state."""
 
     reason: str
+    code: str | None = None
+    """Why it came to nothing, if it did: a failure's code, or CANCELLED. Whoever asked for it is told, nobody else."""
 
 
 LoggedBody = SendMessage | RequestInput | CloseQuestion | CancelTurn | ReportFailure
 EffectBody = LoggedBody | ScheduleTimer | SkipEvent
+CANCELLED = "cancelled"
 LOGGED = (SendMessage, RequestInput, CloseQuestion, CancelTurn, ReportFailure)
 
 

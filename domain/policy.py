@@ -7,7 +7,16 @@ from enum import Enum
 
 from msgspec import Struct
 
-from unbroken.domain.effects import CloseQuestion, RequestInput
+from unbroken.domain.effects import (
+    CANCELLED,
+    CancelTurn,
+    CloseQuestion,
+    EffectBody,
+    ReportFailure,
+    RequestInput,
+    SendMessage,
+    SkipEvent,
+)
 from unbroken.domain.errors import AnswerTooLong, BranchGone, QuestionClosed, TimedOut, TurnFailed
 from unbroken.domain.events import EventBody, InputResponse, RunStart, TimerFired
 from unbroken.domain.session import Claim
@@ -74,6 +83,20 @@ def keeps_history(failure: TurnFailed, *, shown: bool, committed: bool) -> bool:
     be stuck.
     """
     return not isinstance(failure, QuestionClosed | BranchGone) and (shown or committed)
+
+
+def unsaid(end: EffectBody) -> EffectBody:
+    """What an event that nobody said ends with, in the place of what a message would: nothing of it is in the log,
+    where clients would be told the end of something that they never saw begin."""
+    match end:
+        case SendMessage():
+            return SkipEvent("the state was changed")
+        case CancelTurn():
+            return SkipEvent("it was cancelled", CANCELLED)
+        case ReportFailure(code=code, message=message):
+            return SkipEvent(message, code)
+        case _:
+            return end
 
 
 class Questions(Struct, frozen=True):

@@ -10,10 +10,11 @@ from unbroken.adapters.memory.encoding import decode_effect, decode_trace
 from unbroken.adapters.memory.tables import Effect, Marks, Session
 from unbroken.adapters.memory.transactions import Database, Transaction
 from unbroken.domain.audit import DeliveryMark
-from unbroken.domain.effects import EffectClaim, EffectStatus, LogEntry
+from unbroken.domain.effects import EffectBody, EffectClaim, EffectStatus, LogEntry
 from unbroken.domain.live_stream import well_formed
 from unbroken.domain.ports.clock import Clock
 from unbroken.domain.ports.outbox import Outbox, Reached
+from unbroken.domain.runs import ENDS
 
 
 class MemoryOutbox(Outbox):
@@ -30,6 +31,15 @@ class MemoryOutbox(Outbox):
             return [session.entry(index) for index in range(start + 1, min(start + limit, session.log_index) + 1)]
 
         return await self._database.run("read", step)
+
+    async def end_of(self, thread_id: str, seq: int) -> EffectBody | None:
+        def step(transaction: Transaction) -> EffectBody | None:
+            session = transaction.sessions.get(thread_id)
+            rows = session.effects.values() if session else ()
+            end = next((row for row in rows if row.event_seq == seq and row.type in ENDS), None)
+            return decode_effect(end.body) if end else None
+
+        return await self._database.run("end_of", step)
 
     async def mark(self, sent: Mapping[str, Reached], acked: Mapping[str, Reached]) -> None:
         def step(transaction: Transaction) -> None:

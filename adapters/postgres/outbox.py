@@ -6,9 +6,10 @@ from typing import Final
 
 from unbroken.adapters.postgres.pool import Pool, Row
 from unbroken.adapters.postgres.rows import decode_effect, decode_logged, decode_trace, event_of
-from unbroken.domain.effects import EffectClaim, LogEntry
+from unbroken.domain.effects import EffectBody, EffectClaim, LogEntry
 from unbroken.domain.live_stream import well_formed
 from unbroken.domain.ports.outbox import Outbox, Reached
+from unbroken.domain.runs import ENDS
 
 READ: Final = """
 SELECT f.log_index, f.payload AS effect, f.trace_context AS carrier,
@@ -17,6 +18,10 @@ FROM effects f
 CROSS JOIN LATERAL (SELECT * FROM events v WHERE v.thread_id = f.thread_id AND v.seq = f.event_seq LIMIT 1) e
 WHERE f.thread_id = $1 AND f.log_index > $2
 ORDER BY f.log_index LIMIT $3
+"""
+
+END_OF: Final = """
+SELECT payload FROM effects WHERE thread_id = $1 AND event_seq = $2 AND type = ANY ($3::text[]) ORDER BY ordinal LIMIT 1
 """
 
 MARK: Final = """
@@ -106,6 +111,10 @@ class PostgresOutbox(Outbox):
             LogEntry(row["log_index"], event_of(row), decode_logged(row["effect"]), decode_trace(row["carrier"]))
             for row in rows
         ]
+
+    async def end_of(self, thread_id: str, seq: int) -> EffectBody | None:
+        rows = await self._pool.read(END_OF, thread_id, seq, list(ENDS))
+        return decode_effect(rows[0]["payload"]) if rows else None
 
     async def mark(self, sent: Mapping[str, Reached], acked: Mapping[str, Reached]) -> None:
         threads = sorted({*sent, *acked})

@@ -233,6 +233,6 @@ def _told(change: TurnChange) -> tuple[str, dict[str, int]]:
                 return "cancelled", {}
             case ReportFailure(code=code):
                 return code, {}
-            case SkipEvent():
-                return "skipped", {}
+            case SkipEvent(code=code):
+                return code or "skipped", {}
     return "ended", {}

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from msgspec import Struct
 
-from unbroken.domain.effects import EffectClaim, LogEntry
+from unbroken.domain.effects import EffectBody, EffectClaim, LogEntry
 
 
 class Reached(Struct, frozen=True):
@@ -23,6 +23,11 @@ class Outbox(ABC):
     @abstractmethod
     async def read(self, thread_id: str, *, after: int, limit: int) -> Sequence[LogEntry]:
         """Log entries with `log_index > after`, ascending, gap-free. Raises StoreUnavailable."""
+
+    @abstractmethod
+    async def end_of(self, thread_id: str, seq: int) -> EffectBody | None:
+        """What the event ended with, in the log or not; None: it has not, or its thread is gone. Raises
+        StoreUnavailable."""
 
     @abstractmethod
     async def mark(self, sent: Mapping[str, Reached], acked: Mapping[str, Reached]) -> None:

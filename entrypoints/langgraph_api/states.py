@@ -11,7 +11,7 @@ from litestar.params import FromPath, FromQuery, QueryParameter
 from msgspec import Struct
 
 from unbroken.domain.catalogue import Metadata, RecordStatus, ThreadRecord
-from unbroken.domain.effects import CancelTurn, ReportFailure
+from unbroken.domain.effects import CancelTurn, ReportFailure, SkipEvent
 from unbroken.domain.errors import NotYourThread
 from unbroken.domain.events import StateUpdate
 from unbroken.domain.ports.thread_states import Spot, State
@@ -28,7 +28,6 @@ MAX_HISTORY: Final = 1_000
 MAX_SPOT: Final = 2_048
 FIRST_LOOK_S: Final = 0.01
 LONGEST_LOOK_S: Final = 0.5
-PAGE: Final = 100
 
 
 class Checkpoint(Struct, frozen=True):
@@ -112,9 +111,8 @@ async def update_state(request: Call, thread_id: FromPath[str]) -> dict[str, Any
     if spot.checkpoint_ns:
         raise invalid("checkpoint.checkpoint_ns: only the state of the whole graph can be written")
     update = StateUpdate(asked.values, asked.as_node, asked.checkpoint_id or spot.checkpoint_id)
-    view = await service.sessions.view(thread_id)
     receipt = await service.accept(key, new_id(), update)
-    await until_written(service, thread_id, receipt.event.seq, view.log_index if view else 0)
+    await until_written(service, thread_id, receipt.event.seq)
     head = (await service.states.read(key, Spot()))["checkpoint"]
     return {"checkpoint": head, "configurable": head, "checkpoint_id": head["checkpoint_id"] if head else None}
 
@@ -189,21 +187,17 @@ def _bound_key(service: Service, user_id: str, record: ThreadRecord) -> SessionK
     return key
 
 
-async def until_written(service: Service, thread_id: str, seq: int, after: int) -> None:
-    """Wait for the update's end, wherever it runs. `after`: where the log ended before it was accepted. Raises Problem
-    if it failed or was pushed aside, NotYourThread if its thread is gone."""
+async def until_written(service: Service, thread_id: str, seq: int) -> None:
+    """Wait for the update's end, wherever it runs. Raises Problem if it failed or was pushed aside, NotYourThread if
+    its thread is gone."""
     look_s = FIRST_LOOK_S
     while (view := await service.sessions.view(thread_id)) is not None and view.applied_seq < seq:
         await asyncio.sleep(look_s)
         look_s = min(2 * look_s, LONGEST_LOOK_S)
-    if view is None:
-        raise NotYourThread(thread_id)
-    while entries := await service.outbox.read(thread_id, after=after, limit=PAGE):
-        after = entries[-1].log_index
-        for entry in entries:
-            if entry.event.seq != seq:
-                continue
-            if isinstance(entry.body, ReportFailure):
-                raise Problem(HTTPStatus.BAD_REQUEST, entry.body.code, entry.body.message)
-            if isinstance(entry.body, CancelTurn):
-                raise Problem(HTTPStatus.CONFLICT, "busy", "a run came first and pushed it aside: nothing was written")
+    match await service.outbox.end_of(thread_id, seq):
+        case None:
+            raise NotYourThread(thread_id)
+        case SkipEvent(code="cancelled") | CancelTurn():
+            raise Problem(HTTPStatus.CONFLICT, "busy", "a run came first and pushed it aside: nothing was written")
+        case SkipEvent(reason=message, code=str(code)) | ReportFailure(code=code, message=message):
+            raise Problem(HTTPStatus.BAD_REQUEST, code, message)  # a process of the version before logged it

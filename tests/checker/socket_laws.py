@@ -75,8 +75,8 @@ class Reader:
         if kind == "answered":
             return  # belongs to a question, and names no request
         event = self._thread.by_request.get(request)
-        if kind in PROVISIONAL and event is not None and event.type == "state_update":
-            self._fault("rule 5", f"{kind} of a change of the state, which has no end that anybody is told", frame)
+        if kind in PROVISIONAL | ENDS and event is not None and event.type == "state_update":
+            self._fault("rule 5", f"{kind} of a change of the state, of which nobody is told", frame)
         from_user = event is None or event.type not in ("timer_fired", "state_update")
         if kind == "user":
             self._announced.add(request)

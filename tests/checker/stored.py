@@ -83,6 +83,9 @@ def _ends(thread: Thread, *, settled: bool) -> Iterator[Violation]:
 
 def _one_end(thread: Thread, event: Event, effects: tuple[Effect, ...]) -> Iterator[Violation]:
     ends = [effect for effect in effects if effect.type in VISIBLE_ENDS and effect.log_index is not None]
+    if event.type == "state_update" and ends:
+        what = f"event {event.seq} changed the state, which is nobody's saying, and its end is in the log"
+        yield Violation("rule 6", thread.thread_id, what, (event, *effects))
     if event.type in ("timer_fired", "state_update") and not ends and any(effect.type == SKIPPED for effect in effects):
         return
     if len(ends) != 1:
@@ -168,7 +171,7 @@ def _state(thread: Thread, messages: Sequence[str], branches: Mapping[str, Seque
     times = Counter(messages)
     session = thread.session
     applied, head_event = (session.applied_seq, session.head_event) if session else (0, 0)
-    answered = {effect.event_seq for effect in thread.effects if effect.type in ("send_message", SKIPPED)}
+    answered = {effect.event_seq for effect in thread.effects if _done(effect)}
     left = _left_branches(thread, applied, times, branches)
     for event in thread.events:
         found = times[event.id]
@@ -185,6 +188,11 @@ def _state(thread: Thread, messages: Sequence[str], branches: Mapping[str, Seque
         if event.seq > applied and found > may_hold:
             what = f"the head holds unfinished event {event.seq} {found} times; head_event is {head_event}"
             yield Violation("I4", thread.thread_id, what, (event,))
+
+
+def _done(effect: Effect) -> bool:
+    """Whether its event did what it was to do: one that ended unsaid has a code if it came to nothing."""
+    return effect.type == "send_message" or (effect.type == SKIPPED and effect.payload.get("code") is None)
 
 
 def _left_branches(
@@ -220,6 +228,6 @@ def _stayed(thread: Thread, times: Mapping[str, int], here: set[int], there: set
     """Whether a conversation is where it was, `here`, after an event that went on from a checkpoint, `there`, and left
     nothing: it was stopped before it began, or after."""
     ids = {event.seq: event.id for event in thread.events}
-    answered = {effect.event_seq for effect in thread.effects if effect.type in ("send_message", SKIPPED)}
+    answered = {effect.event_seq for effect in thread.effects if _done(effect)}
     kept = all(times[ids[seq]] for seq in (here - there) & answered)
     return kept and not any(times[ids[seq]] for seq in there - here)

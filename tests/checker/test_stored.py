@@ -21,6 +21,11 @@ def swap_answers(story: Story) -> None:
     one["log_index"], two["log_index"] = 5, 1
 
 
+def changes_the_state_aloud(story: Story) -> None:
+    """Event 3, which failed, and whose failure everybody was told."""
+    story.events[2].update(type="state_update", payload={"type": "state_update", "values": {}})
+
+
 def answers_what_nobody_asked(story: Story) -> None:
     story.events[2]["payload"].update(interrupt_id="q9")
     story.effects[3].update(type="send_message")
@@ -49,6 +54,7 @@ STORED: dict[str, tuple[str, str, Change]] = {
     "an event with two ends": ("I1", "has 2 visible ends", lambda s: s.effects[2].update(type="report_failure")),
     "an event with a silent end": ("I1", "has 0 visible ends", lambda s: s.effects[3].update(type="schedule_timer")),
     "a user's message skipped": ("I1", "has 0 visible ends", lambda s: s.effects[0].update(type="skip_event")),
+    "the end of a change of the state in the log": ("rule 6", "its end is in the log", changes_the_state_aloud),
     "attempts that go down": ("I6", "ended in no later attempt", lambda s: s.effects[3]["payload"].update(attempt=2)),
     "an attempt never counted": ("I6", "was never counted", lambda s: s.session.update(run=3)),
     "waiting without a question": ("rule 5", "waiting is True, with 0", lambda s: s.effects[2].update(type="x")),

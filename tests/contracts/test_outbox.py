@@ -10,7 +10,17 @@ from msgspec.structs import replace
 
 from tests.contracts.conversation import PLENTY, Conversation, replica_of, said, unique
 from tests.contracts.subjects import Subject
-from unbroken.domain.effects import EffectClaim, ReportFailure, RequestInput, ScheduleTimer, SkipEvent
+from unbroken.domain.effects import (
+    CancelTurn,
+    CloseQuestion,
+    EffectBody,
+    EffectClaim,
+    ReportFailure,
+    RequestInput,
+    ScheduleTimer,
+    SkipEvent,
+)
+from unbroken.domain.events import StateUpdate
 from unbroken.domain.ports.outbox import Reached
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -61,6 +71,21 @@ async def test_logged_bodies_come_back_as_they_were_said(store: Subject) -> None
     committed = await talk.finish(await talk.accepted(), *bodies)
     read = await store.outbox.read(talk.thread_id, after=0, limit=PLENTY)
     assert tuple(entry.body for entry in read) == tuple(entry.body for entry in committed.entries) == bodies
+
+
+@pytest.mark.parametrize(
+    "end", [said("yes"), ReportFailure("timed_out", "late", 1, True), CancelTurn("so", 1), SkipEvent("né 😀", "failed")]
+)
+async def test_what_an_event_ended_with_is_found_in_the_log_or_beside_it(store: Subject, end: EffectBody) -> None:
+    talk = await Conversation.begin(store)
+    claim = await talk.accepted(talk.new(StateUpdate({"a": 1})))
+    assert await store.outbox.end_of(talk.thread_id, claim.event.seq) is None
+    await talk.finish(claim, CloseQuestion("q:1", "superseded"), end, alarm(1))
+    await talk.finish(await talk.accepted(), said("of another one"))
+    assert await store.outbox.end_of(talk.thread_id, claim.event.seq) == end
+    assert await store.outbox.end_of(unique("thread"), claim.event.seq) is None
+    await store.threads.delete(talk.key.user_id, talk.thread_id)
+    assert await store.outbox.end_of(talk.thread_id, claim.event.seq) is None
 
 
 async def test_marks_are_never_lowered_and_do_not_need_the_thread(store: Subject) -> None:

@@ -104,6 +104,11 @@ def test_a_cancel_stands_where_it_came() -> None:
     assert kinds[2:7] == ["attempt", "attempt", "cancel", "checkpoint", "committed"]
 
 
+@pytest.mark.parametrize(("code", "state"), [(None, "skipped"), ("cancelled", "cancelled"), ("model_failed", "failed")])
+def test_what_ended_unsaid_says_here_how(code: str | None, state: str) -> None:
+    assert story(event(effects=(replace(effect("skip_event"), code=code),))).state == state
+
+
 def test_what_was_not_stored_is_shown_as_unknown() -> None:
     old = story(event(received_at=None, run=7, effects=(effect(sent_at=None, acked_at=None),)))
     assert old.attempts is None

@@ -21,6 +21,19 @@ RUNS: Final = (
         ),
     ),
     Mutant(
+        name="a_failed_change_of_the_state_is_told_to_everybody",
+        what="Why a change of the state failed stands in the log: every client is told the end of something that it "
+        "never saw begin.",
+        seen_in="a chat that showed its operators' typing errors",
+        edits=(
+            Edit(
+                "domain/policy.py",
+                "            return SkipEvent(message, code)\n",
+                "            return end\n",
+            ),
+        ),
+    ),
+    Mutant(
         name="a_run_goes_on_from_the_head_whatever_it_names",
         what="A run that names a checkpoint to go on from begins where the conversation stands.",
         seen_in="an editor whose undo kept what was undone",

@@ -115,7 +115,7 @@ class PlannedAgent(Agent):
             named = next(iter(resume.values())) if isinstance(resume, dict) else resume
             return self._world.plans.of(str(named if resume is not None else said_by(body)))
         if isinstance(body, StateUpdate):
-            return Plan(str(body.values["note"]))
+            return self._world.plans.of(str(body.values["note"]))
         return self._world.plans.of(str(body.value))
 
     async def _memory(self, claim: Claim, fork: Fork | None, *, head: str | None = None) -> tuple[Memory, str | None]:
@@ -149,6 +149,9 @@ class _Work:
         event_id = self._claim.event.id
         memory = self._memory
         if isinstance(self._claim.event.body, StateUpdate):
+            await self._be_in_trouble()
+            if self._plan.end == "fail":
+                raise AgentRaised("no node is called that")
             self._hear()
             return Answer("", [], self._agent.change(self._claim, memory, self._parent))
         if self._claim.resumes:
