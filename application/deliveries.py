@@ -32,6 +32,13 @@ class ShowReset(Struct, frozen=True):
     request_id: str
     attempt: int
     reason: ResetReason
+    again: bool = False
+    """Another attempt at the same event came before it, also where the reason is that the reader comes late."""
+
+    @property
+    def voids(self) -> bool:
+        """Whether somebody may have been shown what came to nothing."""
+        return self.again or self.reason in ("retry", "takeover")
 
 
 class ShowText(Struct, frozen=True):

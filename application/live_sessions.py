@@ -52,6 +52,11 @@ class LiveAttempt:
         self.mirrored: int | None = None
         """Of one that runs at another replica: how many of its owner's parts are here. None: it runs here."""
 
+    @property
+    def again(self) -> bool:
+        """Not the first at its event."""
+        return self.reason != "started"
+
 
 class LiveSession:
     """One session as its readers see it: the log's tail, what waits, and what is being said."""

@@ -341,7 +341,7 @@ class Subscription:
                 self._sides = place.sides
                 self._replay = _merged(lacking)
             else:
-                found.append(ShowReset(request_id, attempt.run, attempt.reason))
+                found.append(ShowReset(request_id, attempt.run, attempt.reason, attempt.again))
             return
         same = shown is not None and (shown.request_id, shown.attempt) == (request_id, attempt.run)
         if shown and same and 0 <= shown.offset <= attempt.stream.length:
@@ -349,7 +349,7 @@ class Subscription:
             self._replay = _merged(attempt.stream.after(shown.offset))
             return
         late = same or (joining and attempt.stream.parts)
-        found.append(ShowReset(request_id, attempt.run, "resync" if late else attempt.reason))
+        found.append(ShowReset(request_id, attempt.run, "resync" if late else attempt.reason, attempt.again))
 
 
 def _merged(parts: list[Part]) -> list[Part]:

@@ -53,7 +53,7 @@ class Telling:
 
     def wants_state(self, delivery: Delivery) -> bool:
         """Whether `take` is to be given the committed values: an attempt begins that voids what another has shown."""
-        return self._is_mine(delivery) and isinstance(delivery, ShowReset) and delivery.reason in ("retry", "takeover")
+        return self._is_mine(delivery) and isinstance(delivery, ShowReset) and delivery.voids
 
     def wants_end(self, end: Ended) -> bool:
         """Whether `ends` is to be given the values that it has committed."""
@@ -65,7 +65,8 @@ class Telling:
         if isinstance(delivery, ShowReset):
             told = self._close()
             if state is not None:
-                told.append(_messages_snapshot(object_of(state)))
+                values = object_of(state)
+                told += [_messages_snapshot(values), *self._state(values)]
             self._messages = StreamedMessages(delivery.attempt, self._messages.shown)
             return told
         return self._step(delivery.part) if isinstance(delivery, ShowStep) else []

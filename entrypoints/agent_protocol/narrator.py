@@ -84,8 +84,8 @@ class Narrator:
                 return [] if self._rich else list(self._tool(attempt, part, sides))
             case ShowLogged(entry):
                 return list(self._logged(entry, left_open))
-            case ShowReset(request_id, attempt, reason):
-                return [*self.flush(), *self._begin(request_id, attempt, first=reason in ("started", "resync"))]
+            case ShowReset(request_id, attempt):
+                return [*self.flush(), *self._begin(request_id, attempt, again=delivery.voids)]
             case ShowUser(event):
                 body = event.body
                 self._events[event.request_id] = (event.id, isinstance(body, RunStart) and body.rich)
@@ -104,14 +104,14 @@ class Narrator:
     def _requested(self, question: RequestInput, ending: _Ending) -> Event:
         own_id = own_question_id(question.interrupt_id)
         data = {"interrupt_id": own_id, "payload": question.value, "value": question.value}
-        return self._event(ending.next(), self._synth(f"input||{own_id}"), "input.requested", data)
+        return self._event(ending.next_question(), self._synth(f"input||{own_id}"), "input.requested", data)
 
-    def _begin(self, request_id: str, attempt: int, *, first: bool) -> Iterable[Event]:
+    def _begin(self, request_id: str, attempt: int, *, again: bool) -> Iterable[Event]:
         seen_in_vain = self._seen_in_vain(attempt)
         yield from self._voided(attempt, seen_in_vain)
         self._enter(request_id, attempt)
         yield self._running(positions.began(attempt, _RUNNING))
-        if not first or seen_in_vain:
+        if again or seen_in_vain:
             yield self._event(positions.began(attempt, _VALUES), f"{attempt}.values", "values", STATE)
 
     def _seen_in_vain(self, attempt: int) -> bool:
@@ -288,11 +288,11 @@ class Narrator:
         self, entry: LogEntry, ending: _Ending, status: str | None, error: str | None = None
     ) -> Iterable[Event]:
         """`status` None: the event asks, and its questions follow."""
-        seq = ending.next()
         if not (self._gave_values and isinstance(entry.body, SendMessage)):
+            seq = positions.ended(ending.attempt, positions.VALUES)
             yield self._event(seq, f"{self._attempt}.values.end", "values", STATE)
-        for path in sorted(self._namespaces, key=len, reverse=True):
-            yield self._lifecycle(ending.next(), "completed", path)
+        for number, path in enumerate(sorted(self._namespaces, key=len, reverse=True), positions.NAMESPACES):
+            yield self._lifecycle(positions.ended(ending.attempt, number), "completed", path)
         self._namespaces.clear()
         self._events.pop(entry.event.request_id, None)
         self._forget()
@@ -339,10 +339,15 @@ class _Ending:
         """Behind what it asks itself: these are told for clients that look at one run, each of which begins with no
         question."""
         self._count = 0
+        self._questions = 0
 
     def next(self) -> int:
         self._count += 1
         return positions.ended(self.attempt, self._count)
+
+    def next_question(self) -> int:
+        self._questions += 1
+        return positions.ended(self.attempt, positions.QUESTIONS + self._questions)
 
 
 def _text(text: str) -> dict[str, Any]:

@@ -4,6 +4,10 @@
     attempt << 28 | (place + 8) << 3 | sub         live: of the part that stands at `place` of the attempt's stream
     attempt << 28 | 1 << 27 | n                    how the attempt ended its event: from the log
 
+What an end tells depends on what was told before it: messages that are open end, and subgraphs that are at work do.
+Whoever reads the log alone is told none of that, so the state and the questions that follow have numbers of their own,
+whatever comes before them.
+
 Attempts only grow, so `seq` does, whoever tells it. The largest is below 2^53, which JSON readers keep exact, for
 2^25 attempts of one thread. Text is numbered by where it ends, so that who has seen some of it can be given the rest
 however its parts are cut elsewhere; everything else by where its part begins.
@@ -18,6 +22,12 @@ _ENDED: Final = 1 << 27
 _TEXT: Final = 7
 _FIRST: Final = 8
 """Of places, as they are numbered."""
+VALUES: Final = 1 << 25
+"""As `n` of `ended`: the committed state, behind all messages and tools."""
+NAMESPACES: Final = VALUES + 1
+"""As `n` of `ended`: the first subgraph that was at work; there are fewer than steps in an attempt."""
+QUESTIONS: Final = 1 << 26
+"""As `n` of `ended`: the first question."""
 INTERRUPTED: Final = _ENDED - 1
 """As `n` of `ended`: behind all questions, however many there are."""
 

@@ -118,7 +118,7 @@ class RunEvents:
         return (
             isinstance(delivery, ShowReset)
             and delivery.request_id == self._run.request_id
-            and delivery.reason in ("retry", "takeover")
+            and delivery.voids
             and "values" in self._modes
         )
 

@@ -136,6 +136,7 @@ def test_a_lost_attempt_s_streams_end_and_the_committed_conversation_replaces_th
     events = told([reset(), tasks, *TEXT, reset(2, reason), tasks, *TEXT, *TEXT_ENDS])
     again = kinds(events).index("MESSAGES_SNAPSHOT")
     assert kinds(events)[again - 2 : again] == ["TEXT_MESSAGE_END", "STEP_FINISHED"]
+    assert events[again + 1] == {"type": "STATE_SNAPSHOT", "snapshot": {"notes": ["a"]}}, "a state that was not kept"
     assert {event["messageId"] for event in events[again:] if "messageId" in event} == {"m:2"}, "an id that had ended"
     assert [event["type"] for event in events[again + 1 :] if event["type"].startswith("TEXT")] == [
         "TEXT_MESSAGE_START",

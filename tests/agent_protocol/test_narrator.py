@@ -22,7 +22,7 @@ from tests.agent_protocol.told import (
     user,
 )
 from unbroken.application.deliveries import Delivery, ShowText, ShowTool
-from unbroken.domain.effects import CancelTurn, CloseQuestion, ReportFailure, RequestInput
+from unbroken.domain.effects import CancelTurn, CloseQuestion, LoggedBody, ReportFailure, RequestInput
 from unbroken.domain.live_stream import LiveStream, TextPart, ToolPart
 from unbroken.entrypoints.agent_protocol import positions
 from unbroken.entrypoints.agent_protocol.wire import Event
@@ -183,6 +183,17 @@ def test_a_reader_that_comes_back_from_a_void_attempt_has_its_open_message_broke
     assert brief(told(running, narrator(since, since - 8)))[2] == ("values", "state"), "with several subscriptions, too"
 
 
+def test_who_was_cut_off_before_the_state_of_a_new_attempt_is_given_it_wherever_it_comes_back() -> None:
+    """By then the attempt has begun to speak, and that it was a second one is not said any more."""
+    speaking = streamed(text(("m2", "Yes.")), 2)
+    live = told([user(), begins(1), *streamed(text(("m1", "It will nev")), 1), begins(2, reason="takeover"), *speaking])
+    running = next(event for event in live if event.event_id.endswith("running|2"))
+    again = told([user(), begins(2, reason="resync", again=True), *speaking], narrator(running.seq))
+    rest = [event for event in again if event.seq > running.seq]
+    assert [event.seq for event in rest] == [event.seq for event in live if event.seq > running.seq]
+    assert brief(rest)[0] == ("values", "state")
+
+
 def test_who_has_seen_a_turn_s_end_has_nothing_broken_off_by_the_next_one() -> None:
     since = told(a_turn())[-1].seq
     rest = told([user(2), begins(2, 2)], narrator(since))
@@ -243,6 +254,42 @@ def test_a_failed_turn_breaks_off_what_is_open_and_says_why() -> None:
     ]
     assert events[4].params.data["input"] == {"q": 1}
     assert events[-1].params.data["error"] == "no credit"
+
+
+def at_work(attempt: int = 1) -> list[Delivery]:
+    """A message and a tool are open, and two subgraphs are at work."""
+    stream = text(("m1", "So f"))
+    for name in ("child:1", "child:2"):
+        step(stream, "tasks", b'{"id":"1","name":"x"}', (name,))
+    tool = ShowTool("request-1", attempt, ToolPart(4, "t", "search", "started", "{}"), 2)
+    return [user(), begins(attempt), *streamed(stream, attempt), tool]
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        [CancelTurn("So f", 1)],
+        [CancelTurn("", 1)],
+        [ReportFailure("model_failed", "no credit", 1)],
+        [answer(spoken("m1", "So far."))],
+        [answer(spoken("m1", "So far."), waiting=True), RequestInput("q:1", 1), RequestInput("r:1", 2)],
+    ],
+)
+def test_who_is_cut_off_in_the_telling_of_an_end_is_told_the_rest_by_whoever_has_the_log_alone(
+    end: list[LoggedBody],
+) -> None:
+    """The server died between two events of it, and with it all that was live."""
+    log = [logged(index, body) for index, body in enumerate(end, 1)]
+    live = told([*at_work(), *log])
+    assert seqs(live) == sorted(set(seqs(live)))
+    for seen in range(len(live)):
+        since = live[seen].seq
+        again = [event for event in told([user(), *log], narrator(since)) if event.seq > since]
+        owed = [event for event in live[seen + 1 :] if event.method in ("values", "input.requested")]
+        given = {event.event_id for event in again}
+        assert {event.event_id for event in owed} <= given, f"{brief(live)[: seen + 1]} were seen"
+        assert again == [] or brief(again)[-1] == brief(live)[-1]
+        assert not {event.event_id for event in live[: seen + 1] if event.method == "input.requested"} & given
 
 
 def test_tools_are_told_once_live_or_from_the_log() -> None:
@@ -337,11 +384,15 @@ def test_every_position_lies_within_its_own_part_of_the_numbers() -> None:
         positions.text(attempt, 1),
         positions.live(attempt, (1 << 20) + 101_000, 6),
         positions.ended(attempt, 1),
+        positions.ended(attempt, positions.VALUES),
+        positions.ended(attempt, positions.NAMESPACES),
+        positions.ended(attempt, positions.NAMESPACES + 6 * 20_000),
+        positions.ended(attempt, positions.QUESTIONS),
         positions.ended(attempt, positions.INTERRUPTED),
         positions.before(attempt + 1) + 1,
     ]
     assert all(one < other for one, other in itertools.pairwise(order))
     assert order[-1] <= 2**53
-    assert [positions.attempt_of(seq) for seq in order[1:-1]] == [attempt] * 7
+    assert [positions.attempt_of(seq) for seq in order[1:-1]] == [attempt] * 11
     assert positions.attempt_of(order[0]) == attempt - 1
     assert said().id == "event-1"

@@ -29,8 +29,8 @@ def user(seq: int = 1, *, rich: bool = False) -> Delivery:
     return ShowUser(said(seq, rich=rich))
 
 
-def begins(attempt: int, seq: int = 1, reason: ResetReason = "started") -> Delivery:
-    return ShowReset(f"request-{seq}", attempt, reason)
+def begins(attempt: int, seq: int = 1, reason: ResetReason = "started", *, again: bool = False) -> Delivery:
+    return ShowReset(f"request-{seq}", attempt, reason, again)
 
 
 def logged(log_index: int, body: LoggedBody, seq: int = 1, *, rich: bool = False) -> Delivery:

@@ -198,10 +198,18 @@ async def test_a_retry_resets_the_text_under_a_higher_attempt_and_then_ends() ->
         assert reader.text == "half an ans", "what was shown stays until the reset"
         await asyncio.sleep(1)
         await puppet.say("whole")
+        late = Reader(await node.subscribe(KEY, cursor=0))
+        async with late.following():
+            await asyncio.sleep(SETTLE_S)
         await puppet.finish()
     resets = [(item.attempt, item.reason) for item in reader.seen if isinstance(item, ShowReset)]
     assert resets == [(1, "started"), (2, "retry")]
     assert reader.texts() == {"request-hello": "whole"}
+    [reset] = [item for item in late.seen if isinstance(item, ShowReset)]
+    assert (reset.reason, reset.voids) == ("resync", True), (
+        "whoever saw the first attempt elsewhere has to let go of it"
+    )
+    late.close()
     reader.close()
 
 

@@ -91,9 +91,9 @@ async def lanes(
         yield Lanes([Lane(zygote, url, folder, name, port, successor=successor) for name, url, port in named])
 
 
-async def explore(lanes: Lanes) -> Reach:
+async def explore(lanes: Lanes, among: Iterable[str] = SCENARIOS) -> Reach:
     """Play each scenario without a kill, and write down what is passed."""
-    await lanes.play((Kill(name) for name in SCENARIOS), recorded=True)
+    await lanes.play((Kill(name) for name in among), recorded=True)
     reach: Reach = {}
     for result in lanes.results:
         if result.recording is None:

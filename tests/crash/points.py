@@ -5,6 +5,7 @@
     python -m tests.crash.points --lease product               with the product's own lease, which takeovers wait for
     python -m tests.crash.points --stall                       it stands still past its lease and thaws, instead
     python -m tests.crash.points --successor victim            the killed server itself comes back
+    python -m tests.crash.points --of run-                     only in scenarios whose names begin so
 
 Each number is one kill: its point, side, scenario and passing follow from the number and from what the scenarios
 pass on this machine. Every batch has databases of its own and is judged when it is over.
@@ -31,6 +32,7 @@ from msgspec import Struct, field
 from tests.conftest import TEMPLATE, on_database
 from tests.crash.kills import SUCCESSOR, VICTIM, Kill, Result
 from tests.crash.lanes import LANES, Lanes, Place, Reach, explore, lanes
+from tests.crash.point_scenarios import SCENARIOS
 from tests.crash.zygote import PRODUCTS, SETTINGS
 from tests.figures import Figure, record
 from unbroken.adapters.postgres.embedded import EmbeddedPostgres
@@ -91,12 +93,14 @@ class Run:
         tell: Tell,
         *,
         at: str = "",
+        of: str = "",
         settings: Mapping[str, str] = SETTINGS,
         successor: str = SUCCESSOR,
         stalls: bool = False,
     ) -> None:
-        """`at`: only at points in whose names it occurs."""
+        """`at`: only at points in whose names it occurs. `of`: only in scenarios whose names begin with it."""
         self._at = at
+        self._scenarios = [name for name in SCENARIOS if name.startswith(of)]
         self._stalls = stalls
         self._settings = settings
         self._successor = successor
@@ -116,7 +120,7 @@ class Run:
             outcome = self.outcome
             outcome.next_seed = from_seed
             async with self._lanes(database, size) as workers:
-                reach = await explore(workers)
+                reach = await explore(workers, self._scenarios)
                 outcome.broken += await workers.judge()
             reach = {place: passings for place, passings in reach.items() if self._at in place[0]}
             while outcome.kills < kills:
@@ -196,16 +200,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--from-seed", type=int, default=0)
     parser.add_argument("--side-by-side", type=int, default=LANES)
     parser.add_argument("--at", default="", help="only at points in whose names this occurs")
+    parser.add_argument("--of", default="", help="only in scenarios whose names begin with this")
     parser.add_argument("--lease", choices=("short", "product"), default="short", help="whose settings of the lease")
     parser.add_argument("--successor", choices=(SUCCESSOR, VICTIM), default=SUCCESSOR, help="the next server's name")
     parser.add_argument("--stall", action="store_true", help="stall the server past its lease instead of killing it")
     parser.add_argument("--record", action="store_true", help="keep the figures in docs/reliability.jsonl")
     given = parser.parse_args(arguments)
+    if not any(name.startswith(given.of) for name in SCENARIOS):
+        parser.error(f"no scenario's name begins with {given.of!r}")
     folder = Path(tempfile.mkdtemp(prefix="unbroken-points-"))
     folder.chmod(0o755)  # as root, PostgreSQL runs as another user
     _tell(f"everything recorded in {folder}")
     settings = SETTINGS if given.lease == "short" else PRODUCTS
-    run = Run(folder, _tell, at=given.at, settings=settings, successor=given.successor, stalls=given.stall)
+    run = Run(folder, _tell, at=given.at, of=given.of, settings=settings, successor=given.successor, stalls=given.stall)
     for interrupts in (signal.SIGINT, signal.SIGTERM):  # a shell has its background ignore the one
         signal.signal(interrupts, signal.default_int_handler)
     try:

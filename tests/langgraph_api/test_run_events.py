@@ -266,6 +266,8 @@ def test_an_attempt_that_follows_another_begins_with_what_is_committed() -> None
         ("metadata", {"run_id": "run-1", "attempt": 8}),
         ("values", {"a": 1}),
     ]
+    assert view.wants_state(ShowReset("r-1", 8, "resync", again=True)), "also to whoever comes when it speaks already"
+    assert not view.wants_state(ShowReset("r-1", 7, "resync"))
     assert not RunEvents(RICH, ["custom"]).wants_state(again)
     assert not view.wants_state(ShowReset("another", 8, "takeover"))
 

@@ -177,9 +177,11 @@ USE_CASES: Final = (
         edits=(
             Edit(
                 "application/subscribe.py",
-                '        found.append(ShowReset(request_id, attempt.run, "resync" if late else attempt.reason))\n',
+                '        found.append(ShowReset(request_id, attempt.run, "resync" if late else attempt.reason,'
+                " attempt.again))\n",
                 '        if late or attempt.reason == "started":\n'
-                '            found.append(ShowReset(request_id, attempt.run, "resync" if late else attempt.reason))\n',
+                '            found.append(ShowReset(request_id, attempt.run, "resync" if late else attempt.reason,'
+                " attempt.again))\n",
             ),
         ),
     ),
