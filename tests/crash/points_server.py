@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import importlib
 import json
 import logging
 import os
@@ -20,8 +21,10 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from selectors import EVENT_READ, DefaultSelector
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import uuid_utils
 from msgspec import Struct, convert
@@ -29,6 +32,9 @@ from msgspec import Struct, convert
 from tests.crash import instrument
 from tests.crash.instrument import When
 from tests.crash.trouble import Trouble, bring
+
+if TYPE_CHECKING:
+    from unbroken.entrypoints.service import Service
 
 log = logging.getLogger(__name__)
 
@@ -88,20 +94,63 @@ class Trap:
 def main() -> None:
     trap = Trap()
     instrument.install(trap.passed)
-    from unbroken.entrypoints import server
-    from unbroken.entrypoints.settings import read_settings
-
     logging.basicConfig(level=logging.WARNING, format="%(process)d %(asctime)s %(name)s %(message)s")
-    graphs = server.agent_graphs(read_settings())
+    serving = Serving(trap)
     gc.freeze()
     assert threading.active_count() == 1, f"forking would lose {threading.enumerate()}"
-    Zygote(trap, graphs).run()
+    Zygote(serving).run()
+
+
+class Serving:
+    """What every server has in common, made once: its settings, its graphs, and its application, whose service a fork
+    opens as it is ordered to. Most of a start is work on these, and nothing of it can be interrupted by a point."""
+
+    def __init__(self, trap: Trap) -> None:
+        from unbroken.entrypoints import server
+        from unbroken.entrypoints.settings import read_settings
+        from unbroken.entrypoints.web.app import create_app
+        from unbroken.entrypoints.web.guard import guard_of
+
+        self._trap = trap
+        self._settings = read_settings()
+        self._graphs = server.agent_graphs(self._settings)
+        self._open: Callable[[], AbstractAsyncContextManager[Service]] | None = None
+        self._app = create_app(self._opened, guard_of(self._settings))
+        config = server._config(self._settings, self._app)
+        config.load()  # imports what a server would import as it starts
+        config.get_loop_factory()
+        importlib.import_module("anyio._backends._asyncio")
+
+    def __call__(self, order: Order, listener: socket.socket) -> None:
+        """As `unbroken serve`, on a listener and over a database that are there already."""
+        from unbroken.entrypoints import server
+        from unbroken.entrypoints.service import running
+        from unbroken.entrypoints.stopping import Stopping
+        from unbroken.entrypoints.web.app import stop_serving
+
+        self._trap.set(order)
+        bring(order.trouble)
+        own = {"database_url": order.database_url, "replica_name": order.replica, "port": order.port}
+        settings = self._settings.model_copy(update=own)
+        with Stopping(settings.stop_limit_s) as stopping:
+            lost = server.Lost(stopping)
+            self._open = lambda: running(settings, settings.database_url, self._graphs, on_lost=lost)
+
+            async def drain() -> None:
+                await stop_serving(self._app, settings.drain_s)
+
+            lost.server = uvicorn = server._Server(server._config(settings, self._app), drain)
+            stopping.comes_up(uvicorn.stop)
+            server._run(uvicorn, listener)
+
+    def _opened(self) -> AbstractAsyncContextManager[Service]:
+        assert self._open is not None, "the application is made before there is an order, and started after it"
+        return self._open()
 
 
 class Zygote:
-    def __init__(self, trap: Trap, graphs: list[Any]) -> None:
-        self._trap = trap
-        self._graphs = graphs
+    def __init__(self, serving: Serving) -> None:
+        self._serving = serving
         self._listeners: dict[int, socket.socket] = {}
         self._children: dict[int, int] = {}
         """Process → number of its order."""
@@ -162,34 +211,14 @@ class Zygote:
         return self._listeners[port]
 
     def _serve(self, order: Order, listener: socket.socket) -> None:
-        """As `unbroken serve`, on a listener and over a database that are there already."""
-        from unbroken.entrypoints import server
-        from unbroken.entrypoints.service import running
-        from unbroken.entrypoints.settings import read_settings
-        from unbroken.entrypoints.stopping import Stopping
-        from unbroken.entrypoints.web.app import create_app, stop_serving
-        from unbroken.entrypoints.web.guard import guard_of
-
+        """In the child, which leaves the parent's pipes and signals alone."""
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         nothing = os.open(os.devnull, os.O_RDWR)
         os.dup2(nothing, 0)
         os.dup2(nothing, 1)
         uuid_utils.reseed_rng()  # or two forks would give the same identities
-        self._trap.set(order)
-        bring(order.trouble)
-        settings = read_settings(database_url=order.database_url, replica_name=order.replica, port=order.port)
-        with Stopping(settings.stop_limit_s) as stopping:
-            lost = server.Lost(stopping)
-            graphs, url = self._graphs, settings.database_url
-            app = create_app(lambda: running(settings, url, graphs, on_lost=lost), guard_of(settings))
-
-            async def drain() -> None:
-                await stop_serving(app, settings.drain_s)
-
-            lost.server = uvicorn = server._Server(server._config(settings, app), drain)
-            stopping.comes_up(uvicorn.stop)
-            server._run(uvicorn, listener)
+        self._serving(order, listener)
 
     def _reap(self) -> None:
         while self._children:
