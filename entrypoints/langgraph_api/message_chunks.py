@@ -12,7 +12,7 @@ from typing import Any
 from langchain_core.utils.json import parse_partial_json
 from msgspec import Struct
 
-from unbroken.domain.live_stream import units
+from unbroken.domain.live_stream import cut, units
 
 Blocks = dict[int, dict[str, Any]]
 Namespace = tuple[str, ...]
@@ -171,6 +171,17 @@ class Messages:
         if not message.blocks:
             message.take({**_BEGUN, "content": {"type": "text", "text": ""}})
         return Said(message, begins, message.take({**_TEXT, "delta": {"type": "text-delta", "text": text}}))
+
+    def told(self) -> dict[str, int]:
+        """By message, how many UTF-16 units of its text were told."""
+        return {id_: message.units for id_, message in self._known.items()}
+
+    def had(self, stored: dict[str, Any], told: int) -> None:
+        """Of a message of the committed state that has not begun here, so many UTF-16 units were told elsewhere."""
+        message_id = stored.get("id")
+        if isinstance(message_id, str) and message_id and message_id not in self._known:
+            text = text_of(stored.get("content"))
+            self.text(message_id, text[: len(text) - len(cut(text, told))])
 
     def complete(self, stored: dict[str, Any]) -> Said | None:
         """A message of the committed state: what of it was not streamed. None: nothing is lacking."""

@@ -1,9 +1,10 @@
 """What a session says of one run, as the events that LangGraph's REST clients read from a run's stream.
 
-Sans I/O: deliveries in, events out. Every id is a pure function of where in the attempt's stream its event comes from,
-so it is the same on every replica, and a reader that names the last one it has is given what follows: the attempt is
-read from its beginning again, because some events are made of all that came before them, and what the reader has is
-left out.
+Sans I/O: deliveries in, events out. Every id says where in the attempt's stream its event comes from, the same on every
+replica, and a reader that names the last one it has is given what follows: the attempt is read from its beginning
+again, because some events are made of all that came before them, and what the reader has is left out. Chunks are added
+up by their readers, also over the attempts of a run: so an id says which messages were told before it, too, and one
+that an attempt has committed before it was lost is not told again.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ from msgspec.structs import replace
 from unbroken.application.deliveries import Delivery, ShowReset, ShowStep, ShowText
 from unbroken.domain.effects import CancelTurn, ReportFailure, RequestInput, SendMessage
 from unbroken.domain.events import Event, RunStart
-from unbroken.domain.live_stream import BETWEEN_MESSAGES, StepPart, TextPart, cut, units
+from unbroken.domain.live_stream import BETWEEN_MESSAGES, MAX_UNITS, StepPart, TextPart, cut, units
 from unbroken.domain.policy import own_question_id
-from unbroken.entrypoints.langgraph_api.message_chunks import Message, Messages, Said, text_of
+from unbroken.entrypoints.langgraph_api.message_chunks import Message, Messages, Said
 
 END: Final = 1 << 40
 """The position of what is made of the log: behind everything that was live."""
@@ -32,7 +33,7 @@ than that is given the part."""
 BREAKPOINT: Final = "breakpoint:"
 """How the ids of questions begin that stand for one."""
 _ID: Final = re.compile(
-    r"([0-9]{1,18})-(?:([0-9]{1,12})|(end))-([0-9]{1,6})(?:-([0-9a-f]{8})\.([0-9]{1,9}))?", re.ASCII
+    r"([0-9]{1,18})-(?:([0-9]{1,12})|(end))-([0-9]{1,6})(?:-([0-9a-f]{8})\.([0-9]{1,9}))?(?:-([0-9a-f]{8}))?", re.ASCII
 )
 _INTERRUPT: Final = "__interrupt__"
 _INTERRUPTS: Final = b'"__interrupt__"'
@@ -54,10 +55,13 @@ class Seen(Struct, frozen=True, order=True):
     """What tells the message that it is about from others; empty: about none."""
     text: int = 0
     """UTF-16 units of that message's text that the reader has."""
+    kept: str = ""
+    """What tells the message that was whole last: if the attempt is lost behind it, it stays, and is not told again."""
 
     def __str__(self) -> str:
         place = f"{self.attempt}-{'end' if self.position == END else self.position}-{self.sub}"
-        return f"{place}-{self.message}.{self.text}" if self.message else place
+        about = f"-{self.message}.{self.text}" if self.message else ""
+        return f"{place}{about}-{self.kept}" if self.kept not in ("", self.message) else place + about
 
     @classmethod
     def parse(cls, text: str) -> Seen | None:
@@ -65,8 +69,9 @@ class Seen(Struct, frozen=True, order=True):
         found = _ID.fullmatch(text)
         if found is None:
             return None
-        attempt, position, end, sub, message, shown = found.groups()
-        return cls(int(attempt), END if end else int(position), int(sub), message or "", int(shown or 0))
+        attempt, position, end, sub, message, shown, kept = found.groups()
+        place = END if end else int(position)
+        return cls(int(attempt), place, int(sub), message or "", int(shown or 0), kept or "")
 
 
 NOTHING: Final = Seen(0)
@@ -105,6 +110,11 @@ class RunEvents:
         self._step: int | None = None
         self._said: Message | None = None
         """The root's message that grew last: what is told behind it says how much of it was told, too."""
+        self._said_before = after.message, after.text
+        """The same of earlier attempts: mark and units."""
+        self._kept = after.kept
+        self._had_before: dict[str, int] = {}
+        """By message, how much of it earlier attempts have told here: what they have committed is not told again."""
         self._told: set[str] = set()
         """Which of `values` and interrupts the attempt has told itself."""
 
@@ -154,14 +164,20 @@ class RunEvents:
         return made
 
     def _begins(self, attempt: int, state: bytes | None) -> list[RunEvent]:
-        self._attempt = attempt
-        self._messages = Messages({**self._about, "run_attempt": attempt})
+        self._enter(attempt)
         self._told = set()
-        self._step = self._said = None
+        self._step = None
         events = [("metadata", msgspec.json.encode({"run_id": self._run.id, "attempt": attempt}))]
         if state is not None:
             events.append(("values", state))
         return self._new(Seen(attempt), events)
+
+    def _enter(self, attempt: int) -> None:
+        if self._said is not None:
+            self._said_before = _mark(self._said.id), self._said.units
+        self._had_before |= self._messages.told()
+        self._messages = Messages({**self._about, "run_attempt": attempt})
+        self._attempt, self._said = attempt, None
 
     def _new(
         self, place: Seen, events: Iterable[tuple[str, bytes] | tuple[str, bytes, Message]], first: int = 1
@@ -172,23 +188,35 @@ class RunEvents:
             seen = replace(place, sub=sub)
             if (seen.attempt, seen.position, sub) > (self._after.attempt, self._after.position, self._after.sub):
                 about = of[0] if of else self._said
-                shown = seen if about is None else replace(seen, message=_mark(about.id), text=about.units)
-                made.append(RunEvent(name, data, str(shown)))
+                mark, shown = self._said_before if about is None else (_mark(about.id), about.units)
+                made.append(RunEvent(name, data, str(replace(seen, message=mark, text=shown, kept=self._kept))))
         return made
 
     def _text(self, attempt: int, part: TextPart, sides: int) -> Iterator[RunEvent]:
         """Of a run that records its text only. What the reader has of a part is cut off, and still counts for what is
         made of the whole message."""
         start = part.offset + sides
-        had = self._after.position - start if self._after.attempt == attempt else 0
+        if self._said is not None and self._said.id != part.message_id:
+            self._kept = _mark(self._said.id)
+        had = self._after.position - start if self._after.attempt == attempt else self._before(part)
         rest = cut(part.text, had) if had > 0 else part.text
         if len(rest) < len(part.text):
-            self._messages.text(part.message_id, self._own(part, part.text[: len(part.text) - len(rest)]))
+            own = self._own(part, part.text[: len(part.text) - len(rest)])
+            self._said = self._messages.text(part.message_id, own).message
         if rest:
             said = self._messages.text(part.message_id, self._own(part, rest))
             begun, more = self._begun(said), self._chunk(said)
             yield from self._new(Seen(attempt, start), begun, BEGINS)
             yield from self._new(Seen(attempt, start + units(part.text)), more)
+
+    def _before(self, part: TextPart) -> int:
+        """How much of a part the reader has of earlier attempts: text that was committed opens the next one, too."""
+        id_, after = part.message_id, self._after
+        told = self._had_before.get(id_, 0)
+        if 0 < after.attempt < self._attempt and _mark(id_) in (after.message, after.kept):
+            told = max(told, MAX_UNITS if _mark(id_) == after.kept else after.text)
+        between = len(part.text) - len(self._own(part, part.text))
+        return max(0, told - self._messages.told().get(id_, 0)) + between if told else 0
 
     def _own(self, part: TextPart, text: str) -> str:
         """Without what stands between the message and the one before."""
@@ -211,6 +239,8 @@ class RunEvents:
             yield step.method + where, step.data
         if not step.namespace and step.method in ("values", "updates"):
             self._told |= {step.method, *([_INTERRUPT] if asks else [])}
+            if step.method == "values" and self._said is not None:
+                self._kept = _mark(self._said.id)
         if "debug" in self._modes and step.method in ("checkpoints", "tasks"):
             yield "debug" + where, self._debug(step.method, step.data)
 
@@ -255,9 +285,14 @@ class RunEvents:
         Each has two numbers of its own, whatever of it is lacking."""
         after = self._after
         if end.attempt != self._attempt:
-            self._messages = Messages({**self._about, "run_attempt": end.attempt})
-            if after.attempt == end.attempt and after.position < END and after.message:
+            self._enter(end.attempt)
+            if after.attempt == end.attempt and after.position < END:
                 self._had(end.content)
+        if after.attempt < end.attempt:
+            self._had(end.content)
+        for stored in end.content:
+            if had := self._had_before.get(str(stored.get("id"))):
+                self._messages.had(stored, had)
         made: list[RunEvent] = []
         for number, stored in enumerate(end.content):
             if said := self._messages.complete(stored):
@@ -267,16 +302,13 @@ class RunEvents:
 
     def _had(self, content: Sequence[dict[str, Any]]) -> None:
         """The reader saw a part of the answer before it ended: that one message, as far as its last id says, and those
-        before it."""
+        before it; or those that were whole when an attempt was lost."""
         marks = [_mark(str(stored.get("id"))) for stored in content]
-        if self._after.message not in marks:
-            return
-        last = marks.index(self._after.message)
-        for stored in content[:last]:
-            self._messages.complete(stored)
-        text = text_of(content[last].get("content"))
-        rest = cut(text, self._after.text)
-        self._messages.text(str(content[last]["id"]), text[: len(text) - len(rest)])
+        for mark, told in ((self._after.message, self._after.text), (self._after.kept, MAX_UNITS)):
+            if mark in marks:
+                last = marks.index(mark)
+                for number, stored in enumerate(content[: last + 1]):
+                    self._messages.had(stored, told if number == last else MAX_UNITS)
 
 
 def failure(end: ReportFailure) -> dict[str, str]:

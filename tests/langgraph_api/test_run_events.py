@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 import pytest
 
 from unbroken.application.deliveries import Delivery, ShowReset, ShowStep, ShowText
@@ -247,6 +248,61 @@ def test_who_left_in_mid_answer_is_given_its_rest_after_the_end(behind: tuple[st
     made = RunEvents(RICH, ["messages-tuple"], after=last).ends(ANSWER, (), None)
     assert [(data[0]["id"], data[0]["content"]) for _, data in told(made)] == [("m1", "lo")]
     assert joined([*had, *made], ["messages-tuple"]) == {"m0": "first", "m1": "Hello"}
+
+
+LOST: Sequence[Part] = [*streamed("m0", "fir", "st"), step("values", {"a": 1}), *streamed("m1", "Hel")[:3]]
+"""An attempt that is lost behind its first superstep."""
+FOLLOWING: Sequence[Part] = [step("values", {"a": 1}), *streamed("m2", "Hel", "lo"), step("values", {"a": 2})]
+BOTH = SendMessage(
+    "first\n\nHello",
+    [{"id": "m0", "role": "assistant", "content": "first"}, {"id": "m2", "role": "assistant", "content": "Hello"}],
+    attempt=8,
+    latency_ms=1,
+)
+
+
+def of_a_chat() -> tuple[Sequence[Part], Sequence[Part]]:
+    """The same two attempts of a run of which only its text is recorded: the second begins with what is committed."""
+    lost, following = LiveStream(), LiveStream()
+    for message_id, text in (("m0", "fir"), ("m0", "st"), ("m1", "Hel")):
+        lost.append(message_id, text)
+        if text == "st":
+            lost.close("m0")
+    following.begin_with("m0", "first")
+    for text in ("Hel", "lo"):
+        following.append("m2", text)
+    return lost.parts, following.parts
+
+
+@pytest.mark.parametrize("event", [RICH, CHAT], ids=["rich", "chat"])
+@pytest.mark.parametrize("here", [True, False], ids=["never left", "came back"])
+def test_what_an_attempt_has_committed_is_told_once_though_it_was_lost(event: Event, *, here: bool) -> None:
+    first, second = (LOST, FOLLOWING) if event is RICH else of_a_chat()
+    lost = deliveries(first)
+    following = [msgspec.structs.replace(one, attempt=8) for one in deliveries(second)]
+    longest, longer = (len(read(event, seen, "messages-tuple", "values")) for seen in (lost, following))
+    for left in range(longest + 1):
+        for left_again in range(longer + 1):
+            view = RunEvents(event, ["messages-tuple", "values"])
+            told_first = [made for one in lost for made in view.take(one)][: longest if here else left]
+            if not here:
+                view = RunEvents(event, ["messages-tuple", "values"], after=last_of(told_first))
+            told_then = [made for one in following for made in view.take(one, b"{}")]
+            if not here:
+                told_then = told_then[:left_again]
+                view = RunEvents(event, ["messages-tuple", "values"], after=last_of([*told_first, *told_then]))
+            rest = view.ends(BOTH, (), None)
+            texts = joined([*told_first, *told_then, *rest], ["messages-tuple"])
+            if event is RICH and left_again and joined(told_first, ["messages-tuple"]).get("m0") != "first":
+                assert "first".startswith(texts.pop("m0", "")), "the rest of it was given by `values`"
+                texts["m0"] = "first"
+            assert {**texts, "m1": ""} == {"m0": "first", "m1": "", "m2": "Hello"}, (left, left_again)
+
+
+def last_of(events: Sequence[RunEvent]) -> Seen:
+    found = Seen.parse(events[-1].id) if events else NOTHING
+    assert found is not None
+    return found
 
 
 def test_a_reader_that_was_there_is_not_told_the_state_again() -> None:
