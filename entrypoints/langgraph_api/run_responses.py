@@ -125,9 +125,9 @@ class RunResponses:
         return self._value(user, started, await self._join(user, started.key), cancels=cancels, tells=tells)
 
     async def join_thread(
-        self, user: User, thread_id: str, modes: Collection[str], *, after: Seen = NOTHING
+        self, user: User, thread_id: str, modes: Collection[str], *, after: Seen | None = None
     ) -> ASGIApp:
-        """Raises NotYourThread, ThreadDeleted, StoreUnavailable, Problem."""
+        """`after` None: what comes from now on. Raises NotYourThread, ThreadDeleted, StoreUnavailable, Problem."""
         await self._service.thread_records.get(user.id, thread_id)
         self._open(user)
         opened: list[FollowedRun] = []
@@ -135,8 +135,8 @@ class RunResponses:
         async def pieces() -> AsyncGenerator[bytes, None]:
             key, fresh = await self._bound(user.id, thread_id)
             opened.append(followed := await FollowedRun.begin(self._service, key, joins=True, whole_log=fresh))
-            missed = await self._service.runs.page(user.id, thread_id, limit=MOST_MISSED) if after.attempt else []
-            thread = FollowedThread(followed, modes, after)
+            missed = [] if after is None else await self._service.runs.page(user.id, thread_id, limit=MOST_MISSED)
+            thread = FollowedThread(followed, modes, after or NOTHING)
             async for events in thread.events([run for run in missed if run.state.ended]):
                 yield encoded(events)
 

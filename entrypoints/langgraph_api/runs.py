@@ -24,6 +24,8 @@ from unbroken.entrypoints.web.rest import Call, Problem, existing
 
 MOST_RUNS: Final = 1_000
 FARTHEST: Final = 1_000_000_000
+FROM_THE_BEGINNING: Final = frozenset({"-", "-1", "0", "0-0"})
+"""As `Last-Event-ID` of a thread: what came before anything was heard is told, too."""
 TRUE: Final = frozenset({"1", "true", "yes", "on"})
 
 
@@ -120,7 +122,8 @@ async def join_thread(
     modes = [mode for one in stream_mode or () for mode in _listed(one)] or [RUN_MODES]
     if unknown := set(modes) - MODES:
         raise invalid(f"stream_mode {min(unknown)!r} is none of {', '.join(sorted(MODES))}")
-    after = Seen.parse(request.headers.get("last-event-id", "")) or NOTHING
+    last = request.headers.get("last-event-id", "")
+    after = NOTHING if last in FROM_THE_BEGINNING else Seen.parse(last)
     await (await access_of(request)).thread(thread_id)
     return await responses(request).join_thread(user, thread_id, modes, after=after)
 

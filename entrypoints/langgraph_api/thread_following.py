@@ -31,7 +31,8 @@ class FollowedThread:
         """By request id, of unfinished runs: as many as may wait in a thread. What ended without a word in the log goes
         with the next that ends."""
         self._told: set[str] = set()
-        """Of the runs that ended while the reader was away, those that it was told of."""
+        """By request id: of the runs that ended while the reader was away, those that it was told of. One that ended
+        just now was running still when the session was looked at: what it showed comes, and is told already."""
 
     async def events(self, missed: Sequence[Run]) -> AsyncGenerator[list[RunEvent], None]:
         """`missed`: runs that have ended, newest first. Until the thread is gone. Raises StoreUnavailable."""
@@ -39,7 +40,7 @@ class FollowedThread:
             event = Event(run.seq, run.id, run.request_id, run.body, run.created_at)
             end = await self._followed.ended(run.id)
             if end is not None and end.body.attempt >= self._after.attempt:
-                self._told.add(run.id)
+                self._told.add(run.request_id)
                 yield await self._ends(self._view(event), event, end)
         while (deliveries := await self._followed.next()) is not None:
             made: list[RunEvent] = []
@@ -52,7 +53,7 @@ class FollowedThread:
                     continue  # it follows
                 view = self._views.get(event.request_id) or self._view(event)
                 self._views = {id_: one for id_, one in self._views.items() if one.seq > event.seq}
-                if event.id not in self._told:
+                if event.request_id not in self._told:
                     made += await self._ends(view, event, end)
             if made:
                 yield made
@@ -61,7 +62,8 @@ class FollowedThread:
         if isinstance(delivery, ShowUser):
             self._views.setdefault(delivery.event.request_id, self._view(delivery.event))
             return []
-        view = self._views.get(getattr(delivery, "request_id", ""))
+        request_id = getattr(delivery, "request_id", "")
+        view = None if request_id in self._told else self._views.get(request_id)
         if view is None:
             return []
         state = await self._followed.state() if view.wants_state(delivery) else None

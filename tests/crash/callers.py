@@ -170,12 +170,14 @@ class Caller:
         return values
 
     async def follow(
-        self, stream: Stream, method: str, path: str, body: Any = None, *, most: int | None = None
+        self, stream: Stream, method: str, path: str, body: Any = None, *, most: int | None = None, since: str = ""
     ) -> None:
-        """To the response's end, or for so many events. Raises Lost."""
+        """To the response's end, or for so many events. `since`: what stands for the last event of a stream that has
+        told none. Raises Lost."""
 
         async def read() -> None:
-            async with self.opened(method, path, body, stream.last) as response:
+            last = stream.last or ({"Last-Event-ID": since} if since else {})
+            async with self.opened(method, path, body, last) as response:
                 if stream.run is None and "content-location" in response.headers:
                     stream.run = response.headers["content-location"].rpartition("/")[2]
                 count = 0

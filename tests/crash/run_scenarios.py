@@ -56,7 +56,8 @@ async def streamed(caller: Caller) -> Ends:
 
 
 async def followed(caller: Caller) -> Ends:
-    """A thread is followed before anything runs in it, and again after its reader was away."""
+    """A thread is followed before anything runs in it, and again after its reader was away; until it has heard
+    something, from the thread's beginning."""
     await caller.ask("POST", "/threads", {"thread_id": caller.client.thread, "if_exists": "do_nothing"})
     thread = Stream()
     following = asyncio.create_task(_follow_thread(caller, thread))
@@ -95,7 +96,7 @@ async def _all_told(thread: Stream, runs: Collection[str], following: asyncio.Ta
 async def _follow_thread(caller: Caller, thread: Stream) -> None:
     while True:
         with suppress(Lost):
-            await caller.follow(thread, "GET", f"{caller.home}/stream")
+            await caller.follow(thread, "GET", f"{caller.home}/stream", since="-1")
         await asyncio.sleep(PAUSE_S)
 
 

@@ -211,6 +211,23 @@ async def test_a_thread_is_followed_over_its_runs(client: LangGraphClient, memor
     assert len(ids) == len(set(ids))
 
 
+@pytest.mark.asyncio
+@pytest.mark.parametrize("beginning", ["-", "-1", "0", "0-0"])
+async def test_a_thread_is_followed_from_its_beginning(client: LangGraphClient, beginning: str) -> None:
+    thread = str(uuid4())
+    for text in ("first", "second"):
+        await client.runs.wait(thread, "one", input=human(text), if_not_exists="create")
+    runs = [run["run_id"] for run in await client.runs.list(thread)][::-1]
+    heard: list[Any] = []
+    following = asyncio.create_task(_follow(client, thread, heard, last_event_id=beginning))
+    async with asyncio.timeout(60):
+        while not _done(heard, runs[-1]):  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
+    assert [part.data["run_id"] for part in heard if part.event == "metadata" and "status" in part.data] == runs
+
+
 async def _follow(client: LangGraphClient, thread: str, heard: list[Any], **options: Any) -> None:
     async for part in await client.threads.join_stream(thread, stream_mode=["run_modes", "lifecycle"], **options):
         heard.append(part)  # noqa: PERF401  somebody looks at it meanwhile

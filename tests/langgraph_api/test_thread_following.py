@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from unbroken.application.deliveries import ShowLogged, ShowUser
+from unbroken.application.deliveries import ShowLogged, ShowReset, ShowUser
 from unbroken.domain.effects import CancelTurn, CloseQuestion, LogEntry
 from unbroken.domain.events import Event, EventBody, RunStart, StateUpdate
+from unbroken.domain.runs import Run, RunState
 from unbroken.entrypoints.langgraph_api.run_events import RunEvent
 from unbroken.entrypoints.langgraph_api.run_following import End
 from unbroken.entrypoints.langgraph_api.thread_following import FollowedThread
@@ -33,7 +34,10 @@ def followed(*batches: list[Any]) -> Any:
     async def values(_: str) -> bytes:
         return b"{}"
 
-    return SimpleNamespace(next=following, end_in=end_in, values=values)
+    async def ended(_: str) -> End:
+        return End(CancelTurn("", 1), ())
+
+    return SimpleNamespace(next=following, end_in=end_in, values=values, ended=ended)
 
 
 @pytest.mark.asyncio
@@ -54,4 +58,23 @@ async def test_a_run_s_end_is_told_once_although_its_log_comes_in_two_pieces() -
     end = ShowLogged(LogEntry(2, run, CancelTurn("", 1)))
     thread = FollowedThread(followed([ShowUser(run), closed], [end]), ["run_modes"])
     made = [[event.event for event in events] async for events in thread.events(())]
+    assert made == [["values", "metadata"]]
+
+
+@pytest.mark.asyncio
+async def test_a_run_that_ended_while_its_reader_came_is_told_once() -> None:
+    run = accepted(1, RunStart(rich=True))
+    stored = Run(
+        id=run.id,
+        thread_id="t",
+        agent_id="a",
+        seq=1,
+        request_id=run.request_id,
+        body=run.body,
+        created_at=run.created_at,
+        state=RunState.CANCELLED,
+    )
+    shown = [ShowUser(run), ShowReset(run.request_id, 1, "started")]
+    thread = FollowedThread(followed([*shown, ShowLogged(LogEntry(1, run, CancelTurn("", 1)))]), ["run_modes"])
+    made = [[event.event for event in events] async for events in thread.events([stored])]
     assert made == [["values", "metadata"]]
