@@ -36,16 +36,18 @@ OURS: Final = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE appl
 
 
 async def all_taken(stack: AsyncExitStack, url: str) -> None:
-    """Until the stack ends, nobody else has a connection to this database server."""
+    """Until the stack ends, nobody else has a connection to this database server. All are counted: one that is just
+    being made takes its place before it can be seen."""
     first = await asyncpg.connect(url)
     stack.push_async_callback(first.close)
+    taken = 1
     async with asyncio.timeout(PATIENCE_S):
-        while True:
+        while taken < MAX_CONNECTIONS:
             try:
                 stack.push_async_callback((await asyncpg.connect(url)).close)
+                taken += 1
             except asyncpg.TooManyConnectionsError:
-                if not await first.fetch(OURS):
-                    return
+                await first.fetch(OURS)
 
 
 @contextmanager
