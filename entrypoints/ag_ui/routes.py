@@ -86,7 +86,7 @@ class _Front:
         return object_of(await self._service.state.values(key))
 
     def _told(self, started: Started, followed: FollowedRun) -> ASGIApp:
-        telling = Telling(started.event, self._given.thread_id, self._given.run_id)
+        telling = Telling(started.event, self._given.thread_id, self._given.run_id, again=followed.joins)
 
         async def pieces() -> AsyncGenerator[bytes, None]:
             yield sse(telling.begins())

@@ -6,6 +6,7 @@ text, one span of reasoning for each block of it, one stream of arguments for ea
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from unbroken.entrypoints.ag_ui.messages import arguments, text_of
@@ -31,13 +32,17 @@ class StreamedMessages:
     """Of one attempt. What the attempts before it have shown under an id has ended, and cannot begin again: the same id
     is told with the attempt behind it, and the snapshot at the end knows it by its own."""
 
-    def __init__(self, attempt: int = 0, before: frozenset[str] = frozenset()) -> None:
+    def __init__(
+        self, attempt: int = 0, before: frozenset[str] = frozenset(), here: Sequence[dict[str, Any]] = ()
+    ) -> None:
+        """`here`: messages of a snapshot that was told just before; what the attempt says of these is told already."""
         self._attempt = attempt
         self._before = before
+        self._here = frozenset(message["id"] for message in here)
         self._open: dict[str, _Open] = {}
         self._last: dict[Namespace, _Open] = {}
         self._began: set[str] = set()
-        self._called: set[str] = set()
+        self._called = {call["id"] for message in here for call in message.get("toolCalls", ())}
         """Tool calls that were shown."""
         self._results: dict[str, AgUiEvent] = {}
         """Of tools, by their calls, that are still to be told."""
@@ -57,8 +62,11 @@ class StreamedMessages:
         if data.get("event") == "message-start":
             if data.get("role", "ai") not in ("ai", "assistant"):
                 return []
-            told = self._subagent(namespace)
             own_id = str(data.get("id") or data.get("message_id") or "")
+            if own_id in self._here:
+                self._last.pop(namespace, None)
+                return []
+            told = self._subagent(namespace)
             self._began.add(own_id)
             message = _Open(own_id, self._named(own_id), self._of(namespace))
             self._open[own_id] = self._last[namespace] = message
@@ -99,7 +107,11 @@ class StreamedMessages:
         if not isinstance(message, dict) or message.get("type") != "tool" or not message.get("id"):
             return []
         result = self._results.pop(str(message.get("tool_call_id")), None)
-        return [] if result is None else [result | {"messageId": self._named(str(message["id"]))}]
+        return (
+            []
+            if result is None or message["id"] in self._here
+            else [result | {"messageId": self._named(str(message["id"]))}]
+        )
 
     def close(self) -> list[AgUiEvent]:
         told = [*self._results.values(), *(event for message in self._open.values() for event in _closed(message))]

@@ -16,7 +16,7 @@ import msgspec
 
 from unbroken.application.deliveries import Delivery, ShowReset, ShowStep
 from unbroken.domain.effects import CancelTurn, ReportFailure, RequestInput, SendMessage
-from unbroken.domain.events import Event
+from unbroken.domain.events import Event, RunStart
 from unbroken.domain.live_stream import StepPart
 from unbroken.entrypoints.ag_ui.messages import MESSAGES, shown_messages, without_messages
 from unbroken.entrypoints.ag_ui.streaming import AgUiEvent, StreamedMessages
@@ -39,8 +39,10 @@ USAGE: Final = (
 class Telling:
     """One reader's view of one run."""
 
-    def __init__(self, run: Event, thread_id: str, run_id: str) -> None:
+    def __init__(self, run: Event, thread_id: str, run_id: str, *, again: bool = False) -> None:
+        """`again`: somebody has asked for the run before, and may have been told a part of it."""
         self._run = run
+        self._again = again
         self._names = {"threadId": thread_id, "runId": run_id}
         self._messages = StreamedMessages()
         self._known: dict[str, Any] | None = None
@@ -53,7 +55,7 @@ class Telling:
 
     def wants_state(self, delivery: Delivery) -> bool:
         """Whether `take` is to be given the committed values: an attempt begins that voids what another has shown."""
-        return self._is_mine(delivery) and isinstance(delivery, ShowReset) and delivery.voids
+        return self._is_mine(delivery) and isinstance(delivery, ShowReset) and (delivery.voids or self._again)
 
     def wants_end(self, end: Ended) -> bool:
         """Whether `ends` is to be given the values that it has committed."""
@@ -64,10 +66,12 @@ class Telling:
             return []
         if isinstance(delivery, ShowReset):
             told = self._close()
+            here: list[dict[str, Any]] = []
             if state is not None:
                 values = object_of(state)
-                told += [_messages_snapshot(values), *self._state(values)]
-            self._messages = StreamedMessages(delivery.attempt, self._messages.shown)
+                here = shown_messages(values.get(MESSAGES))
+                told += [_snapshot([*here, *_said(self._run, here)]), *self._state(values)]
+            self._messages = StreamedMessages(delivery.attempt, self._messages.shown, here)
             return told
         return self._step(delivery.part) if isinstance(delivery, ShowStep) else []
 
@@ -146,7 +150,16 @@ def at_rest(thread_id: str, run_id: str, values: dict[str, Any]) -> list[AgUiEve
 
 
 def _conversation(values: dict[str, Any]) -> list[AgUiEvent]:
-    return [_messages_snapshot(values)] if MESSAGES in values else []
+    return [_snapshot(shown_messages(values[MESSAGES]))] if MESSAGES in values else []
+
+
+def _said(run: Event, here: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the run was started with that is not `here`: until its first superstep is committed, the state lacks it."""
+    body = run.body
+    given = (body.input or (body.command or {}).get("update")) if isinstance(body, RunStart) else None
+    known = {message["id"] for message in here}
+    said = shown_messages(given.get(MESSAGES)) if isinstance(given, dict) else []
+    return [message for message in said if message["id"] not in known]
 
 
 def object_of(state: bytes | None) -> dict[str, Any]:
@@ -154,8 +167,8 @@ def object_of(state: bytes | None) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _messages_snapshot(values: dict[str, Any]) -> AgUiEvent:
-    return {"type": "MESSAGES_SNAPSHOT", "messages": shown_messages(values.get(MESSAGES))}
+def _snapshot(messages: Sequence[dict[str, Any]]) -> AgUiEvent:
+    return {"type": "MESSAGES_SNAPSHOT", "messages": messages}
 
 
 def _interrupt(asked: RequestInput) -> AgUiEvent:

@@ -27,6 +27,9 @@ VALUES: dict[str, Any] = {
     ],
     "notes": ["a"],
 }
+COMMITTED = msgspec.json.encode({**VALUES, "messages": VALUES["messages"][:1]})
+"""Before the answer."""
+SAID = {"type": "human", "id": "u", "content": "hello"}
 
 
 def reset(attempt: int = 1, reason: ResetReason = "started", request: str = "request-1") -> Delivery:
@@ -50,7 +53,7 @@ def told(
     state = msgspec.json.encode(VALUES)
     events = telling.begins()
     for delivery in deliveries:
-        events += telling.take(delivery, state if telling.wants_state(delivery) else None)
+        events += telling.take(delivery, COMMITTED if telling.wants_state(delivery) else None)
     events += telling.ends(end, tuple(questions), state if telling.wants_end(end) else None)
     conforms(events)
     return events
@@ -144,6 +147,42 @@ def test_a_lost_attempt_s_streams_end_and_the_committed_conversation_replaces_th
         "TEXT_MESSAGE_CONTENT",
         "TEXT_MESSAGE_END",
     ]
+
+
+def test_a_run_that_is_asked_for_again_begins_with_what_is_there_and_tells_none_of_that_twice() -> None:
+    """A front end that was cut off has half a message, and adds what streams under its id; a snapshot takes it away."""
+    run = Event(1, "event-1", "request-1", RunStart({"messages": [SAID]}, rich=True), datetime(2026, 1, 2, tzinfo=UTC))
+    stored = [
+        {"type": "human", "id": "u0", "content": "before"},
+        {"type": "ai", "id": "c0", "content": "", "tool_calls": [{"id": "c", "name": "look", "args": {}}]},
+        {"type": "tool", "id": "t", "content": "2", "tool_call_id": "c"},
+    ]
+    calls = [
+        step("messages", {"event": "message-start", "role": "ai", "id": "c0"}),
+        step("messages", {"event": "content-block-start", "index": 0, "message_id": "c0",
+             "content": {"type": "tool_call", "id": "c", "name": "look", "args": "{}"}}),
+        step("messages", {"event": "message-finish", "message_id": "c0"}),
+        step("tools", {"event": "tool-started", "tool_call_id": "c", "tool_name": "look", "input": {}}),
+        step("tools", {"event": "tool-finished", "tool_call_id": "c", "output": {"type": "tool", "content": "2"}}),
+        step("message", {"message": {"type": "tool", "id": "t", "tool_call_id": "c", "content": "2"}, "metadata": {}}),
+    ]  # fmt: skip
+    telling = Telling(run, "thread", "run", again=True)
+    events = telling.begins()
+    for delivery in [ShowUser(run), reset(1, "resync"), *calls, *TEXT, *TEXT_ENDS]:
+        wanted = telling.wants_state(delivery)
+        assert wanted == isinstance(delivery, ShowReset)
+        events += telling.take(delivery, msgspec.json.encode({"messages": stored}) if wanted else None)
+    events += telling.ends(ENDED, (), msgspec.json.encode(VALUES))
+    conforms(events)
+    assert [message["id"] for message in events[1]["messages"]] == ["u0", "c0", "t", "u"]
+    assert kinds(events)[2:-3] == [
+        "STATE_SNAPSHOT",
+        "TEXT_MESSAGE_START",
+        "TEXT_MESSAGE_CONTENT",
+        "TEXT_MESSAGE_CONTENT",
+        "TEXT_MESSAGE_END",
+    ]
+    assert not Telling(run, "thread", "run").wants_state(reset())
 
 
 def test_nodes_are_steps_and_a_fan_out_of_one_is_one() -> None:

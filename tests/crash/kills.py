@@ -170,7 +170,7 @@ class Lane:
         try:
             async with asyncio.timeout(PATIENCE_S):
                 await self._converse(result, line)
-        except (AssertionError, TimeoutError) as error:
+        except (AssertionError, TimeoutError, LookupError, ValueError) as error:
             result.broken.append(f"{type(error).__name__} after {time.time() - began:.1f} s: {error}")
         result.died = line.killed_at is not None
         if line.killed_at is not None:

