@@ -71,6 +71,11 @@ class RunStart(Struct, frozen=True, tag="run_start", tag_field="type", omit_defa
         """The answer to what the agent asked; None: it gives none."""
         return self.command.get("resume") if self.command else None
 
+    @property
+    def temporary(self) -> bool:
+        """Its thread was made for it alone, and goes when it has ended."""
+        return bool(self.client.get("temporary"))
+
 
 class StateUpdate(Struct, frozen=True, tag="state_update", tag_field="type", omit_defaults=True):
     """Somebody writes the agent's state, in its order among the turns, as if a node had returned `values`."""

@@ -29,6 +29,7 @@ from unbroken.application.retain import Retain
 from unbroken.application.session_processor import SessionProcessor
 from unbroken.application.show_afar import ShowAfar
 from unbroken.application.subscribe import Subscribe
+from unbroken.application.sweep_temporary import SweepTemporary
 from unbroken.application.turn_end import TurnEnd
 from unbroken.domain.policy import RetryPolicy
 from unbroken.domain.ports.agent import Agents
@@ -200,3 +201,4 @@ class Container(containers.DeclarativeContainer):
     retain = providers.Singleton(
         Retain, user_data=user_data, delete=delete_thread, clock=clock, days=settings.provided.retention_days
     )
+    sweep_temporary = providers.Singleton(SweepTemporary, user_data=user_data, delete=delete_thread, clock=clock)

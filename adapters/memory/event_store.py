@@ -10,7 +10,7 @@ from unbroken.adapters.memory.encoding import encode_json
 from unbroken.adapters.memory.tables import Request, Session, Timer
 from unbroken.adapters.memory.transactions import Database, Transaction
 from unbroken.domain.errors import BodyConflict, Busy, CancelKind, NotYourThread, QueueFull, ThreadDeleted, TimerGone
-from unbroken.domain.events import Event, NewEvent, TimerFired, WhenBusy, body_hash
+from unbroken.domain.events import Event, NewEvent, RunStart, TimerFired, WhenBusy, body_hash
 from unbroken.domain.ports.clock import Clock
 from unbroken.domain.ports.event_store import EventStore, Receipt
 from unbroken.domain.session import SessionKey
@@ -61,6 +61,8 @@ class MemoryEventStore(EventStore):
             if idle and (session.owner == replica or transaction.alive(replica, self._clock.monotonic())):
                 session, claim = count_attempt(transaction, session, replica, now, "accepted")
             transaction.put_session(session)
+            if isinstance(new.body, RunStart) and new.body.temporary:
+                transaction.temporary.put(key.thread_id, True)
             return Receipt(session.event(seq), False, claim)
 
         return await self._database.run("accept", step)

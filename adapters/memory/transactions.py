@@ -105,6 +105,7 @@ class Transaction:
         self.records = Table(database.records)
         self.assistants = Table(database.assistants)
         self.items = Table(database.items)
+        self.temporary = Table(database.temporary)
 
     def session_of(self, key: SessionKey, now: datetime) -> Session:
         """The thread's session, or a new one bound to `key`. Raises ThreadDeleted if it was erased with its user,
@@ -123,6 +124,7 @@ class Transaction:
         self.marks.remove(thread_id)
         self.files.remove(thread_id)
         self.records.remove(thread_id)
+        self.temporary.remove(thread_id)
 
     def put_session(self, session: Session) -> None:
         self.sessions.put(session.key.thread_id, session)
@@ -143,6 +145,7 @@ class Transaction:
             self.records,
             self.assistants,
             self.items,
+            self.temporary,
         ):
             table.apply()
         for thread_id, session in self.sessions.changed():
@@ -171,6 +174,8 @@ class Database:
         self.assistants: dict[tuple[str, str], StoredAssistant] = {}
         """By user id, then assistant id."""
         self.items: dict[ItemName, StoredItem] = {}
+        self.temporary: dict[str, bool] = {}
+        """Threads that were made for a run of their own."""
         self.replica_ids = count(1)
         self.unfinished: dict[str, None] = {}
         """Threads with unfinished events, oldest first; so with the two below."""

@@ -8,7 +8,7 @@ from typing import Any, Final
 from unbroken.adapters.memory.encoding import decode_json
 from unbroken.adapters.memory.tables import File, Session
 from unbroken.adapters.memory.threads import entomb, last_activity
-from unbroken.adapters.memory.transactions import Database, Transaction, digest
+from unbroken.adapters.memory.transactions import Database, Table, Transaction, digest
 from unbroken.domain.ports.clock import Clock
 from unbroken.domain.ports.user_data import Expired, UserData
 from unbroken.domain.session import SessionKey
@@ -47,20 +47,31 @@ class MemoryUserData(UserData):
 
     async def expire(self, *, idle_s: float, after: str, limit: int) -> Expired:
         def step(transaction: Transaction) -> Expired:
-            looked = sorted(thread_id for thread_id, _ in transaction.sessions.items() if thread_id > after)[:limit]
-            deleted: list[SessionKey] = []
-            for thread_id in looked:
-                session = transaction.sessions.get(thread_id)
-                assert session is not None
-                age = self._clock.now() - last_activity(session).updated_at
-                if age.total_seconds() >= idle_s and not (session.deleted or session.waiting or session.armed):
-                    entomb(transaction, session)
-                    deleted.append(session.key)
             if not after:
                 _expire_unbound(transaction, self._clock.now() - timedelta(seconds=idle_s))
-            return Expired(tuple(deleted), looked[-1] if len(looked) == limit else "")
+            return self._expire(transaction, transaction.sessions, idle_s, after, limit)
 
         return await self._database.run("expire", step)
+
+    async def expire_temporary(self, *, idle_s: float, after: str, limit: int) -> Expired:
+        def step(transaction: Transaction) -> Expired:
+            return self._expire(transaction, transaction.temporary, idle_s, after, limit)
+
+        return await self._database.run("expire_temporary", step)
+
+    def _expire(
+        self, transaction: Transaction, among: Table[str, Any], idle_s: float, after: str, limit: int
+    ) -> Expired:
+        looked = sorted(thread_id for thread_id, _ in among.items() if thread_id > after)[:limit]
+        deleted: list[SessionKey] = []
+        for thread_id in looked:
+            session = transaction.sessions.get(thread_id)
+            assert session is not None
+            age = self._clock.now() - last_activity(session).updated_at
+            if age.total_seconds() >= idle_s and not (session.deleted or session.waiting or session.armed):
+                entomb(transaction, session)
+                deleted.append(session.key)
+        return Expired(tuple(deleted), looked[-1] if len(looked) == limit else "")
 
     async def _of(self, user_id: str) -> list[Session]:
         def step(transaction: Transaction) -> list[Session]:

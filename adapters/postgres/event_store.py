@@ -6,7 +6,7 @@ from msgspec.structs import replace
 
 from unbroken.adapters.postgres.pool import Pool
 from unbroken.adapters.postgres.rows import claim_of, decode_body, decode_trace, encode_json, placeholders
-from unbroken.domain.events import Event, NewEvent, TimerFired, WhenBusy, body_hash
+from unbroken.domain.events import Event, NewEvent, RunStart, TimerFired, WhenBusy, body_hash
 from unbroken.domain.ports.event_store import EventStore, Receipt
 from unbroken.domain.session import SessionKey
 
@@ -17,6 +17,11 @@ FROM unbroken_accept_v3({placeholders(1, 16)}) accepted
 """
 """What was committed under no head of ours is another saver's, to be adopted. The turn need not look for it, though, if
 there was none when its event came."""
+
+ACCEPT_TEMPORARY: Final = f"""
+WITH noted AS (INSERT INTO temporary_threads (thread_id, created_at) VALUES ($1, now()) ON CONFLICT DO NOTHING)
+{ACCEPT}"""
+"""Of a run whose thread is its own: whoever looks for what is left of such runs need not look at all threads."""
 
 
 class PostgresEventStore(EventStore):
@@ -35,8 +40,9 @@ class PostgresEventStore(EventStore):
         payload = encode_json("body", new.body)
         trace = encode_json("trace_context", new.trace_context)
         timer = new.body if isinstance(new.body, TimerFired) else None
+        temporary = isinstance(new.body, RunStart) and new.body.temporary
         (row,) = await self._pool.write(
-            ACCEPT,
+            ACCEPT_TEMPORARY if temporary else ACCEPT,
             key.thread_id,
             key.user_id,
             key.agent_id,

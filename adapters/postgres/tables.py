@@ -259,6 +259,15 @@ thread_records = Table(
     comment="what clients noted of threads; without a session: nothing ran in it yet",
 )
 
+temporary_threads = Table(
+    "temporary_threads",
+    metadata,
+    Column("thread_id", Text, primary_key=True),
+    _moment("created_at"),
+    Index("temporary_threads_created", "created_at"),
+    comment="threads that were made for a run of their own, until somebody has seen that they are gone",
+)
+
 assistants = Table(
     "assistants",
     metadata,

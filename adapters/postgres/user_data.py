@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any, Final
 
 from unbroken.adapters.postgres.audit import decode_notes
-from unbroken.adapters.postgres.pool import Pool
+from unbroken.adapters.postgres.pool import Pool, Row
 from unbroken.adapters.postgres.rows import decode_json
 from unbroken.domain.ports.user_data import Expired, UserData
 from unbroken.domain.session import SessionKey
@@ -65,9 +65,18 @@ AND NOT EXISTS (SELECT FROM sessions s WHERE s.thread_id = r.thread_id)
 
 EXPIRE: Final = "SELECT unbroken_delete_thread_v2($1, $2, $3) AS agent_id"
 
+LOOK_TEMPORARY: Final = """
+SELECT t.thread_id, s.user_id, s.thread_id IS NOT NULL AS old
+FROM temporary_threads t LEFT JOIN sessions s ON s.thread_id = t.thread_id AND s.deleted_at IS NULL
+WHERE t.thread_id > $1 AND t.created_at < now() - make_interval(secs => $3) ORDER BY t.thread_id LIMIT $2
+"""
+
+FORGET_TEMPORARY: Final = "DELETE FROM temporary_threads t WHERE t.thread_id = ANY ($1::text[])"
+"""Not part of a deletion, which most of these threads come to by themselves: so none waits for another one's note."""
+
 SWEEP: Final = tuple(
     f"DELETE FROM {table} d WHERE NOT EXISTS (SELECT FROM sessions s WHERE s.thread_id = d.thread_id)"
-    for table in ("deliveries", "delivery_marks")
+    for table in ("deliveries", "delivery_marks", "temporary_threads")
 )
 """Marks are written without a lock on their session, so that they never wait: one may come when it is gone."""
 
@@ -112,7 +121,17 @@ class PostgresUserData(UserData):
     async def expire(self, *, idle_s: float, after: str, limit: int) -> Expired:
         if not after:
             await self._pool.write(EXPIRE_UNBOUND, idle_s)
-        looked = await self._pool.read(LOOK, after, limit, idle_s)
+        return await self._expire(await self._pool.read(LOOK, after, limit, idle_s), idle_s, limit)
+
+    async def expire_temporary(self, *, idle_s: float, after: str, limit: int) -> Expired:
+        looked = await self._pool.read(LOOK_TEMPORARY, after, limit, idle_s)
+        expired = await self._expire(looked, idle_s, limit)
+        gone = [row["thread_id"] for row in looked if not row["old"]] + [key.thread_id for key in expired.deleted]
+        if gone:
+            await self._pool.write(FORGET_TEMPORARY, gone)
+        return expired
+
+    async def _expire(self, looked: Sequence[Row], idle_s: float, limit: int) -> Expired:
         deleted: list[SessionKey] = []
         for thread in looked:
             if thread["old"]:

@@ -32,6 +32,10 @@ class UserData(ABC):
         CommitUnknown: some threads may be erased; doing it again does the rest."""
 
     @abstractmethod
+    async def expire_temporary(self, *, idle_s: float, after: str, limit: int) -> Expired:
+        """As `expire`, of the threads that were made for a run (`RunStart.temporary`), without a look at any other."""
+
+    @abstractmethod
     async def expire(self, *, idle_s: float, after: str, limit: int) -> Expired:
         """Delete, as `Threads.delete` does, idle threads without activity for `idle_s` seconds, by the store's clock;
         a thread with a pending timer is not idle. Looks at `limit` threads, in the order of their ids, from above

@@ -54,8 +54,7 @@ class Started(Struct, frozen=True):
 
     @property
     def temporary(self) -> bool:
-        body = self.event.body
-        return isinstance(body, RunStart) and bool(body.client.get("temporary"))
+        return isinstance(self.event.body, RunStart) and self.event.body.temporary
 
 
 class RunResponses:
@@ -322,6 +321,7 @@ class RunResponses:
                 log.warning("the thread of a run without one stays: %s", error)
 
     def _forget_later(self, started: Started) -> None:
+        """If this process stops or dies before, `SweepTemporary` does it."""
         self.streams.add(asyncio.create_task(self._forget(started)))
 
     async def _forget(self, started: Started) -> None:

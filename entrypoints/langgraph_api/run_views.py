@@ -69,7 +69,7 @@ def _given(run: Run) -> dict[str, Any]:
                 "interrupt_before": body.interrupt_before,
                 "interrupt_after": body.interrupt_after,
                 "subgraphs": bool(body.client.get("subgraphs")),
-                "temporary": bool(body.client.get("temporary")),
+                "temporary": body.temporary,
             }
         case UserMessage(content):
             return {"input": {"messages": [{"role": "user", "content": content, "id": run.id}]}, "command": None}

@@ -11,8 +11,9 @@ from tests.application.virtual_time import virtual
 from tests.application.world import KEY, Node, World, remembered, until
 from unbroken.application.delete_thread import DeleteThread
 from unbroken.application.retain import Retain
+from unbroken.application.sweep_temporary import IDLE_S, INTERVAL_S, SweepTemporary
 from unbroken.domain.errors import NotYourThread, ThreadDeleted, UnknownFile
-from unbroken.domain.events import UserMessage
+from unbroken.domain.events import RunStart, UserMessage
 from unbroken.domain.ports.agent import Attempt
 from unbroken.domain.session import SessionKey
 
@@ -165,6 +166,31 @@ async def test_the_walk_outlives_a_store_that_does_not_answer() -> None:
     await until(lambda: world.store.database.sessions[KEY.thread_id].deleted)
     walk.cancel()
     await asyncio.gather(walk, return_exceptions=True)
+
+
+@virtual
+async def test_the_thread_of_a_run_goes_by_itself_when_nobody_has_deleted_it() -> None:
+    """Its process died between the run's end and the deletion; another one finds it, and whoever watches is told."""
+    world = World()
+    first, second = await world.replica("a"), await world.replica("b")
+    await first.accept(KEY, "run", RunStart({}, client={"temporary": True}))
+    await first.ended()
+    await first.crash()
+    await second.say("hello", SessionKey("ann", "demo", "kept"))
+    await second.ended(SessionKey("ann", "demo", "kept"))
+    reader = Reader(await second.subscribe(KEY, cursor=0))
+    await reader.drain()
+    sweep = SweepTemporary(user_data=world.store.user_data, delete=deleting(second), clock=world.clock)
+    assert await sweep.once()
+    assert len(await world.log()) == 1, "who was cut off may come back for a while"
+    world.trouble.refuse("expire_temporary")
+    sweeping = asyncio.create_task(sweep.forever())
+    await until(lambda: world.store.database.sessions[KEY.thread_id].deleted, limit_s=IDLE_S + 3 * INTERVAL_S)
+    await gone(reader)
+    reader.subscription.close()
+    assert not world.store.database.sessions["kept"].deleted
+    sweeping.cancel()
+    await asyncio.gather(sweeping, return_exceptions=True)
 
 
 @virtual

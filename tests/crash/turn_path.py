@@ -35,6 +35,7 @@ OUTSIDE: Final[Mapping[str, str]] = {
     "entrypoints.observing": "telemetry's own end: what it has not exported is lost with its process",
     "entrypoints.inspection": _COMMAND,
     "application.retain": "deletes threads that have been silent for days, as `delete_thread` does",
+    "application.sweep_temporary": "deletes threads of runs that have ended, as `delete_thread` does",
     "adapters.postgres.user_data": "exporting, erasing, expiring: tests/postgres breaks off each of their statements",
     "adapters.langgraph.block_events": "run by hand, within one step of its caller's",
     "adapters.langgraph.demo_agent": _AGENT,

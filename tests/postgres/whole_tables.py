@@ -23,6 +23,7 @@ TABLES: Final = (
     "files",
     "erased_threads",
     "thread_records",
+    "temporary_threads",
     "assistants",
     "assistant_versions",
     "store",
