@@ -107,6 +107,19 @@ def said_by(body: UserMessage | RunStart) -> str | list[ContentBlock]:
     return "" if shown is None else msgspec.json.encode(shown).decode()
 
 
+def text_of(content: Any) -> str:
+    """What a person reads of a message's content, in whatever form agents and providers hold it: a text, or a list's
+    text blocks and bare texts. Of other blocks nothing is said, though they may have a `text`: a thought, a file's, a
+    call's; and no text is made of what is none."""
+    if isinstance(content, str):
+        return content
+    texts = [
+        block.get("text") if isinstance(block, dict) and block.get("type") == "text" else block
+        for block in (content if isinstance(content, list | tuple) else ())
+    ]
+    return "".join(text for text in texts if isinstance(text, str))
+
+
 class WhenBusy(StrEnum):
     """What a message does that comes while the session has unfinished events ("double texting")."""
 

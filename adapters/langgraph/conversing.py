@@ -16,10 +16,11 @@ from langchain_core.messages import BaseMessage, HumanMessage
 from langgraph.pregel import Pregel
 
 from unbroken.adapters.langgraph.inputs import input_of, message_of, resets
-from unbroken.adapters.langgraph.messages import as_json, spoken, text_of
+from unbroken.adapters.langgraph.json_values import json_of
+from unbroken.adapters.langgraph.messages import spoken
 from unbroken.adapters.langgraph.rows import to_json
 from unbroken.domain.errors import AgentRaised
-from unbroken.domain.events import Event, RunStart, TimerFired
+from unbroken.domain.events import Event, RunStart, TimerFired, text_of
 from unbroken.domain.live_stream import join_messages
 
 MOST_KEYS = 12
@@ -56,7 +57,7 @@ def output_of(graph: Pregel[Any, Any, Any, Any], values: Any) -> str:
     messages = values if isinstance(values, Sequence) else [values]
     if messages and all(isinstance(message, BaseMessage) for message in messages):
         return join_messages([spoken(message) for message in messages])
-    return "" if values is None else to_json(as_json(values)).decode()
+    return "" if values is None else json_of(values).decode()
 
 
 def _argument(graph: Pregel[Any, Any, Any, Any], given: Any, message: HumanMessage) -> Any:

@@ -27,7 +27,7 @@ from typing import Annotated, Any
 from langchain_core.runnables.config import var_child_runnable_config
 from langgraph.channels.binop import BinaryOperatorAggregate
 
-from unbroken.adapters.langgraph.messages import as_json
+from unbroken.adapters.langgraph.json_values import as_json
 from unbroken.domain.effects import ScheduleTimer
 from unbroken.domain.live_stream import well_formed
 from unbroken.domain.turn import NodeEffect

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import TypeAdapter
 
 from unbroken.adapters.langgraph.history import Graph
-from unbroken.adapters.langgraph.messages import as_json
+from unbroken.adapters.langgraph.json_values import as_json
 
 log = logging.getLogger(__name__)
 

@@ -30,9 +30,8 @@ from langgraph.store.base import (
 from langgraph.store.base import Item as StoreItem
 
 from unbroken.adapters.langgraph.importing import last_line, variable
-from unbroken.adapters.langgraph.messages import as_json
+from unbroken.adapters.langgraph.json_values import json_of
 from unbroken.adapters.langgraph.project import IndexEntry, Project
-from unbroken.adapters.langgraph.rows import to_json
 from unbroken.domain.errors import InvalidValue
 from unbroken.domain.items import (
     Comparison,
@@ -154,7 +153,7 @@ class LongTermStore(BaseStore):
         puts = [
             ItemPut(
                 name,
-                to_json(as_json(op.value)),
+                json_of(op.value),
                 None if op.ttl is None else op.ttl * MINUTE_S,
                 {part: next(vectors) for part in texts.get(name, ())},
             )
@@ -199,7 +198,7 @@ def _conditions(op: SearchOp) -> list[Condition]:
         for sign, value in signs.items():
             if sign not in COMPARISONS:
                 raise ValueError(f"unsupported operator: {sign}; there are {', '.join(COMPARISONS)}")
-            conditions.append(Condition(member, COMPARISONS[sign], to_json(as_json(value))))
+            conditions.append(Condition(member, COMPARISONS[sign], json_of(value)))
     return conditions
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import msgspec
 from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, ToolMessage, convert_to_messages
 
+from unbroken.adapters.langgraph.json_values import as_json
 from unbroken.adapters.langgraph.rows import healed
-from unbroken.domain.events import ContentBlock
+from unbroken.domain.events import ContentBlock, text_of
 from unbroken.domain.live_stream import well_formed
 
 GONE_ON = "This call was not carried out: the user went on without it."
@@ -25,19 +25,6 @@ def messages_in(values: Any) -> Sequence[BaseMessage]:
     if all(issubclass(kind, BaseMessage) for kind in set(map(type, messages))):
         return messages
     return convert_to_messages(messages)
-
-
-def text_of(content: str | Sequence[Any]) -> str:
-    """What a person reads of a message's content: its text blocks, neither reasoning nor tool calls."""
-    if isinstance(content, str):
-        return content
-    parts = []
-    for block in content:
-        if isinstance(block, str):
-            parts.append(block)
-        elif isinstance(block, dict) and block.get("type") == "text":
-            parts.append(str(block.get("text", "")))
-    return "".join(parts)
 
 
 def is_all_said(content: str | Sequence[Any]) -> bool:
@@ -85,17 +72,6 @@ def as_dict(message: AnyMessage | BaseMessage) -> ContentBlock:
         plain["tool_call_id"] = message.tool_call_id
         plain["status"] = message.status
     return dict(as_json(plain))
-
-
-def as_json(value: Any) -> Any:
-    """Plain JSON values that every store takes; what JSON does not know becomes its text."""
-    return healed(msgspec.to_builtins(healed(value), enc_hook=plain, str_keys=True))
-
-
-def plain(value: Any) -> Any:
-    """What JSON does not know, as what it does."""
-    dump = getattr(value, "model_dump", None)
-    return dump(mode="json") if callable(dump) else str(value)
 
 
 def token_usage(messages: Iterable[BaseMessage]) -> dict[str, int] | None:

@@ -12,7 +12,7 @@ from typing import Any
 from langgraph.types import Command, StateSnapshot
 
 from unbroken.adapters.langgraph.inputs import resets
-from unbroken.adapters.langgraph.messages import as_json
+from unbroken.adapters.langgraph.json_values import as_json
 from unbroken.domain.errors import QuestionClosed
 from unbroken.domain.events import EventBody, InputResponse, RunStart
 from unbroken.domain.policy import own_question_id, question_id

@@ -13,7 +13,6 @@ import threading
 from collections.abc import Callable
 from typing import Any, Final
 
-import msgspec
 from langgraph._internal._constants import CONFIG_KEY_RUNTIME, CONFIG_KEY_STREAM
 from langgraph.config import get_config
 from langgraph.pregel.protocol import StreamChunk, StreamProtocol
@@ -22,7 +21,7 @@ from langgraph.store.base import BaseStore
 from langgraph.types import StreamMode
 
 from unbroken.adapters.langgraph.attachments import Attachments
-from unbroken.adapters.langgraph.messages import as_json, plain
+from unbroken.adapters.langgraph.json_values import json_of
 from unbroken.domain.ports.agent import Attempt
 
 log = logging.getLogger(__name__)
@@ -51,10 +50,11 @@ class Steps:
         }
 
     def put(self, chunk: StreamChunk) -> None:
-        """(namespace, method, what is said): never raises, for LangGraph's loop would fail with it."""
+        """(namespace, method, what is said): never raises, for LangGraph's loop would fail with it. Files stay
+        references, as the state has them."""
         namespace, method, said = chunk
         try:
-            data = self._json(said)
+            data = json_of(said if self._attachments is None else self._attachments.referring(said))
         except Exception:  # a state may hold anything
             log.warning("a step of the run cannot be shown: %s of a %s", method, type(said).__name__, exc_info=True)
             return
@@ -69,12 +69,3 @@ class Steps:
     def _custom(self, said: Any) -> None:
         place = str(get_config()["configurable"].get("checkpoint_ns") or "")
         self.put((tuple(place.split("|")[:-1]), "custom", said))
-
-    def _json(self, said: Any) -> bytes:
-        """What JSON does not know becomes its text; files stay references, as the state has them."""
-        shown = self._attachments.referring(said) if self._attachments is not None else said
-        try:
-            data = msgspec.json.encode(shown, enc_hook=plain)
-        except (TypeError, ValueError):
-            return msgspec.json.encode(as_json(shown))
-        return msgspec.json.encode(as_json(shown)) if b"\\u0000" in data else data

@@ -16,7 +16,7 @@ from unbroken.adapters.langgraph.failures import agent_raised
 from unbroken.adapters.langgraph.graph_schemas import drawing_of, schemas_of
 from unbroken.adapters.langgraph.graph_source import DESCRIBES, READS, GraphUse
 from unbroken.adapters.langgraph.history import Graph, kept_by
-from unbroken.adapters.langgraph.messages import as_json
+from unbroken.adapters.langgraph.json_values import as_json
 from unbroken.adapters.langgraph.saver import StagingSaver
 from unbroken.domain.errors import InvalidValue, UnbrokenError, UnknownAgent
 from unbroken.domain.ports.agent import Agents

@@ -16,9 +16,11 @@ from langchain_core.outputs import ChatGeneration, ChatGenerationChunk, Generati
 from langgraph.constants import TAG_NOSTREAM
 
 from unbroken.adapters.langgraph.habits import Habits
-from unbroken.adapters.langgraph.messages import as_json, is_all_said, reasoning_of, spoken, text_of
+from unbroken.adapters.langgraph.json_values import json_of
+from unbroken.adapters.langgraph.messages import is_all_said, reasoning_of, spoken
 from unbroken.adapters.langgraph.rows import to_json
 from unbroken.adapters.langgraph.steps import Namespace, Steps
+from unbroken.domain.events import text_of
 from unbroken.domain.live_stream import ToolPhase, well_formed
 from unbroken.domain.ports.agent import Attempt
 
@@ -146,7 +148,7 @@ class TokenTap(BaseCallbackHandler):
         if place is not None and not place.namespace:
             tool_call_id = str(kwargs.get("tool_call_id") or run_id)
             name = str((serialized or {}).get("name") or kwargs.get("name") or "tool")
-            shown = to_json(as_json(inputs)).decode() if inputs is not None else input_str
+            shown = json_of(inputs).decode() if inputs is not None else input_str
             self._on_loop(self._tool_starts, run_id, (place.task_id, tool_call_id, name), shown)
 
     def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:

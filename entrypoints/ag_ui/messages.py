@@ -6,6 +6,8 @@ from typing import Any, Final
 
 import msgspec
 
+from unbroken.domain.events import text_of
+
 MESSAGES: Final = "messages"
 MEDIA: Final = {"image": "image", "audio": "audio", "video": "video", "file": "document"}
 SOURCES: Final = {"base64": "data", "url": "url", "file_id": "file"}
@@ -20,14 +22,6 @@ def shown_messages(stored: Any) -> list[dict[str, Any]]:
     """What has no id, or a role that AG-UI does not know, is left out."""
     found = [_shown(message) for message in stored or () if isinstance(message, dict) and message.get("id")]
     return [message for message in found if message is not None]
-
-
-def text_of(content: Any) -> str:
-    if isinstance(content, str):
-        return content
-    blocks = content if isinstance(content, list) else []
-    texts = [block.get("text") if isinstance(block, dict) else block for block in blocks]
-    return "".join(text for text in texts if isinstance(text, str))
 
 
 def arguments(given: Any) -> str:

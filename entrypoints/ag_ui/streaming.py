@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from unbroken.entrypoints.ag_ui.messages import arguments, text_of
+from unbroken.domain.events import text_of
+from unbroken.entrypoints.ag_ui.messages import arguments
 
 AgUiEvent = dict[str, Any]
 Namespace = tuple[str, ...]

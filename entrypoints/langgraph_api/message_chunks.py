@@ -6,12 +6,12 @@ chunk is a message that is added to the one before (`messages-tuple`), or the wh
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from langchain_core.utils.json import parse_partial_json
 from msgspec import Struct
 
+from unbroken.domain.events import text_of
 from unbroken.domain.live_stream import cut, units
 
 Blocks = dict[int, dict[str, Any]]
@@ -238,12 +238,3 @@ def _parsed(args: str) -> Any:
         return parse_partial_json(args) if args else {}
     except ValueError:
         return {}
-
-
-def text_of(content: Any) -> str:
-    if isinstance(content, str):
-        return content
-    blocks: Sequence[Any] = content if isinstance(content, list) else ()
-    return "".join(
-        str(block.get("text", "")) for block in blocks if isinstance(block, dict) and block.get("type") == "text"
-    )

@@ -15,7 +15,7 @@ import msgspec
 from langgraph_sdk import Auth
 from litestar.datastructures import Headers
 
-from unbroken.adapters.langgraph.messages import as_json
+from unbroken.adapters.langgraph.json_values import as_json
 from unbroken.domain.errors import InvalidValue, NotAllowed, Refused
 from unbroken.domain.ports.identity import Caller, Identity, User
 from unbroken.domain.session import check_id

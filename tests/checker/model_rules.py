@@ -11,7 +11,7 @@ from typing import Any
 
 from langchain_core.messages import AIMessage, BaseMessage, HumanMessage, SystemMessage, ToolMessage
 
-from unbroken.adapters.langgraph.messages import text_of
+from unbroken.domain.events import text_of
 
 
 def violations(messages: Sequence[BaseMessage]) -> list[str]:
