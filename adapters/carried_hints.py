@@ -5,14 +5,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
 from msgspec import Struct
 
+from unbroken.adapters.hints import HeardHere
 from unbroken.domain.errors import InvalidValue
-from unbroken.domain.ports.wakeups import Wakeups
 from unbroken.domain.session import check_id
 
 log = logging.getLogger(__name__)
@@ -73,25 +73,18 @@ _decoder: Final = msgspec.json.Decoder(Told)
 _encode: Final = msgspec.json.Encoder().encode
 
 
-class CarriedWakeups(Wakeups):
+class CarriedWakeups(HeardHere):
     """Hints of this process are told here at once, and gathered for the carrier, one entry a thread."""
 
     def __init__(self, replica: int, company: Company) -> None:
+        super().__init__()
         self.replica = replica
         self.company = company
         self.given = self.overheard = self.dropped = self.senseless = 0
         """Hints, and messages that made no sense, since the start."""
         self._more = asyncio.Event()
         self._waiting: dict[str, bool] = {}
-        self._on_hint: list[Callable[[str], None]] = []
-        self._on_overheard: list[Callable[[str, bool], None]] = []
         self._complained_at: float | None = None
-
-    def hint(self, thread_id: str, *, free: bool = False) -> None:
-        loop = asyncio.get_running_loop()
-        for on_hint in self._on_hint:
-            loop.call_soon(on_hint, thread_id)
-        self.announce(thread_id, free=free)
 
     def announce(self, thread_id: str, *, free: bool = False) -> None:
         if self.company.alone:
@@ -101,10 +94,6 @@ class CarriedWakeups(Wakeups):
             return
         self._waiting[thread_id] = self._waiting.get(thread_id, False) or free
         self._more.set()
-
-    def listen(self, on_hint: Callable[[str], None], on_overheard: Callable[[str, bool], None]) -> None:
-        self._on_hint.append(on_hint)
-        self._on_overheard.append(on_overheard)
 
     def take(self, limit: int) -> Taken:
         """What waits, oldest first, as a message of at most `limit` bytes; the rest stays. Without hints: a greeting,
@@ -145,11 +134,10 @@ class CarriedWakeups(Wakeups):
             return
         self.company.heard()
         self.overheard += len(told.changed) + len(told.free)
-        for on_overheard in self._on_overheard:
-            for thread_id in told.changed:
-                on_overheard(thread_id, False)
-            for thread_id in told.free:
-                on_overheard(thread_id, True)
+        for thread_id in told.changed:
+            self.hear(thread_id, free=False)
+        for thread_id in told.free:
+            self.hear(thread_id, free=True)
 
     def _complain(self, error: Exception) -> None:
         self.senseless += 1

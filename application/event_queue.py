@@ -22,7 +22,7 @@ from unbroken.application.log_context import working_for
 from unbroken.application.session_doors import SessionDoors
 from unbroken.application.session_processor import Again, SessionProcessor
 from unbroken.application.turn_end import about
-from unbroken.domain.errors import CancelKind, Refused, Unavailable
+from unbroken.domain.errors import CancelKind, Unavailable
 from unbroken.domain.ports.clock import Clock
 from unbroken.domain.ports.sessions import Sessions
 from unbroken.domain.ports.wakeups import Wakeups
@@ -169,7 +169,7 @@ class EventQueue:
                     known[thread_id] = max(here)
             for thread_id in await self._sessions.behind(known):
                 for key in watched[thread_id]:
-                    await self._refresh(key)
+                    await self._live.refresh_for_readers(key)
         return left_out
 
     async def close(self, grace_s: float) -> None:
@@ -325,19 +325,13 @@ class EventQueue:
         claim = self._handed.pop(thread_id, None)
         if claim is None:
             if again and again.refresh:
-                await self._refresh(again.refresh)
+                await self._live.refresh_for_readers(again.refresh)
             return None
         self._wakeups.announce(thread_id)  # the session may have come here from another replica
         if self._live.get(claim.key) and (again is None or again.refresh):
             try:
-                await self._refresh(claim.key)
+                await self._live.refresh_for_readers(claim.key)
             except Unavailable as error:
                 # The attempt is counted; what its claim says of the log is enough to begin with.
                 log.warning("readers wait for what else the store knows: %s", error)
         return claim
-
-    async def _refresh(self, key: SessionKey) -> None:
-        try:
-            await self._live.refresh(key)
-        except Refused as error:
-            log.info("nothing to show any more: %s", error, extra={"session": str(key)})

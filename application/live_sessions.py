@@ -7,6 +7,7 @@ from the store and the news of this process may arrive in any order.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal
@@ -16,12 +17,14 @@ import msgspec
 from unbroken.application.deliveries import ResetReason
 from unbroken.application.recent_attempts import RecentAttempts
 from unbroken.domain.effects import LogEntry
-from unbroken.domain.errors import Fenced, NotYourThread, ThreadDeleted
+from unbroken.domain.errors import Fenced, NotYourThread, Refused, ThreadDeleted
 from unbroken.domain.events import Event
 from unbroken.domain.live_stream import LiveStream
 from unbroken.domain.ports.lease import Lease
 from unbroken.domain.ports.sessions import Sessions
 from unbroken.domain.session import Claim, Position, SessionKey, SessionView
+
+log = logging.getLogger(__name__)
 
 TAIL = 64
 """Log entries kept in memory a session; a reader further behind reads the store."""
@@ -300,6 +303,14 @@ class LiveSessions:
         """Bring a session up to date with the store; needed only when its last commit's fate is unknown or
         somebody else may have worked on it. Raises as `open`."""
         self.release(await self._read(key))
+
+    async def refresh_for_readers(self, key: SessionKey) -> None:
+        """The same for those who watch it here; nothing where its thread is gone, or turns out to be another user's.
+        Raises StoreUnavailable."""
+        try:
+            await self.refresh(key)
+        except Refused as error:
+            log.info("nothing to show any more: %s", error, extra={"session": str(key)})
 
     async def _read(self, key: SessionKey) -> LiveSession:
         live = self._add(key)

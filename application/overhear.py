@@ -19,7 +19,7 @@ from zlib import crc32
 from unbroken.application.cancel import Cancel
 from unbroken.application.event_queue import EventQueue
 from unbroken.application.live_sessions import LiveSessions
-from unbroken.domain.errors import Refused, Unavailable
+from unbroken.domain.errors import Unavailable
 from unbroken.domain.ports.clock import Clock
 
 log = logging.getLogger(__name__)
@@ -54,8 +54,9 @@ class Overhear:
         self._closed = False
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def overheard(self, thread_id: str, free: bool) -> None:
-        """Another replica says that the session has changed; `free`: that nobody owns it any more."""
+    def overheard(self, thread_id: str, free: bool = False) -> None:
+        """Another replica, or whoever knows more than was read here, says that the session has changed; `free`: that
+        nobody owns it any more."""
         if self._closed:
             return
         more = False
@@ -75,10 +76,6 @@ class Overhear:
         if more and self._working < READERS:
             self._working += 1
             self._start(self._work())
-
-    def changed(self, thread_id: str) -> None:
-        """Something else says so."""
-        self.overheard(thread_id, free=False)
 
     async def close(self) -> None:
         """Nothing is under way when this returns, nor begun later."""
@@ -116,9 +113,7 @@ class Overhear:
         try:
             for key in self._live.followed(thread_id):
                 try:
-                    await self._live.refresh(key)
-                except Refused as error:
-                    log.info("nothing to show any more: %s", error, extra={"session": str(key)})
+                    await self._live.refresh_for_readers(key)
                 except Unavailable as error:
                     log.info("what others did is shown later: %s", error, extra={"session": str(key)})
         finally:

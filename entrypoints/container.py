@@ -166,7 +166,7 @@ class Container(containers.DeclarativeContainer):
         interval_s=settings.provided.cancel_poll_s,
     )
     overhear = providers.Singleton(Overhear, queue=queue, live=live, cancel=cancel, clock=clock, replica=replica_id)
-    follow_afar = providers.Singleton(FollowAfar, live, peers, replica_id, overhear.provided.changed)
+    follow_afar = providers.Singleton(FollowAfar, live, peers, replica_id, overhear.provided.overheard)
     readiness = providers.Singleton(
         Readiness,
         store=health,

@@ -3,8 +3,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from unbroken.adapters.hints import HeardHere
 from unbroken.domain.ports.peers import MAX_MESSAGE_BYTES, Peers
-from unbroken.domain.ports.wakeups import Wakeups
 
 Carry = Callable[[Callable[[], None]], None]
 """What becomes of one delivery, given what would deliver it: at once or later, once, more often, or never."""
@@ -23,33 +23,19 @@ class Hub:
         return member
 
 
-class HubMember(Wakeups, Peers):
+class HubMember(HeardHere, Peers):
     """One replica's hints and messages."""
 
     def __init__(self, hub: Hub, replica: int) -> None:
+        super().__init__()
         self._hub = hub
         self._replica = replica
-        self._on_hint: list[Callable[[str], None]] = []
-        self._on_overheard: list[Callable[[str, bool], None]] = []
         self._on_message: list[Callable[[bytes], None]] = []
-
-    def hint(self, thread_id: str, *, free: bool = False) -> None:
-        for on_hint in self._on_hint:
-            asyncio.get_running_loop().call_soon(on_hint, thread_id)
-        self.announce(thread_id, free=free)
 
     def announce(self, thread_id: str, *, free: bool = False) -> None:
         for replica, member in self._hub.members.items():
             if replica != self._replica:
-                self._hub.carry(lambda member=member: member.overhear(thread_id, free))  # type: ignore[misc]
-
-    def listen(self, on_hint: Callable[[str], None], on_overheard: Callable[[str, bool], None]) -> None:
-        self._on_hint.append(on_hint)
-        self._on_overheard.append(on_overheard)
-
-    def overhear(self, thread_id: str, free: bool) -> None:
-        for on_overheard in self._on_overheard:
-            on_overheard(thread_id, free)
+                self._hub.carry(lambda member=member: member.hear(thread_id, free=free))  # type: ignore[misc]
 
     @property
     def reachable(self) -> bool:

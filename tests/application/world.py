@@ -202,7 +202,7 @@ class Node:
         self.overhear = Overhear(queue=self.queue, live=self.live, cancel=self.cancel, clock=clock, replica=replica)
         self.wakeups.listen(self.queue.hint, self.overhear.overheard)
         self.show_afar = ShowAfar(self.live, self.wakeups, replica)
-        self.follow_afar = FollowAfar(self.live, self.wakeups, replica, self.overhear.changed)
+        self.follow_afar = FollowAfar(self.live, self.wakeups, replica, self.overhear.overheard)
         self.wakeups.receive(partial(deliver, self.show_afar.wanted, self.follow_afar.fed))
         self.own_clock = OwnClock(
             sessions=store.sessions,
