@@ -11,8 +11,7 @@ from tests.application.reader import Reader
 from tests.application.scripted_agent import echo
 from tests.application.virtual_time import virtual
 from tests.application.world import KEY, World
-from unbroken.application.deliveries import ShowLogged, ShowReset, ShowStep, ShowText, ShowTool, ShowUser
-from unbroken.application.subscribe import Shown, Since
+from unbroken.application.deliveries import ShowLogged, ShowReset, ShowText, ShowTool, ShowUser
 from unbroken.domain.errors import AgentRaised, Fenced, NotYourThread, StoreUnavailable
 from unbroken.domain.live_stream import MAX_PART_UNITS
 from unbroken.domain.ports.agent import Attempt
@@ -362,60 +361,3 @@ async def test_a_failure_is_shown_as_the_durable_end() -> None:
     assert isinstance(reader.seen[-1], ShowLogged)
     assert reader.cursor == 1
     reader.close()
-
-
-@virtual
-async def test_tools_are_all_shown_again_to_whoever_reconnects() -> None:
-    world = World()
-    node = await world.replica()
-    puppet = Puppet(node)
-    await node.say("hello")
-    await puppet.tool("call-1")
-    await puppet.say("some text")
-    await puppet.tool("call-2")
-    reader = Reader(await node.subscribe(KEY, cursor=0, shown=Shown("request-hello", 1, 4)))
-    found = await reader.subscription.next()
-    assert [item.part.text for item in found if isinstance(item, ShowText)] == [" text"]
-    assert [item.part.tool_call_id for item in found if isinstance(item, ShowTool)] == ["call-1", "call-2"]
-    assert not any(isinstance(item, ShowReset) for item in found)
-    await puppet.finish()
-    reader.close()
-
-
-@virtual
-async def test_who_was_given_everything_in_order_goes_on_at_the_very_place() -> None:
-    world = World()
-    node = await world.replica()
-    puppet = Puppet(node)
-    whole = Reader(await node.subscribe(KEY, cursor=0))
-    async with whole.following():
-        await node.say("hello")
-        await puppet.say("a\U0001f600b")
-        await puppet.tool("call")
-        await puppet.step(b'{"n": 1}')
-        await puppet.say("cd")
-        for position in range(9):
-            again = await node.subscribe(KEY, cursor=0, shown=Since(1, position))
-            found = [item for item in await again.next() if isinstance(item, ShowText | ShowTool | ShowStep)]
-            again.close()
-            places = [item.part.offset + item.sides for item in found]
-            assert places == sorted(places)
-            text = "".join(item.part.text for item in found if isinstance(item, ShowText))
-            beside = [type(item) for item in found if not isinstance(item, ShowText)]
-            assert ("a\U0001f600bcd".endswith(text), places[0] if places else 8) == (
-                True,
-                1 if position == 2 else position,
-            )
-            assert beside == [ShowTool, ShowStep][max(0, min(2, position - 4)) :]
-        other = await node.subscribe(KEY, cursor=0, shown=Since(0, 3))
-        assert [type(item) for item in await other.next()] == [
-            ShowUser,
-            ShowReset,
-            ShowText,
-            ShowTool,
-            ShowStep,
-            ShowText,
-        ]
-        other.close()
-        await puppet.finish()
-    whole.close()
