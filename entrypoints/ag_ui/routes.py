@@ -22,9 +22,10 @@ from unbroken.entrypoints.langgraph_api.access import Access, access_of
 from unbroken.entrypoints.langgraph_api.answers import body_of
 from unbroken.entrypoints.langgraph_api.assistants import Served, served
 from unbroken.entrypoints.langgraph_api.run_following import FollowedRun
-from unbroken.entrypoints.langgraph_api.run_responses import STREAM_HEADERS, RunResponses, Started, started_as
+from unbroken.entrypoints.langgraph_api.run_responses import RunResponses, Started, started_as
 from unbroken.entrypoints.service import Service
 from unbroken.entrypoints.web.callers import identified
+from unbroken.entrypoints.web.event_stream import HEADERS
 from unbroken.entrypoints.web.rest import Call, existing
 
 RUNS: Final = UUID("5f3a1c52-8f0e-4d53-9a76-2a1c6d1b7f0e")
@@ -97,7 +98,7 @@ class _Front:
 
     def _nothing_new(self, values: dict[str, Any]) -> ASGIApp:
         body = sse(at_rest(self._given.thread_id, self._given.run_id, values))
-        headers = [(name.encode(), value.encode()) for name, value in STREAM_HEADERS.items()]
+        headers = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
 
         async def answer(scope: Any, receive: Any, send: Any) -> None:
             await send({"type": "http.response.start", "status": 200, "headers": headers})

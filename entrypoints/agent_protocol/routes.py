@@ -13,11 +13,12 @@ from litestar.params import FromPath
 from unbroken.application.log_context import working_for
 from unbroken.domain.errors import NotYourThread, ThreadDeleted, Unavailable
 from unbroken.entrypoints.agent_protocol.codec import Bad, check_filter, decode_command, decoded, encode
-from unbroken.entrypoints.agent_protocol.event_stream import EventStream, Streamed
+from unbroken.entrypoints.agent_protocol.event_stream import EventStream
 from unbroken.entrypoints.agent_protocol.socket import ProtocolSocket
-from unbroken.entrypoints.agent_protocol.streams import RESTARTING, Streams
+from unbroken.entrypoints.agent_protocol.streams import Streams
 from unbroken.entrypoints.agent_protocol.wire import EventStreamRequest
 from unbroken.entrypoints.ids import new_id
+from unbroken.entrypoints.langgraph_api.ruled import looking
 from unbroken.entrypoints.web.callers import identified
 from unbroken.entrypoints.web.connection import Closed
 from unbroken.entrypoints.web.frames import CloseCode
@@ -40,8 +41,7 @@ async def commands(request: Call, thread_id: FromPath[str]) -> Response[Any]:
     try:
         user = await identified(request)
         streams: Streams = request.app.state.streams
-        if streams.service.stopping:
-            return _refused(HTTPStatus.SERVICE_UNAVAILABLE, RESTARTING)
+        streams.connections.refuse_if_stopping()
         if not THREAD_ID.fullmatch(thread_id):
             return _no_thread()
         command = decode_command(await read_body(request, streams.service.settings.max_frame_bytes))
@@ -66,7 +66,8 @@ async def events(request: Call, thread_id: FromPath[str]) -> Response[Any]:
         wanted = decoded(body, EventStreamRequest, "the body")
         check_filter(wanted)
         await streams.access(user).thread(thread_id)
-        return Streamed(EventStream(streams, user, thread_id, wanted))
+        streams.admitted(user)
+        return EventStream(streams, user, thread_id, wanted)
     except Bad as bad:
         return _refused(HTTPStatus.BAD_REQUEST, str(bad))
     except Closed as end:
@@ -88,9 +89,16 @@ async def events_socket(socket: WebSocket[Any, Any, Any], thread_id: FromPath[st
             user = await identified(socket)
             if not THREAD_ID.fullmatch(thread_id):
                 raise Closed(CloseCode.NO_SUCH_AGENT, "no such thread")
-            stream = ProtocolSocket(socket, streams, user, thread_id)
-            with streams.opened(stream, user, socket, thread_id):
-                await stream.run()
+            streams.admitted(user)
+            try:
+                stream = ProtocolSocket(socket, streams, user, thread_id)
+                streams.connections.opened(stream, user.until, looking(socket, user, thread_id))
+                try:
+                    await stream.run()
+                finally:
+                    streams.connections.closed(stream)
+            finally:
+                streams.left(user)
         except Closed as end:
             log.info("protocol connection closed with %d", end.code)
             await _close(socket, end)

@@ -16,7 +16,7 @@ from msgspec import Struct
 from unbroken.domain.errors import NotYourThread, ThreadDeleted, Unavailable
 from unbroken.domain.ports.identity import User
 from unbroken.entrypoints.agent_protocol.codec import Bad, check_filter, decode_command, encode
-from unbroken.entrypoints.agent_protocol.streams import Stream, Streams
+from unbroken.entrypoints.agent_protocol.streams import Streams
 from unbroken.entrypoints.agent_protocol.wire import (
     Command,
     ErrorCode,
@@ -40,7 +40,7 @@ MAX_UNREAD: Final = 256
 NO_STORE: Final = "the store does not answer; reconnect with backoff"
 
 
-class ProtocolSocket(Stream):
+class ProtocolSocket:
     def __init__(self, socket: WebSocket[Any, Any, Any], streams: Streams, user: User, thread_id: str) -> None:
         self._socket = socket
         self._streams = streams
@@ -53,6 +53,7 @@ class ProtocolSocket(Stream):
         """The responses were sent."""
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._end: BaseException | None = None
+        self.sending_since: float | None = None
 
     def stop(self, reason: Closed) -> None:
         self._finish(reason)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -16,7 +15,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from unbroken.domain.catalogue import ANY, ThreadQuery, Where, matches
-from unbroken.domain.errors import NotYourThread, ThreadDeleted, Unavailable
+from unbroken.domain.errors import NotYourThread, ThreadDeleted
 from unbroken.domain.events import UserMessage
 from unbroken.domain.ports.identity import User
 from unbroken.domain.session import SessionKey
@@ -30,8 +29,6 @@ from unbroken.entrypoints.web.guard import Guard
 from unbroken.entrypoints.web.query import THREAD_ID
 from unbroken.entrypoints.web.rest import Call, Problem
 from unbroken.entrypoints.web.user_limits import Allowance
-
-log = logging.getLogger(__name__)
 
 ACTIONS: Final = {"GET": "read", "HEAD": "read", "POST": "update", "PATCH": "update", "DELETE": "delete"}
 
@@ -126,11 +123,14 @@ class ChatRules:
         self._user = await look_again(self._connection, self._user, self._thread_id)
 
 
-async def look_again(connection: ASGIConnection[Any, Any, Any, Any], user: User, thread_id: str) -> User:
-    """What is known of the user now. Raises Closed: nobody any more, or the rules do not show them the thread."""
+async def look_again(connection: ASGIConnection[Any, Any, Any, Any], user: User, thread_id: str | None) -> User:
+    """What is known of the user now. `thread_id` None: the rules are not asked about one. Raises Closed: nobody any
+    more, or the rules do not show them the thread."""
     now = await identified(connection)
     if now.id != user.id:
         raise Closed(CloseCode.NOT_AUTHENTICATED, "somebody else is known by that now")
+    if thread_id is None:
+        return now
     permissions: Permissions = connection.app.state.permissions
     with _closing():
         where = await permissions(now, "threads", "read", {"thread_id": thread_id, "metadata": {}})
@@ -144,24 +144,13 @@ async def look_again(connection: ASGIConnection[Any, Any, Any, Any], user: User,
     return now
 
 
-async def ask_again_forever(
-    look: Callable[[], Awaitable[object]], stop: Callable[[Closed], None], every_s: float
-) -> None:
-    """A token runs out, a user is shut out, a thread is moved to where they may not look: whoever listens has to be
-    told no more of it. A store that does not answer says nothing of that."""
-    while True:
-        await asyncio.sleep(every_s)
-        try:
-            await look()
-        except Unavailable:
-            continue
-        except Closed as end:
-            stop(end)
-            return
-        except Exception:
-            log.exception("a project's auth failed over an open connection")
-            stop(Closed(CloseCode.NOT_AUTHENTICATED, "authentication failed"))
-            return
+def looking(
+    connection: ASGIConnection[Any, Any, Any, Any], user: User, thread_id: str | None
+) -> Callable[[], Awaitable[User]] | None:
+    """How `look_again` is to be asked; None: there are no rules."""
+    if connection.app.state.permissions is anything:
+        return None
+    return partial(look_again, connection, user, thread_id)
 
 
 @contextmanager

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
+from functools import partial
 from http import HTTPStatus
-from math import inf
 from typing import Any, Final
 
 import msgspec
@@ -23,25 +22,29 @@ from unbroken.domain.session import SessionKey
 from unbroken.entrypoints.ids import new_id
 from unbroken.entrypoints.langgraph_api.access import Access
 from unbroken.entrypoints.langgraph_api.assistants import served
-from unbroken.entrypoints.langgraph_api.event_stream import BLANK, HEARTBEAT, Streamed, Streams, encoded
+from unbroken.entrypoints.langgraph_api.event_stream import encoded
 from unbroken.entrypoints.langgraph_api.permissions import Permissions
+from unbroken.entrypoints.langgraph_api.ruled import looking
 from unbroken.entrypoints.langgraph_api.run_bodies import Asked, run_of
-from unbroken.entrypoints.langgraph_api.run_events import NOTHING, RunEvents, Seen, failure, interrupts, with_interrupts
+from unbroken.entrypoints.langgraph_api.run_events import (
+    NOTHING,
+    RunEvents,
+    Seen,
+    failure,
+    interrupts,
+    with_interrupts,
+)
 from unbroken.entrypoints.langgraph_api.run_following import End, FollowedRun
 from unbroken.entrypoints.langgraph_api.thread_following import MOST_MISSED, FollowedThread
 from unbroken.entrypoints.service import Service
+from unbroken.entrypoints.web.event_stream import BLANK, HEADERS, HEARTBEAT, Streamed
+from unbroken.entrypoints.web.open_connections import OpenConnections
 from unbroken.entrypoints.web.rest import Problem, not_found
 from unbroken.entrypoints.web.user_limits import Allowance, TooManySockets, UserLimits
 
 log = logging.getLogger(__name__)
 
-LONGEST_S: Final = 365 * 86_400.0
 BUSY: Final = "Thread is already running a task. Wait for it to finish or choose a different multitask strategy."
-STREAM_HEADERS: Final = {
-    "content-type": "text/event-stream; charset=utf-8",
-    "cache-control": "no-store",
-    "x-accel-buffering": "no",
-}
 
 
 class Started(Struct, frozen=True):
@@ -58,11 +61,18 @@ class Started(Struct, frozen=True):
 
 
 class RunResponses:
-    def __init__(self, service: Service, limits: UserLimits, permissions: Permissions) -> None:
+    def __init__(
+        self, service: Service, limits: UserLimits, permissions: Permissions, connections: OpenConnections
+    ) -> None:
         self._service = service
         self._permissions = permissions
         self._limits = limits
-        self.streams = Streams()
+        self._connections = connections
+        self._forgetting: set[asyncio.Task[None]] = set()
+
+    def close(self) -> None:
+        for task in self._forgetting:
+            task.cancel()
 
     async def start(self, user: User, thread_id: str | None, asked: Asked) -> Started:
         """Accept a run. `thread_id` None: in a thread of its own. Raises Problem, and what `AcceptEvent` does."""
@@ -108,7 +118,7 @@ class RunResponses:
 
     def told(self, user: User, started: Started, followed: FollowedRun, body: AsyncGenerator[bytes, None]) -> ASGIApp:
         """`body`: server-sent events that somebody makes of a run that was `begun` or `joined`."""
-        return self._of_run(user, started, followed, body, STREAM_HEADERS, HEARTBEAT, cancels=False)
+        return self._of_run(user, started, followed, body, HEADERS, HEARTBEAT, cancels=False)
 
     async def join_stream(
         self, user: User, run: Run, modes: Collection[str], *, after: Seen = NOTHING, cancels: bool = False
@@ -144,8 +154,8 @@ class RunResponses:
                 followed.close()
             self._limits.closed(user.id)
 
-        headers = STREAM_HEADERS | {"location": f"/threads/{thread_id}/stream"}
-        return self._streamed(user, pieces(), headers, HEARTBEAT, closed)
+        headers = HEADERS | {"location": f"/threads/{thread_id}/stream"}
+        return self._streamed(user, pieces(), headers, HEARTBEAT, closed, looks_at=thread_id)
 
     async def _bound(self, user_id: str, thread_id: str) -> tuple[SessionKey, bool]:
         """The thread's session, once it has one; and whether that was waited for. Raises as `ThreadRecords.get`."""
@@ -237,7 +247,7 @@ class RunResponses:
             "thread_id": started.key.thread_id,
         }
         view = RunEvents(started.event, modes, subgraphs=bool(client.get("subgraphs")), after=after, about=about)
-        headers = STREAM_HEADERS | {"location": f"{started.path}/stream", "content-location": started.path}
+        headers = HEADERS | {"location": f"{started.path}/stream", "content-location": started.path}
 
         async def pieces() -> AsyncGenerator[bytes, None]:
             async for events in followed.events(started.event, view):
@@ -283,7 +293,8 @@ class RunResponses:
             followed.close()
             self._limits.closed(user.id)
 
-        return self._streamed(user, body, headers, idle, closed, left)
+        looks_at = started.key.thread_id if followed.joins else None
+        return self._streamed(user, body, headers, idle, closed, left, looks_at=looks_at)
 
     def _streamed(
         self,
@@ -293,15 +304,17 @@ class RunResponses:
         idle: bytes,
         closed: Callable[[], None],
         left: Callable[[], Awaitable[None]] | None = None,
+        *,
+        looks_at: str | None,
     ) -> ASGIApp:
-        stays_s = min(max(0.0, user.until - time.time()), LONGEST_S) if user.until < inf else None
+        """`looks_at`: the thread that the user was allowed to read; None: only to run something in it."""
         return Streamed(
             body,
-            self.streams,
+            self._connections,
             headers=headers,
             idle=idle,
-            stall_s=self._service.settings.reader_stall_s,
-            stays_s=stays_s,
+            until=user.until,
+            looks=partial(looking, user=user, thread_id=looks_at),
             left=left,
             closed=closed,
         )
@@ -322,7 +335,9 @@ class RunResponses:
 
     def _forget_later(self, started: Started) -> None:
         """If this process stops or dies before, `SweepTemporary` does it."""
-        self.streams.add(asyncio.create_task(self._forget(started)))
+        task = asyncio.create_task(self._forget(started))
+        self._forgetting.add(task)
+        task.add_done_callback(self._forgetting.discard)
 
     async def _forget(self, started: Started) -> None:
         try:

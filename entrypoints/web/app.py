@@ -35,6 +35,7 @@ from unbroken.entrypoints.web.connection import Closed
 from unbroken.entrypoints.web.frames import CloseCode
 from unbroken.entrypoints.web.guard import BROWSER_RULES, Guard
 from unbroken.entrypoints.web.health import live, ready
+from unbroken.entrypoints.web.open_connections import OpenConnections
 from unbroken.entrypoints.web.rest import REFUSALS, Call, not_found, refused
 from unbroken.entrypoints.web.token_identity import SUBPROTOCOL
 
@@ -94,16 +95,17 @@ def create_app(open_service: OpenService, guard: Guard, permissions: Permissions
             app.state.service = service
             app.state.guard = guard
             app.state.permissions = permissions
-            app.state.sockets = sockets = ChatSockets(service, guard.limits)
-            app.state.runs = RunResponses(service, guard.limits, permissions)
-            app.state.streams = streams = Streams(service, guard.limits, permissions)
-            watches = [asyncio.create_task(each.close_stalled_forever()) for each in (sockets, streams)]
+            app.state.connections = connections = OpenConnections(service)
+            app.state.sockets = ChatSockets(service, guard.limits, connections)
+            app.state.runs = runs = RunResponses(service, guard.limits, permissions, connections)
+            app.state.streams = Streams(service, guard.limits, permissions, connections)
+            watch = asyncio.create_task(connections.close_stalled_forever())
             try:
                 yield
             finally:
-                for watch in watches:
-                    watch.cancel()
-                app.state.runs.streams.send_away()
+                watch.cancel()
+                connections.send_away()
+                runs.close()
 
     return Litestar(
         route_handlers=[
@@ -163,9 +165,7 @@ async def stop_serving(app: Litestar, grace_s: float) -> None:
     service: Service = app.state.service
     draining = asyncio.create_task(service.drain(grace_s))
     await asyncio.sleep(0)  # from here on nobody new is let in
-    app.state.sockets.send_away()
-    app.state.runs.streams.send_away()
-    app.state.streams.send_away()
+    app.state.connections.send_away()
     await draining
 
 

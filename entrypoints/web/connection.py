@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final
 
@@ -337,8 +337,3 @@ class Connection:
         self.sending_since = asyncio.get_running_loop().time()
         await self._socket.send({"type": "websocket.send", "text": encode(frame), "bytes": None})
         self.sending_since = None
-
-
-def stalled(connections: Iterable[Connection], now: float, limit_s: float) -> list[Connection]:
-    """Connections whose reader has not taken what was written for `limit_s` seconds."""
-    return [c for c in connections if c.sending_since is not None and now - c.sending_since > limit_s]

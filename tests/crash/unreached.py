@@ -59,11 +59,11 @@ UNREACHED: Final[Mapping[str, str]] = {
             "entrypoints.langgraph_api.access:Access.run:3 await",
             "entrypoints.langgraph_api.stateless_runs:_hidden:1 await",
             "entrypoints.web.connection:Connection._take:2 await",
+            "entrypoints.web.open_connections:_ask_again_forever:1 await",
+            "entrypoints.web.open_connections:_ask_again_forever:2 await",
         ),
         "only where a project has rules of its own",
     ),
-    "entrypoints.agent_protocol.event_stream:EventStream.__call__:2 await": "only a refusal: nothing was streamed",
-    "entrypoints.agent_protocol.event_stream:EventStream._send_all:5 await": "only after ten seconds without news",
     "entrypoints.agent_protocol.socket:ProtocolSocket._read_all:3 await": "only behind 256 answers that nobody reads",
     "entrypoints.agent_protocol.start:_Log.after:1 await": "only for a `since` of another thread",
     **dict.fromkeys(
@@ -122,6 +122,10 @@ BY_CHANCE: Final[Mapping[str, str]] = {
     **{f"{_POOL}_take:{point}": "more calls at once than connections" for point in ("1 enter", "1 exit", "2 await")},
     f"{_POOL}_take:4 await": "a connection ends while nobody uses it",
     "entrypoints.web.connection:Connection._until_over:2 await": "the socket ends while an accept is on its way",
+    **{
+        f"entrypoints.web.event_stream:Streamed._keep_open:{point}": "five seconds without news"
+        for point in ("2 enter", "2 exit", "3 await")
+    },
     "entrypoints.web.frugal:Door.wait:1 await": "a reader that does not keep up",
     "entrypoints.web.connection:Connection._send_all:5 await": "a reader that does not keep up",
 }

@@ -26,6 +26,7 @@ from unbroken.entrypoints.service import Service, serving
 from unbroken.entrypoints.settings import Settings
 from unbroken.entrypoints.web.chat_sockets import ChatSockets
 from unbroken.entrypoints.web.connection import Closed
+from unbroken.entrypoints.web.open_connections import OpenConnections
 from unbroken.entrypoints.web.user_limits import UserLimits
 
 SETTINGS: Final = Settings(
@@ -64,11 +65,12 @@ async def echo(attempt: Attempt) -> str:
 class Host:
     """One process of the service, and what it must not keep of those who have left."""
 
-    def __init__(self, service: Service, store: MemoryStore, sockets: ChatSockets, limits: UserLimits) -> None:
+    def __init__(self, service: Service, store: MemoryStore, connections: OpenConnections, limits: UserLimits) -> None:
         self.service = service
         self.store = store
         self.unhandled: list[str] = []
-        self._sockets = sockets
+        self._connections = connections
+        self._sockets = ChatSockets(service, limits, connections)
         self._limits = limits
         self._live: LiveSessions = service.subscribe._live
 
@@ -89,7 +91,7 @@ class Host:
         queue = self.service.queue
         return {
             "live sessions": len(self._live),
-            "connections": remembered(self._sockets),
+            "connections": len(self._connections),
             "open sockets": len(self._limits._open),
             "queue": remembered(queue),
             "processor": remembered(queue._processor),
@@ -128,10 +130,10 @@ async def hosting() -> AsyncIterator[Host]:
     container.clock.override(providers.Object(clock))
     limits = UserLimits(sockets=USER_SOCKETS, messages_per_min=3_000, threads=20)
     async with serving(SETTINGS, container, agents) as service:
-        sockets = ChatSockets(service, limits)
-        watch = asyncio.create_task(sockets.close_stalled_forever())
+        connections = OpenConnections(service)
+        watch = asyncio.create_task(connections.close_stalled_forever())
         try:
-            yield Host(service, store, sockets, limits)
+            yield Host(service, store, connections, limits)
         finally:
             watch.cancel()
             await asyncio.gather(watch, return_exceptions=True)

@@ -19,6 +19,7 @@ from unbroken.entrypoints.langgraph_api.assistants import Served
 from unbroken.entrypoints.langgraph_api.permissions import anything
 from unbroken.entrypoints.langgraph_api.run_bodies import Asked
 from unbroken.entrypoints.langgraph_api.run_responses import RunResponses
+from unbroken.entrypoints.web.open_connections import OpenConnections
 
 AT = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -58,7 +59,8 @@ async def test_who_asks_for_a_run_that_ended_meanwhile_is_told_its_end(monkeypat
     monkeypatch.setattr(RunResponses, "_allow", allowed)
     limits: Any = SimpleNamespace(opened=lambda _: None, closed=lambda _: None)
     service: Any = Ended()
-    started, followed = await RunResponses(service, limits, anything).begun(User("ann"), "t", Asked("one"), "run")
+    responses = RunResponses(service, limits, anything, OpenConnections(service))
+    started, followed = await responses.begun(User("ann"), "t", Asked("one"), "run")
     end = asyncio.create_task(followed.end(started.event))
     for _ in range(100):
         await asyncio.sleep(0)

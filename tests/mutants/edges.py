@@ -344,9 +344,9 @@ EDGES: Final = (
         seen_in="websocket backends that authenticate the handshake only",
         edits=(
             Edit(
-                "entrypoints/web/chat_sockets.py",
-                "        left_s = min(max(0.0, user.until - time.time()), LONGEST_S)\n",
-                "        left_s = LONGEST_S\n",
+                "entrypoints/web/open_connections.py",
+                "            left_s = min(max(0.0, until - time.time()), LONGEST_S)\n",
+                "            left_s = LONGEST_S\n",
             ),
         ),
     ),

@@ -23,6 +23,7 @@ from unbroken.entrypoints.service import serving
 from unbroken.entrypoints.settings import Settings
 from unbroken.entrypoints.web.chat_sockets import ChatSockets
 from unbroken.entrypoints.web.connection import Closed
+from unbroken.entrypoints.web.open_connections import OpenConnections
 from unbroken.entrypoints.web.user_limits import UserLimits
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class Replica:
         self._skew_s = skew_s
         self._boots = 0
         self._stop: asyncio.Event | None = None
+        self._connections: OpenConnections | None = None
         self._sockets: ChatSockets | None = None
         self._live_sessions: Any = None
         self._lease: SimulatedLease | None = None
@@ -108,7 +110,7 @@ class Replica:
 
     def held(self) -> dict[str, int]:
         """How much of what it keeps in memory for those who are here, by kind."""
-        sockets = len(self._sockets._connections) if self._sockets else 0
+        sockets = len(self._connections) if self._connections else 0
         sessions = len(self._live_sessions()) if self._live_sessions else 0
         afar = {"followers": len(self._afar[0]), "followed": len(self._afar[1])} if self._afar else {}
         return {"sockets": sockets, "tasks": len(self.service.queue), "sessions": sessions, **afar}
@@ -141,17 +143,17 @@ class Replica:
         try:
             async with serving(self._settings, container, agents) as service:
                 self.service = service
-                sockets = self._sockets = ChatSockets(
-                    service, UserLimits(sockets=None, messages_per_min=None, threads=None)
-                )
-                watch = asyncio.create_task(sockets.close_stalled_forever())
+                connections = self._connections = OpenConnections(service)
+                limits = UserLimits(sockets=None, messages_per_min=None, threads=None)
+                self._sockets = ChatSockets(service, limits, connections)
+                watch = asyncio.create_task(connections.close_stalled_forever())
                 beat = asyncio.create_task(self._beat(joined.id, lease, stop))
                 self.up = True
                 await stop.wait()
                 world.loop.later(self._settings.stop_limit_s, self._exit_hard, me)
                 draining = asyncio.create_task(service.drain(self._settings.drain_s))
                 await asyncio.sleep(0)
-                sockets.send_away()
+                connections.send_away()
                 await draining
                 watch.cancel()
                 beat.cancel()
