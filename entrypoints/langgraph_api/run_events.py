@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from unbroken.application.deliveries import Delivery, ShowReset, ShowStep, ShowText
 from unbroken.domain.effects import CancelTurn, ReportFailure, RequestInput, SendMessage
-from unbroken.domain.events import Event, RunStart, text_of
+from unbroken.domain.events import Event, RunStart
 from unbroken.domain.live_stream import BETWEEN_MESSAGES, MAX_UNITS, StepPart, TextPart, cut, units
 from unbroken.domain.policy import own_question_id
 from unbroken.entrypoints.langgraph_api.message_chunks import Message, Messages, Said
