@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from unbroken.domain.effects import LogEntry
 from unbroken.domain.events import Event
-from unbroken.domain.live_stream import StepPart, TextPart, ToolPart
+from unbroken.domain.stream_parts import StepPart, TextPart, ToolPart
 
 ResetReason = Literal["started", "retry", "takeover", "resync"]
 GapReason = Literal["retained", "too_far", "unknown_cursor"]

@@ -20,9 +20,9 @@ from typing import Final
 
 from unbroken.application.live_sessions import LiveSession, LiveSessions
 from unbroken.application.peer_messages import Feed, Want, encoded
-from unbroken.domain.live_stream import TextPart
 from unbroken.domain.ports.peers import Peers
 from unbroken.domain.session import SessionKey
+from unbroken.domain.stream_parts import TextPart
 
 log = logging.getLogger(__name__)
 

@@ -53,7 +53,7 @@ class LiveAttempt:
         """Whether it may be shown now; asked before every look at its stream."""
         self.stream = LiveStream()
         self.mirrored: int | None = None
-        """Of one that runs at another replica: how many of its owner's parts are here. None: it runs here."""
+        """Of one that runs at another replica: how much of it is here, as its owner counts. None: it runs here."""
 
     @property
     def again(self) -> bool:

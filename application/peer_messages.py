@@ -14,9 +14,9 @@ from msgspec import Meta, Struct
 
 from unbroken.application.deliveries import ResetReason
 from unbroken.domain.errors import InvalidValue
-from unbroken.domain.live_stream import Part
 from unbroken.domain.ports.peers import MAX_MESSAGE_BYTES
 from unbroken.domain.session import SessionKey
+from unbroken.domain.stream_parts import Part
 
 Natural = Annotated[int, Meta(ge=0, lt=1 << 62)]
 
@@ -30,14 +30,14 @@ class Want(Struct, frozen=True, array_like=True, tag="want"):
     run: Natural
     """The attempt that it knows of."""
     position: Natural
-    """How many parts of that attempt's stream it has."""
+    """How much of that attempt's stream it has: the `until` of the last Feed."""
     again: bool
     """Something is missing: what was sent beyond `position` did not arrive, or not in order."""
 
 
 class Feed(Struct, frozen=True, array_like=True, tag="feed"):
-    """The parts of an attempt's stream from `position` up to `until`. Those of one message may be merged, so there may
-    be fewer of them; none, where the attempt has said nothing yet."""
+    """The parts of an attempt's stream from `position` up to `until`, which only its owner counts. Those of one message
+    may be merged; none, where the attempt has said nothing yet."""
 
     key: SessionKey
     replica: Natural

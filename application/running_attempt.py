@@ -11,11 +11,11 @@ from typing import Final, Literal
 from unbroken.application.live_sessions import LiveAttempt, LiveSessions
 from unbroken.domain.checkpoints import ROOT, StateChange
 from unbroken.domain.errors import AnswerTooLong, HandedOver, StoreUnavailable, UnbrokenError
-from unbroken.domain.live_stream import ToolPhase
 from unbroken.domain.ports.agent import Attempt
 from unbroken.domain.ports.clock import Clock
 from unbroken.domain.ports.unit_of_work import UnitOfWork
 from unbroken.domain.session import Claim
+from unbroken.domain.stream_parts import ToolPhase
 from unbroken.domain.turn import Fork, Gate, Settling, TurnChange
 
 log = logging.getLogger(__name__)

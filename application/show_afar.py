@@ -14,9 +14,10 @@ from typing import Final
 
 from unbroken.application.live_sessions import LiveAttempt, LiveSession, LiveSessions
 from unbroken.application.peer_messages import Feed, Want, encoded
-from unbroken.domain.live_stream import Part, StepPart, merged, without_data
+from unbroken.domain.live_stream import LiveStream
 from unbroken.domain.ports.peers import MAX_MESSAGE_BYTES, Peers
 from unbroken.domain.session import SessionKey
+from unbroken.domain.stream_parts import Part, StepPart, merged, width, without_data
 
 PAUSE_S: Final = 0.02
 """Between two Feeds of one session to one follower."""
@@ -90,6 +91,7 @@ class Follower:
         self._run = 0
         """Of the attempt that `_position` is in."""
         self._position = 0
+        """See `stream_parts.Place`: what grows goes on within a part. Followers take it as it is."""
         self._owes = False
         """It is to be told where it stands, even if there is nothing new."""
         self._fed_at = float("-inf")
@@ -105,7 +107,7 @@ class Follower:
         if attempt is None:
             return  # it is told as soon as there is one
         known = want.position if want.run == attempt.run else 0
-        if known > len(attempt.stream.parts):
+        if known > attempt.stream.position:
             return
         lost = known < self._position and now - self._fed_at > QUIET_S
         if want.again or lost or self._run != attempt.run:
@@ -146,7 +148,7 @@ class Follower:
             return
         if self._run != attempt.run:
             self._run, self._position, self._owes = attempt.run, 0, True
-        parts, until = _portion(attempt.stream.parts, self._position)
+        parts, until = _portion(attempt.stream, self._position)
         if not parts and not self._owes:
             return
         feed = Feed(
@@ -162,22 +164,24 @@ class Follower:
         )
         self._afar.peers.send(self.replica, encoded(feed))
         self._position, self._owes, self._fed_at = until, False, self._loop.time()
-        if parts and until < len(attempt.stream.parts):
+        if parts and until < attempt.stream.position:
             self._wake()
 
 
-def _portion(parts: list[Part], position: int) -> tuple[tuple[Part, ...], int]:
+def _portion(stream: LiveStream, position: int) -> tuple[tuple[Part, ...], int]:
     """What follows `position`, merged, as far as one message holds it; and the position after that. Nothing, where a
     single part is too long for a message, which no agent's is: such an attempt is not shown from afar."""
     taken: list[Part] = []
-    size = 0
-    while position < len(parts):
-        part, following = merged(parts, position)
+    size = index = 0
+    lacking, place = stream.beyond(position)
+    until = place.position
+    while index < len(lacking):
+        part, index = merged(lacking, index)
         if isinstance(part, StepPart) and len(encoded(part)) > FEED_BYTES:
             part = without_data(part)  # a snapshot that is too long for a message; readers there ask the store
         size += len(encoded(part))
         if size > FEED_BYTES:
             break
         taken.append(part)
-        position = following
-    return tuple(taken), position
+        until += width(part)
+    return tuple(taken), until

@@ -29,9 +29,10 @@ from unbroken.application.live_sessions import LiveAttempt, LiveSession, LiveSes
 from unbroken.domain.effects import LogEntry
 from unbroken.domain.errors import ThreadDeleted
 from unbroken.domain.events import Event, StateUpdate
-from unbroken.domain.live_stream import Part, TextPart, ToolPart, merged
+from unbroken.domain.growing import Growing
 from unbroken.domain.ports.outbox import Outbox
 from unbroken.domain.session import SessionKey
+from unbroken.domain.stream_parts import Held, Part, TextPart, ToolPart, all_merged, merged, step_of, width
 
 TOO_FAR: Final = 500
 PAGE: Final = 100
@@ -52,7 +53,7 @@ class Since(Struct, frozen=True):
 
     attempt: int
     position: int
-    """See `live_stream.Place`."""
+    """See `stream_parts.Place`."""
 
 
 class EachPart(Struct, frozen=True):
@@ -104,6 +105,7 @@ class Subscription:
         "_ended_seq",
         "_following",
         "_gap",
+        "_growing",
         "_hub",
         "_interrupted",
         "_joining",
@@ -119,6 +121,7 @@ class Subscription:
         "_users",
         "_waiting",
         "_whole",
+        "_within",
         "cursor",
     )
 
@@ -156,6 +159,9 @@ class Subscription:
         self._position = 0
         self._sides = 0
         """Of what was handed out of the attempt's stream."""
+        self._growing: Growing | None = None
+        """The last part that was handed out, if it may still grow, and how much of it was."""
+        self._within = 0
         self._resting: asyncio.TimerHandle | None = None
         """What ends the rest that this reader was given."""
         self._replay: list[Part] = []
@@ -306,6 +312,10 @@ class Subscription:
             if len(found) >= PAGE:
                 return False
             self._show(found, attempt, self._replay.pop(0))
+        if self._growing is not None:
+            self._grown(found, attempt, self._growing)
+            if self._position < len(parts):
+                self._growing = None
         while self._position < len(parts):
             if len(found) >= PAGE:
                 return False
@@ -316,49 +326,60 @@ class Subscription:
             self._show(found, attempt, part)
         return True
 
-    def _show(self, found: list[Delivery], attempt: LiveAttempt, part: Part) -> None:
+    def _show(self, found: list[Delivery], attempt: LiveAttempt, part: Held) -> None:
         request_id, run, sides = attempt.event.request_id, attempt.run, self._sides
         if isinstance(part, TextPart):
             found.append(ShowText(request_id, run, part, sides))
             return
-        self._sides = sides + 1
+        if isinstance(part, Growing):
+            self._growing, self._within = part, 0
+            self._grown(found, attempt, part)
+            return
+        self._sides = sides + width(part)
         if isinstance(part, ToolPart):
             found.append(ShowTool(request_id, run, part, sides))
         else:
             found.append(ShowStep(request_id, run, part, sides))
 
+    def _grown(self, found: list[Delivery], attempt: LiveAttempt, growing: Growing) -> None:
+        """What this reader lacks of it."""
+        if self._within < growing.length:
+            step = step_of(growing, self._within)
+            found.append(ShowStep(attempt.event.request_id, attempt.run, step, self._sides))
+            self._within += step.sides
+            self._sides += step.sides
+
     def _enter(self, found: list[Delivery], attempt: LiveAttempt, joining: bool) -> None:
         """Begin to follow an attempt: from the offset the client shows, if it shows this very one."""
         self._run = attempt.run
         self._position = self._sides = 0
+        self._growing = None
         self._replay.clear()
         shown, self._shown = self._shown, None  # what runs elsewhere may be here only after the reader's first look
         request_id = attempt.event.request_id
         if isinstance(shown, Since):
             if shown.attempt == attempt.run:
-                self._position = len(attempt.stream.parts)
+                self._goes_on_from_here(attempt)
                 lacking, place = attempt.stream.beyond(shown.position)
                 self._sides = place.sides
-                self._replay = _merged(lacking)
+                self._replay = all_merged(lacking)
             else:
                 found.append(ShowReset(request_id, attempt.run, attempt.reason, attempt.again))
             return
         same = shown is not None and (shown.request_id, shown.attempt) == (request_id, attempt.run)
         if shown and same and 0 <= shown.offset <= attempt.stream.length:
-            self._position = len(attempt.stream.parts)
-            self._replay = _merged(attempt.stream.after(shown.offset))
+            self._goes_on_from_here(attempt)
+            self._replay = all_merged(attempt.stream.after(shown.offset))
             return
         late = same or (joining and attempt.stream.parts)
         found.append(ShowReset(request_id, attempt.run, "resync" if late else attempt.reason, attempt.again))
 
-
-def _merged(parts: list[Part]) -> list[Part]:
-    found: list[Part] = []
-    index = 0
-    while index < len(parts):
-        part, index = merged(parts, index)
-        found.append(part)
-    return found
+    def _goes_on_from_here(self, attempt: LiveAttempt) -> None:
+        """All that the stream holds now is handed out otherwise."""
+        parts = attempt.stream.parts
+        self._position = len(parts)
+        if parts and isinstance(last := parts[-1], Growing):
+            self._growing, self._within = last, last.length
 
 
 def _gap(live: LiveSession, cursor: int, *, too_far: int) -> ShowGap | None:

@@ -20,7 +20,6 @@ from unbroken.domain.checkpoints import StateChange
 from unbroken.domain.effects import CancelTurn, EffectBody, NewEffect, ReportFailure, SendMessage, SkipEvent, dedupe_key
 from unbroken.domain.errors import BranchGone, CancelKind, Refused, TurnFailed, Unavailable
 from unbroken.domain.events import StateUpdate, UserMessage
-from unbroken.domain.live_stream import join_messages
 from unbroken.domain.policy import Questions, keeps_history, questions_after, questions_settled, unsaid
 from unbroken.domain.ports.agent import Agent, Agents
 from unbroken.domain.ports.clock import Clock
@@ -28,6 +27,7 @@ from unbroken.domain.ports.sessions import Sessions
 from unbroken.domain.ports.unit_of_work import UnitOfWork
 from unbroken.domain.ports.wakeups import Wakeups
 from unbroken.domain.session import Claim
+from unbroken.domain.stream_parts import join_messages
 from unbroken.domain.turn import Answer, Committed, Fork, Settled, Settling, TurnChange
 
 log = logging.getLogger(__name__)

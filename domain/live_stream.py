@@ -7,145 +7,65 @@ next chunk, unpaired ones and U+0000 become U+FFFD.
 
 from __future__ import annotations
 
+from array import array
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
-from typing import Literal
-
-import msgspec
-from msgspec import Struct
+from operator import attrgetter
+from typing import Final
 
 from unbroken.domain.errors import AnswerTooLong
+from unbroken.domain.growing import GROWS, MAX_PART_UNITS, Growing, Said, said_in
+from unbroken.domain.stream_parts import (
+    BETWEEN_MESSAGES,
+    Held,
+    Part,
+    Place,
+    StepPart,
+    TextPart,
+    ToolPart,
+    ToolPhase,
+    as_told,
+    sides_of,
+    step_of,
+    width,
+    without_data,
+)
+from unbroken.domain.utf16 import cut, units, well_formed
 
 MAX_UNITS = 1 << 20
 MAX_TOOL_STEPS = 1_000
-MAX_STEPS = 100_000
-MAX_STEP_BYTES = 8 << 20
-"""Of all steps' data; beyond, the oldest steps lose theirs: a snapshot of long ago that a later one has replaced."""
-MAX_PART_UNITS = 8_192
-"""No part is longer, so a frame made of one stays under 64 KiB however its text is escaped."""
-BETWEEN_MESSAGES = "\n\n"
-REPLACEMENT = "�"
-
-ToolPhase = Literal["started", "finished", "failed"]
-
-
-class TextPart(Struct, frozen=True, array_like=True, tag="text"):
-    offset: int
-    text: str
-    message_id: str
-
-
-class ToolPart(Struct, frozen=True, array_like=True, tag="tool"):
-    offset: int
-    tool_call_id: str
-    name: str
-    phase: ToolPhase
-    data: str | None = None
-
-
-class StepPart(Struct, frozen=True, array_like=True, tag="step"):
-    """Anything else that a run shows beside its text.
-
-    `custom`: what a node wrote with LangGraph's stream writer; `reasoning` and `aside` (text of a subgraph's message):
-    {"messageId", "text"}. Of a rich run also what LangGraph's stream modes yield, by their names.
-    """
-
-    offset: int
-    method: str
-    namespace: tuple[str, ...]
-    """The subgraph it comes from, outermost first; empty: the root graph."""
-    data: bytes | None
-    """JSON. None: let go of."""
-
-
-Part = TextPart | ToolPart | StepPart
-
-
-class Place(Struct, frozen=True, order=True):
-    """How far an attempt's stream was read: the same wherever it is read, however its parts were merged."""
-
-    units: int
-    """Of text."""
-    sides: int
-    """Tool and other steps."""
-
-    @property
-    def position(self) -> int:
-        """One number that grows with each part."""
-        return self.units + self.sides
-
-
-def units(text: str) -> int:
-    """Length in UTF-16 code units."""
-    if text.isascii():
-        return len(text)
-    return len(text) + sum(character > "\uffff" for character in text)
-
-
-def well_formed(text: str) -> str:
-    """U+0000 and unpaired surrogates become U+FFFD; surrogate pairs become the character they mean."""
-    if text.isascii():
-        return text.replace("\x00", REPLACEMENT)
-    paired = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-    return paired.replace("\x00", REPLACEMENT)
-
-
-def cut(text: str, offset: int) -> str:
-    """`text` without its first `offset` UTF-16 units; inside a surrogate pair, rounded down."""
-    if text.isascii():
-        return text[offset:]
-    seen = 0
-    for index, character in enumerate(text):
-        width = 2 if character > "\uffff" else 1
-        if seen + width > offset:
-            return text[index:]
-        seen += width
-    return ""
-
-
-def merged(parts: list[Part], position: int) -> tuple[Part, int]:
-    """The part at `position` with the following ones of the same message, as long as one frame holds them; and the
-    position after them."""
-    first = parts[position]
-    position += 1
-    if not isinstance(first, TextPart):
-        return first, position
-    length = units(first.text)
-    texts = [first.text]
-    while position < len(parts):
-        following = parts[position]
-        if not isinstance(following, TextPart) or following.message_id != first.message_id:
-            break
-        length += units(following.text)
-        if length > MAX_PART_UNITS:
-            break
-        texts.append(following.text)
-        position += 1
-    if len(texts) == 1:
-        return first, position
-    return TextPart(first.offset, "".join(texts), first.message_id), position
-
-
-def join_messages(texts: list[str]) -> str:
-    """An attempt's one text from its messages' texts."""
-    return BETWEEN_MESSAGES.join(text for text in texts if text)
+MAX_STEPS = 1 << 20
+MAX_GROWN_UNITS = 1 << 22
+"""Of what is thought and said aside, each in at most as many pieces as there may be steps: more is not shown. With all
+other bounds, a place stays below 2^23 (`agent_protocol/positions.py` numbers them)."""
+MAX_STEP_BYTES = 16 << 20
+"""Of all steps' data; beyond, the oldest steps lose theirs: a snapshot of long ago that a later one has replaced, or
+the beginning of a long thought."""
+STEP_BYTES = 200
+"""About what a step takes beside its data."""
+_offset: Final = attrgetter("offset")
 
 
 class LiveStream:
-    """Append-only and shared: a connection is a position in `parts`, never a queue of its own.
+    """Append-only and shared: a connection is a position in `parts`, never a queue of its own. Only what grows is not
+    said once: a reader also has its place in that.
 
-    Bounded at 1 Mi units, 1,000 tool steps and 100,000 others; beyond, appending raises AnswerTooLong. While one
-    message streams, the chunks of others wait until it is closed.
+    Bounded at 1 Mi units, 1,000 tool steps and 1 Mi others; beyond, appending raises AnswerTooLong. What is thought
+    and said aside never does: its oldest goes first. While one message streams, the chunks of others wait until it is
+    closed.
     """
 
     __slots__ = (
         "_ended",
+        "_grown",
+        "_growths",
         "_held",
         "_high",
         "_open",
         "_seen",
-        "_starts",
+        "_side_at",
+        "_side_places",
         "_step_bytes",
         "_steps",
         "_steps_held",
@@ -153,14 +73,23 @@ class LiveStream:
         "_waiting",
         "length",
         "parts",
+        "sides",
     )
 
     def __init__(self) -> None:
-        self.parts: list[Part] = []
+        self.parts: list[Held] = []
         self.length = 0
-        self._starts: list[int] = []
+        """Of the text."""
+        self.sides = 0
+        """See `Place`."""
+        self._side_at = array("I")
+        """Where in `parts` that stands which is no text, and at which place."""
+        self._side_places = array("I")
         self._tool_steps = 0
         self._steps = 0
+        self._grown = 0
+        """Units of what grows, and in how many pieces."""
+        self._growths = 0
         self._step_bytes = 0
         self._steps_held: deque[int] = deque()
         """Where the steps stand whose data is here."""
@@ -176,7 +105,13 @@ class LiveStream:
     @property
     def weight(self) -> int:
         """About how many bytes it holds."""
-        return self.length + self._step_bytes + 100 * len(self.parts)
+        gone = self._steps + self._growths - len(self._steps_held)
+        return self.length + self._step_bytes + 100 * (len(self.parts) - gone) + 16 * gone
+
+    @property
+    def position(self) -> int:
+        """Its end: see `Place`."""
+        return self.length + self.sides
 
     @property
     def text(self) -> str:
@@ -261,10 +196,13 @@ class LiveStream:
         if self._tool_steps > MAX_TOOL_STEPS:
             raise AnswerTooLong(f"the turn took more than {MAX_TOOL_STEPS} tool steps")
         shown = None if data is None else well_formed(data)
-        self._push(ToolPart(self.length, well_formed(tool_call_id), well_formed(name), phase, shown))
+        self._push_side(ToolPart(self.length, well_formed(tool_call_id), well_formed(name), phase, shown))
 
     def step(self, method: str, namespace: tuple[str, ...], data: bytes) -> None:
         """`data`: JSON."""
+        if (said := said_in(method, data)) is not None:
+            self._grow(method, namespace, said)
+            return
         if self._steps == MAX_STEPS:
             raise AnswerTooLong(f"the turn showed more than {MAX_STEPS} steps beside its text")
         self._push_step(StepPart(self.length, method, namespace, data))
@@ -272,57 +210,91 @@ class LiveStream:
     def mirror(self, parts: Sequence[Part]) -> bool:
         """Take over what follows in the stream of an attempt that runs elsewhere, as it is; all of it, or nothing.
         False: it does not go on where this stream ends, or is not what a stream may hold."""
-        length, tool_steps, steps = self.length, self._tool_steps, self._steps
+        if not self._goes_on_with(parts):
+            return False
+        for part in parts:
+            if isinstance(part, TextPart):
+                self._push(part)
+                self.length += units(part.text)
+            elif isinstance(part, ToolPart):
+                self._tool_steps += 1
+                self._push_side(part)
+            elif part.data is not None and (said := said_in(part.method, part.data)) is not None:
+                self._grow(part.method, part.namespace, said)
+            else:
+                self._push_step(part)
+        return True
+
+    def _goes_on_with(self, parts: Sequence[Part]) -> bool:
+        length, tool_steps, steps, grown = self.length, self._tool_steps, self._steps, self._grown
         for part in parts:
             if part.offset != length:
                 return False
             if isinstance(part, ToolPart):
                 tool_steps += 1
-                continue
-            if isinstance(part, StepPart):
-                if part.data is not None and not _is_json(part.data):
+            elif isinstance(part, StepPart):
+                sides = sides_of(part)
+                if sides is None:
                     return False
-                steps += 1
-                continue
-            size = units(part.text)
-            if not 0 < size <= MAX_PART_UNITS or "\x00" in part.text:
-                return False
-            length += size
-        if length > MAX_UNITS or tool_steps > MAX_TOOL_STEPS or steps > MAX_STEPS:
-            return False
-        for part in parts:
-            if isinstance(part, StepPart):
-                self._push_step(part)
+                if part.method in GROWS:
+                    grown += sides
+                else:
+                    steps += 1
             else:
-                self._push(part)
-        self.length, self._tool_steps = length, tool_steps
-        return True
+                size = units(part.text)
+                if not 0 < size <= MAX_PART_UNITS or "\x00" in part.text:
+                    return False
+                length += size
+        within = length <= MAX_UNITS and tool_steps <= MAX_TOOL_STEPS
+        return within and steps <= MAX_STEPS and grown <= MAX_GROWN_UNITS
 
     def after(self, offset: int) -> list[Part]:
         """What a reader lacks that shows `offset` units: the rest of the text, then everything beside it."""
-        index = bisect_right(self._starts, offset)
+        index = bisect_right(self.parts, offset, key=_offset)
         lacking: list[Part] = []
         if index:
             part = self.parts[index - 1]
             if isinstance(part, TextPart) and (rest := cut(part.text, offset - part.offset)):
                 lacking.append(TextPart(part.offset + units(part.text) - units(rest), rest, part.message_id))
         lacking += (part for part in self.parts[index:] if isinstance(part, TextPart))
-        lacking += (part for part in self.parts if not isinstance(part, TextPart))
+        lacking += (as_told(self.parts[index]) for index in self._side_at)
         return lacking
 
     def beyond(self, position: int) -> tuple[list[Part], Place]:
         """What a reader lacks that was given everything up to `position` (see `Place`), and the place where it stands:
         at most there. Inside a surrogate pair, or beyond the end, it stands before."""
-        sides = 0
-        for index, part in enumerate(self.parts):
-            end = part.offset + sides + (units(part.text) if isinstance(part, TextPart) else 1)
-            if end > position:
-                if isinstance(part, TextPart) and position > part.offset + sides:
-                    rest = cut(part.text, position - part.offset - sides)
-                    part = TextPart(part.offset + units(part.text) - units(rest), rest, part.message_id)  # noqa: PLW2901
-                return [part, *self.parts[index + 1 :]], Place(part.offset, sides)
-            sides += not isinstance(part, TextPart)
-        return [], Place(self.length, sides)
+        index, sides = self._at(position)
+        if index == len(self.parts):
+            return [], Place(self.length, sides)
+        part = self.parts[index]
+        seen = position - part.offset - sides
+        following = [as_told(one) for one in self.parts[index + 1 :]]
+        if isinstance(part, Growing):
+            rest = step_of(part, seen)
+            return [rest, *following], Place(part.offset, sides + part.length - rest.sides)
+        if isinstance(part, TextPart) and seen > 0:
+            text = cut(part.text, seen)
+            part = TextPart(part.offset + units(part.text) - units(text), text, part.message_id)
+        return [part, *following], Place(part.offset, sides)
+
+    def _at(self, position: int) -> tuple[int, int]:
+        """Which part holds that place, and the sides before it. The end, if none does."""
+        last = bisect_right(self._side_places, position) - 1
+        first, sides = 0, 0
+        if last >= 0:
+            at = self._side_at[last]
+            part = self.parts[at]
+            sides = self._side_places[last] - part.offset
+            if self._side_places[last] + width(part) > position:
+                return at, sides
+            first, sides = at + 1, sides + width(part)
+        behind = self._side_at[last + 1] if last + 1 < len(self._side_at) else len(self.parts)
+        index = bisect_right(self.parts, position - sides, first, behind, key=_offset) - 1
+        if index >= first:
+            part = self.parts[index]
+            if part.offset + sides + width(part) > position:
+                return index, sides
+        return behind, sides
 
     def _write(self, message_id: str, chunk: str) -> None:
         text = well_formed(chunk)
@@ -346,31 +318,58 @@ class LiveStream:
                 return part.message_id == message_id
         return False
 
+    def _grow(self, method: str, namespace: tuple[str, ...], said: Said) -> None:
+        text = said.text
+        while text:
+            rest = cut(text, MAX_PART_UNITS) if len(text) > MAX_PART_UNITS // 2 else ""
+            piece = text[: len(text) - len(rest)]
+            length = units(piece)
+            if self._grown + length > MAX_GROWN_UNITS:
+                return  # nobody reads that much of what is no answer
+            growing = self.parts[-1] if self.parts else None
+            if not (isinstance(growing, Growing) and growing.takes(method, namespace, said.message_id, length)):
+                if self._growths == MAX_STEPS:
+                    return
+                growing = Growing(self.length, method, namespace, said.message_id)
+                self._growths += 1
+                self._hold_step(STEP_BYTES)
+                self._push_side(growing, 0)
+            self._step_bytes += growing.add(piece, length)
+            self._grown += length
+            self.sides += length
+            text = rest
+        self._let_go()
+
     def _push_step(self, part: StepPart) -> None:
-        self._steps += 1
+        if part.method in GROWS:
+            self._growths += 1
+            self._grown += part.sides
+        else:
+            self._steps += 1
         if part.data is not None:
-            self._step_bytes += len(part.data)
-            self._steps_held.append(len(self.parts))
-        self._push(part)
+            self._hold_step(STEP_BYTES + len(part.data))
+        self._push_side(part, part.sides)
+        self._let_go()
+
+    def _hold_step(self, size: int) -> None:
+        self._step_bytes += size
+        self._steps_held.append(len(self.parts))
+
+    def _let_go(self) -> None:
         while self._step_bytes > MAX_STEP_BYTES and len(self._steps_held) > 1:
             index = self._steps_held.popleft()
             oldest = self.parts[index]
-            assert isinstance(oldest, StepPart)
-            self._step_bytes -= len(oldest.data or b"")
-            self.parts[index] = without_data(oldest)
+            assert isinstance(oldest, StepPart | Growing)
+            self._step_bytes -= STEP_BYTES + (oldest.size if isinstance(oldest, Growing) else len(oldest.data or b""))
+            gone = without_data(oldest)
+            before = self.parts[index - 1] if index else None
+            self.parts[index] = before if isinstance(before, StepPart) and before == gone else gone
 
-    def _push(self, part: Part) -> None:
+    def _push_side(self, part: Held, sides: int = 1) -> None:
+        self._side_at.append(len(self.parts))
+        self._side_places.append(self.length + self.sides)
+        self.sides += sides
         self.parts.append(part)
-        self._starts.append(part.offset)
 
-
-def without_data(step: StepPart) -> StepPart:
-    return StepPart(step.offset, step.method, step.namespace, None)
-
-
-def _is_json(data: bytes) -> bool:
-    try:
-        msgspec.json.decode(data)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return False
-    return True
+    def _push(self, part: TextPart) -> None:
+        self.parts.append(part)

@@ -19,7 +19,7 @@ from unbroken.domain.checkpoints import StoredCheckpoint
 from unbroken.domain.errors import UnknownFile
 from unbroken.domain.events import ContentBlock
 from unbroken.domain.files import StoredFile, file_id_of
-from unbroken.domain.live_stream import well_formed
+from unbroken.domain.utf16 import well_formed
 
 GONE: Final = "(This file is not there any more.)"
 TEXTUAL: Final = frozenset(

@@ -21,7 +21,7 @@ from unbroken.adapters.langgraph.messages import spoken
 from unbroken.adapters.langgraph.rows import to_json
 from unbroken.domain.errors import AgentRaised
 from unbroken.domain.events import Event, RunStart, TimerFired, text_of
-from unbroken.domain.live_stream import join_messages
+from unbroken.domain.stream_parts import join_messages
 
 MOST_KEYS = 12
 """That an error names."""

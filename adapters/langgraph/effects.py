@@ -29,8 +29,8 @@ from langgraph.channels.binop import BinaryOperatorAggregate
 
 from unbroken.adapters.langgraph.json_values import as_json
 from unbroken.domain.effects import ScheduleTimer
-from unbroken.domain.live_stream import well_formed
 from unbroken.domain.turn import NodeEffect
+from unbroken.domain.utf16 import well_formed
 
 EffectDict = dict[str, Any]
 """A plain dict, so that it survives every serializer and version: see `schedule_timer`."""

@@ -10,7 +10,7 @@ from langchain_core.messages import AIMessage, AnyMessage, BaseMessage, ToolMess
 from unbroken.adapters.langgraph.json_values import as_json
 from unbroken.adapters.langgraph.rows import healed
 from unbroken.domain.events import ContentBlock, text_of
-from unbroken.domain.live_stream import well_formed
+from unbroken.domain.utf16 import well_formed
 
 GONE_ON = "This call was not carried out: the user went on without it."
 

@@ -20,7 +20,7 @@ from langgraph.checkpoint.serde.types import _DeltaSnapshot
 from pydantic import BaseModel
 
 from unbroken.domain.checkpoints import BlobRow, StoredCheckpoint
-from unbroken.domain.live_stream import well_formed
+from unbroken.domain.utf16 import well_formed
 
 PRIMITIVES = (str, int, float, bool)
 

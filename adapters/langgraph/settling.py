@@ -13,8 +13,8 @@ from unbroken.adapters.langgraph.inputs import messages_of, own_ids
 from unbroken.adapters.langgraph.messages import spoken
 from unbroken.adapters.langgraph.saver import StagingSaver
 from unbroken.domain.checkpoints import StateChange
-from unbroken.domain.live_stream import join_messages
 from unbroken.domain.ports.checkpoints import Checkpoints
+from unbroken.domain.stream_parts import join_messages
 from unbroken.domain.turn import Settled, Settling
 
 REASONS = {

@@ -21,8 +21,9 @@ from unbroken.adapters.langgraph.messages import is_all_said, reasoning_of, spok
 from unbroken.adapters.langgraph.rows import to_json
 from unbroken.adapters.langgraph.steps import Namespace, Steps
 from unbroken.domain.events import text_of
-from unbroken.domain.live_stream import ToolPhase, well_formed
 from unbroken.domain.ports.agent import Attempt
+from unbroken.domain.stream_parts import ToolPhase
+from unbroken.domain.utf16 import well_formed
 
 T = TypeVar("T")
 SHOWN_OF_TOOLS = 500

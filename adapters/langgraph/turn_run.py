@@ -37,8 +37,8 @@ from unbroken.adapters.langgraph.steps import Steps
 from unbroken.adapters.langgraph.token_tap import TokenTap
 from unbroken.domain.checkpoints import StateChange
 from unbroken.domain.events import RunStart, StateUpdate
-from unbroken.domain.live_stream import join_messages
 from unbroken.domain.ports.agent import Attempt
+from unbroken.domain.stream_parts import join_messages
 from unbroken.domain.turn import Answer, Fork, Question
 
 Item = Mapping[str, Any]

@@ -11,10 +11,10 @@ from unbroken.adapters.memory.tables import Effect, Marks, Session
 from unbroken.adapters.memory.transactions import Database, Transaction
 from unbroken.domain.audit import DeliveryMark
 from unbroken.domain.effects import EffectBody, EffectClaim, EffectStatus, LogEntry
-from unbroken.domain.live_stream import well_formed
 from unbroken.domain.ports.clock import Clock
 from unbroken.domain.ports.outbox import Outbox, Reached
 from unbroken.domain.runs import ENDS
+from unbroken.domain.utf16 import well_formed
 
 
 class MemoryOutbox(Outbox):

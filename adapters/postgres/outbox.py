@@ -7,9 +7,9 @@ from typing import Final
 from unbroken.adapters.postgres.pool import Pool, Row
 from unbroken.adapters.postgres.rows import decode_effect, decode_logged, decode_trace, event_of
 from unbroken.domain.effects import EffectBody, EffectClaim, LogEntry
-from unbroken.domain.live_stream import well_formed
 from unbroken.domain.ports.outbox import Outbox, Reached
 from unbroken.domain.runs import ENDS
+from unbroken.domain.utf16 import well_formed
 
 READ: Final = """
 SELECT f.log_index, f.payload AS effect, f.trace_context AS carrier,

@@ -11,8 +11,8 @@ from unbroken.adapters.telemetry.attempts import note_trouble
 from unbroken.adapters.telemetry.nodes import telling_of_nodes
 from unbroken.adapters.telemetry.telemetry import Telemetry, age_s
 from unbroken.domain.checkpoints import StateChange
-from unbroken.domain.live_stream import ToolPhase
 from unbroken.domain.ports.agent import Agent, Agents, Attempt
+from unbroken.domain.stream_parts import ToolPhase
 from unbroken.domain.turn import Answer, Settled, Settling
 
 

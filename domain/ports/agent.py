@@ -4,8 +4,8 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
 from unbroken.domain.checkpoints import StateChange
-from unbroken.domain.live_stream import ToolPhase
 from unbroken.domain.session import Claim
+from unbroken.domain.stream_parts import ToolPhase
 from unbroken.domain.turn import Answer, Fork, Gate, Settled, Settling
 
 

@@ -17,7 +17,7 @@ import msgspec
 from unbroken.application.deliveries import Delivery, ShowReset, ShowStep
 from unbroken.domain.effects import CancelTurn, ReportFailure, RequestInput, SendMessage
 from unbroken.domain.events import Event, RunStart
-from unbroken.domain.live_stream import StepPart
+from unbroken.domain.stream_parts import StepPart
 from unbroken.entrypoints.ag_ui.messages import MESSAGES, shown_messages, without_messages
 from unbroken.entrypoints.ag_ui.streaming import AgUiEvent, StreamedMessages
 from unbroken.entrypoints.langgraph_api.run_events import Ended

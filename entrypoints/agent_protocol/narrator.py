@@ -28,8 +28,9 @@ from unbroken.application.deliveries import (
 )
 from unbroken.domain.effects import CancelTurn, CloseQuestion, LogEntry, ReportFailure, RequestInput, SendMessage
 from unbroken.domain.events import RunStart
-from unbroken.domain.live_stream import BETWEEN_MESSAGES, TextPart, ToolPart, cut, units
 from unbroken.domain.policy import own_question_id
+from unbroken.domain.stream_parts import BETWEEN_MESSAGES, TextPart, ToolPart
+from unbroken.domain.utf16 import cut, units
 from unbroken.entrypoints.agent_protocol import blocks, positions, steps
 from unbroken.entrypoints.agent_protocol.blocks import Piece
 from unbroken.entrypoints.agent_protocol.wire import Event, EventParams

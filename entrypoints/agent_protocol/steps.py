@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-from unbroken.domain.live_stream import StepPart
+from unbroken.domain.stream_parts import StepPart
 
 INTERRUPT: Final = "__interrupt__"
 """Questions are told when they are durable, from the log."""

@@ -12,7 +12,7 @@ from langchain_core.utils.json import parse_partial_json
 from msgspec import Struct
 
 from unbroken.domain.events import text_of
-from unbroken.domain.live_stream import cut, units
+from unbroken.domain.utf16 import cut, units
 
 Blocks = dict[int, dict[str, Any]]
 Namespace = tuple[str, ...]

@@ -21,8 +21,10 @@ from msgspec.structs import replace
 from unbroken.application.deliveries import Delivery, ShowReset, ShowStep, ShowText
 from unbroken.domain.effects import CancelTurn, ReportFailure, RequestInput, SendMessage
 from unbroken.domain.events import Event, RunStart
-from unbroken.domain.live_stream import BETWEEN_MESSAGES, MAX_UNITS, StepPart, TextPart, cut, units
+from unbroken.domain.live_stream import MAX_UNITS
 from unbroken.domain.policy import own_question_id
+from unbroken.domain.stream_parts import BETWEEN_MESSAGES, StepPart, TextPart
+from unbroken.domain.utf16 import cut, units
 from unbroken.entrypoints.langgraph_api.message_chunks import Message, Messages, Said
 
 END: Final = 1 << 40
@@ -48,7 +50,7 @@ class Seen(Struct, frozen=True, order=True):
 
     attempt: int
     position: int = 0
-    """In the attempt's stream (`live_stream.Place`): behind the part that the event was made of; END: of the log."""
+    """In the attempt's stream (`stream_parts.Place`): behind the part that the event was made of; END: of the log."""
     sub: int = 0
     """Which of the events that were made of that part."""
     message: str = ""

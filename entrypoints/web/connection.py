@@ -45,7 +45,7 @@ from unbroken.entrypoints.web.legacy import LegacyView
 from unbroken.entrypoints.web.pace import Pace
 from unbroken.entrypoints.web.rate import Rate
 from unbroken.entrypoints.web.refusals import refusal, too_fast
-from unbroken.entrypoints.web.rendering import frame_of, gathered
+from unbroken.entrypoints.web.rendering import frame_of
 from unbroken.entrypoints.web.user_limits import Allowance
 
 log = logging.getLogger(__name__)
@@ -285,7 +285,7 @@ class Connection:
                 if users := [one.event.request_id for one in deliveries if isinstance(one, ShowUser)]:
                     self._to_be_shown = frozenset(users)
                 await self._send_receipts()
-                for delivery in gathered(deliveries):
+                for delivery in deliveries:
                     await self._deliver(delivery)
                 await self._send_receipts()
                 if deliveries and isinstance(deliveries[-1], ShowText | ShowStep):

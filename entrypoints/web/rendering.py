@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -20,7 +19,8 @@ from unbroken.application.deliveries import (
 )
 from unbroken.domain.effects import CancelTurn, CloseQuestion, LogEntry, ReportFailure, RequestInput, SendMessage
 from unbroken.domain.events import Event, InputResponse, RunStart, UserMessage, said_by
-from unbroken.domain.live_stream import StepPart
+from unbroken.domain.growing import GROWS
+from unbroken.domain.stream_parts import StepPart
 from unbroken.entrypoints.web.frames import (
     AnsweredFrame,
     AsideFrame,
@@ -40,41 +40,9 @@ from unbroken.entrypoints.web.frames import (
 
 T = TypeVar("T")
 
-SAID: Final = frozenset({"reasoning", "aside"})
-STEPS: Final = SAID | {"custom"}
+STEPS: Final = GROWS | {"custom"}
 MAX_STEP_BYTES: Final = 256 << 10
 """Of one step's JSON: what is longer is not for people to read."""
-MAX_JOINED_BYTES: Final = 32 << 10
-
-
-def gathered(deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
-    """The same, with neighbouring pieces of one message's reasoning or aside as one: a reader that lags, or joins a
-    model that has thought for long, need not be sent a frame for each of its tokens."""
-    if len(deliveries) < 2 or not any(isinstance(one, ShowStep) for one in deliveries):
-        return deliveries
-    found: list[Delivery] = []
-    for delivery in deliveries:
-        joined = _joined(found[-1], delivery) if found else None
-        if joined is None:
-            found.append(delivery)
-        else:
-            found[-1] = joined
-    return found
-
-
-def _joined(first: Delivery, second: Delivery) -> ShowStep | None:
-    """None: they are not pieces of one message."""
-    if not (isinstance(first, ShowStep) and isinstance(second, ShowStep)):
-        return None
-    one, other = first.part, second.part
-    same = (one.method, one.namespace, first.attempt) == (other.method, other.namespace, second.attempt)
-    if not same or one.method not in SAID or one.data is None or other.data is None:
-        return None
-    said, more = msgspec.json.decode(one.data), msgspec.json.decode(other.data)
-    if said["messageId"] != more["messageId"] or len(one.data) + len(other.data) > MAX_JOINED_BYTES:
-        return None
-    data = msgspec.json.encode(said | {"text": said["text"] + more["text"]})
-    return ShowStep(first.request_id, first.attempt, msgspec.structs.replace(one, data=data), first.sides)
 
 
 def frame_of(delivery: Delivery) -> ServerFrame | None:

@@ -13,7 +13,7 @@ from tests.ag_ui.conformance import conforms
 from unbroken.application.deliveries import Delivery, ResetReason, ShowReset, ShowStep, ShowText, ShowUser
 from unbroken.domain.effects import CancelTurn, ReportFailure, RequestInput, SendMessage
 from unbroken.domain.events import Event, RunStart
-from unbroken.domain.live_stream import StepPart, TextPart
+from unbroken.domain.stream_parts import StepPart, TextPart
 from unbroken.entrypoints.ag_ui.messages import shown_messages
 from unbroken.entrypoints.ag_ui.streaming import AgUiEvent
 from unbroken.entrypoints.ag_ui.telling import Telling, at_rest

@@ -23,7 +23,8 @@ from tests.agent_protocol.told import (
 )
 from unbroken.application.deliveries import Delivery, ShowText, ShowTool
 from unbroken.domain.effects import CancelTurn, CloseQuestion, LoggedBody, ReportFailure, RequestInput
-from unbroken.domain.live_stream import LiveStream, TextPart, ToolPart
+from unbroken.domain.live_stream import LiveStream
+from unbroken.domain.stream_parts import TextPart, ToolPart
 from unbroken.entrypoints.agent_protocol import positions
 from unbroken.entrypoints.agent_protocol.wire import Event
 

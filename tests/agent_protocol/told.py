@@ -12,7 +12,8 @@ from unbroken.application.deliveries import Delivery, ResetReason, ShowLogged, S
 from unbroken.domain.effects import LogEntry, LoggedBody, SendMessage
 from unbroken.domain.events import Event as Accepted
 from unbroken.domain.events import RunStart, UserMessage
-from unbroken.domain.live_stream import LiveStream, TextPart, ToolPart
+from unbroken.domain.live_stream import LiveStream
+from unbroken.domain.stream_parts import TextPart, ToolPart
 from unbroken.entrypoints.agent_protocol.narrator import STATE, Narrator
 from unbroken.entrypoints.agent_protocol.wire import Event
 
@@ -49,13 +50,13 @@ def streamed(stream: LiveStream, attempt: int, seq: int = 1) -> list[Delivery]:
     """Part by part, as a reader is told that follows all of it."""
     found: list[Delivery] = []
     sides = 0
-    for part in stream.parts:
+    for part in stream.beyond(0)[0]:
         assert not isinstance(part, ToolPart)
         if isinstance(part, TextPart):
             found.append(ShowText(f"request-{seq}", attempt, part, sides))
         else:
             found.append(ShowStep(f"request-{seq}", attempt, part, sides))
-            sides += 1
+            sides += part.sides
     return found
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+import msgspec
+
 from tests.application.world import KEY, Node
 from unbroken.domain.errors import AgentRaised
 from unbroken.domain.ports.agent import Attempt
@@ -41,6 +43,10 @@ class Puppet:
 
     async def step(self, data: bytes) -> None:
         await self._do(lambda attempt: attempt.step("custom", (), data))
+
+    async def think(self, text: str, message_id: str = "m") -> None:
+        said = msgspec.json.encode({"messageId": message_id, "text": text})
+        await self._do(lambda attempt: attempt.step("reasoning", (), said))
 
     async def finish(self) -> None:
         def end(attempt: Attempt) -> None:

@@ -18,7 +18,8 @@ from unbroken.application.deliveries import (
 )
 from unbroken.application.subscribe import Shown, Subscription
 from unbroken.domain.effects import LogEntry
-from unbroken.domain.live_stream import ToolPart, units
+from unbroken.domain.stream_parts import ToolPart
+from unbroken.domain.utf16 import units
 
 
 class Reader:

@@ -11,10 +11,10 @@ import msgspec
 from unbroken.domain.checkpoints import ROOT, CheckpointRow, StateChange
 from unbroken.domain.errors import UnknownAgent
 from unbroken.domain.events import InputResponse, UserMessage
-from unbroken.domain.live_stream import join_messages
 from unbroken.domain.ports.agent import Agent, Agents, Attempt
 from unbroken.domain.ports.checkpoints import Checkpoints
 from unbroken.domain.session import Claim
+from unbroken.domain.stream_parts import join_messages
 from unbroken.domain.turn import Answer, Fork, NodeEffect, Question, Settled, Settling
 
 Script = Callable[[Attempt], Awaitable[str]]

@@ -17,8 +17,10 @@ from unbroken.application.peer_messages import Feed, Want, decoded, encoded
 from unbroken.application.show_afar import LASTS_S, MOST_FOLLOWERS
 from unbroken.application.subscribe import Shown
 from unbroken.domain.errors import NotYourThread
-from unbroken.domain.live_stream import MAX_PART_UNITS, MAX_UNITS, TextPart, ToolPart
+from unbroken.domain.growing import MAX_PART_UNITS
+from unbroken.domain.live_stream import MAX_UNITS
 from unbroken.domain.session import SessionKey
+from unbroken.domain.stream_parts import TextPart, ToolPart
 
 
 @virtual

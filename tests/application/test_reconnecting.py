@@ -17,7 +17,7 @@ from tests.application.virtual_time import virtual
 from tests.application.world import KEY, Node, World
 from unbroken.application.deliveries import ShowReset, ShowStep, ShowText, ShowTool, ShowUser
 from unbroken.application.subscribe import PAGE, Shown, Since
-from unbroken.domain.live_stream import cut, units
+from unbroken.domain.utf16 import cut, units
 
 CHUNKS = ["Grüße ", "👋", "", "from 𝔘𝔫", "broken\n", "…" * 40, "🏳️‍🌈!"]
 TEXT = "".join(CHUNKS)

@@ -13,7 +13,7 @@ from tests.application.virtual_time import virtual
 from tests.application.world import KEY, World
 from unbroken.application.deliveries import ShowLogged, ShowReset, ShowText, ShowTool, ShowUser
 from unbroken.domain.errors import AgentRaised, Fenced, NotYourThread, StoreUnavailable
-from unbroken.domain.live_stream import MAX_PART_UNITS
+from unbroken.domain.growing import MAX_PART_UNITS
 from unbroken.domain.ports.agent import Attempt
 from unbroken.domain.session import SessionKey
 

@@ -22,10 +22,11 @@ from unbroken.domain.checkpoints import ROOT, StateChange
 from unbroken.domain.effects import NewEffect, SkipEvent, dedupe_key
 from unbroken.domain.errors import AgentRaised, Fenced
 from unbroken.domain.events import EventBody, InputResponse, NewEvent, RunStart, StateUpdate, UserMessage
-from unbroken.domain.live_stream import LiveStream, StepPart, ToolPart, ToolPhase
+from unbroken.domain.live_stream import LiveStream
 from unbroken.domain.policy import CommitMode, question_id, questions_after
 from unbroken.domain.ports.agent import Attempt
 from unbroken.domain.session import Claim, SessionKey
+from unbroken.domain.stream_parts import StepPart, ToolPart, ToolPhase
 from unbroken.domain.turn import Answer, Fork, Gate, Settled, Settling, TurnChange
 
 Store = MemoryStore | PostgresStore
@@ -90,7 +91,7 @@ class ObservedAttempt(Attempt):
     @property
     def steps(self) -> list[tuple[str, tuple[str, ...], Any]]:
         """(method, namespace, what was said) of everything shown beside text and tools."""
-        parts = [part for part in self.stream.parts if isinstance(part, StepPart)]
+        parts = [part for part in self.stream.beyond(0)[0] if isinstance(part, StepPart)]
         return [(part.method, part.namespace, json.loads(part.data or b"null")) for part in parts]
 
     @property

@@ -20,8 +20,8 @@ from tests.langgraph.scripted import ScriptedModel, chain, echo, model_node
 from unbroken.adapters.langgraph.checkpoint_ids import ticks
 from unbroken.domain.errors import AgentRaised, Fenced, QuestionClosed
 from unbroken.domain.events import TimerFired, UserMessage
-from unbroken.domain.live_stream import well_formed
 from unbroken.domain.policy import CommitMode
+from unbroken.domain.utf16 import well_formed
 
 pytestmark = pytest.mark.asyncio
 

@@ -287,8 +287,8 @@ async def test_reasoning_is_shown_beside_the_text_whatever_form_it_comes_in() ->
 
     chat = Chat(chain(("think", think)))
     answer = await chat.say("hi")
-    assert [said["text"] for _, _, said in chat.seen.steps] == ["first ", "then"]
-    assert {said["messageId"] for _, _, said in chat.seen.steps} == {"thinker"} == {answer.content[0]["id"]}
+    assert chat.seen.steps == [("reasoning", (), {"messageId": "thinker", "text": "first then"})]
+    assert answer.content[0]["id"] == "thinker"
     assert answer.text == "well"
 
 

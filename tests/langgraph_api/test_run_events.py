@@ -14,7 +14,9 @@ import pytest
 from unbroken.application.deliveries import Delivery, ShowReset, ShowStep, ShowText
 from unbroken.domain.effects import CancelTurn, ReportFailure, RequestInput, SendMessage
 from unbroken.domain.events import Event, RunStart, UserMessage
-from unbroken.domain.live_stream import LiveStream, Part, StepPart, TextPart, merged, units
+from unbroken.domain.live_stream import LiveStream
+from unbroken.domain.stream_parts import Part, StepPart, TextPart, merged
+from unbroken.domain.utf16 import units
 from unbroken.entrypoints.langgraph_api import message_chunks
 from unbroken.entrypoints.langgraph_api.run_events import NOTHING, RunEvent, RunEvents, Seen
 
@@ -179,7 +181,7 @@ def random_stream(rng: random.Random, event: Event) -> list[Part]:
         if event is RICH:
             for part in streamed(f"m{number}", "one ", "two"):
                 stream.step(part.method, (), part.data or b"")
-    return stream.parts
+    return stream.beyond(0)[0]
 
 
 def joined(events: Sequence[RunEvent], modes: Sequence[str]) -> Any:
@@ -271,7 +273,7 @@ def of_a_chat() -> tuple[Sequence[Part], Sequence[Part]]:
     following.begin_with("m0", "first")
     for text in ("Hel", "lo"):
         following.append("m2", text)
-    return lost.parts, following.parts
+    return lost.beyond(0)[0], following.beyond(0)[0]
 
 
 @pytest.mark.parametrize("event", [RICH, CHAT], ids=["rich", "chat"])

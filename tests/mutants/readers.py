@@ -144,7 +144,7 @@ READERS: Final = (
         seen_in="a Python server and a JavaScript client",
         edits=(
             Edit(
-                "domain/live_stream.py",
+                "domain/utf16.py",
                 '    return len(text) + sum(character > "\\uffff" for character in text)\n',
                 "    return len(text)\n",
             ),

@@ -53,8 +53,8 @@ RUNS: Final = (
         edits=(
             Edit(
                 "domain/live_stream.py",
-                "return [part, *self.parts[index + 1 :]], Place(part.offset, sides)",
-                "return [part, *self.parts[index + 1 :]], Place(part.offset, 0)",
+                "return [part, *following], Place(part.offset, sides)",
+                "return [part, *following], Place(part.offset, 0)",
             ),
         ),
     ),

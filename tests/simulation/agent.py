@@ -19,12 +19,14 @@ from unbroken.domain.checkpoints import ROOT, CheckpointRow, StateChange
 from unbroken.domain.effects import ScheduleTimer
 from unbroken.domain.errors import AgentRaised, BranchGone, QuestionClosed, UnknownAgent
 from unbroken.domain.events import InputResponse, RunStart, StateUpdate, TimerFired, UserMessage, said_by
-from unbroken.domain.live_stream import MAX_UNITS, join_messages, well_formed
+from unbroken.domain.live_stream import MAX_UNITS
 from unbroken.domain.policy import own_question_id
 from unbroken.domain.ports.agent import Agent, Agents, Attempt
 from unbroken.domain.ports.checkpoints import Checkpoints
 from unbroken.domain.session import Claim
+from unbroken.domain.stream_parts import join_messages
 from unbroken.domain.turn import Answer, Fork, NodeEffect, Question, Settled, Settling
+from unbroken.domain.utf16 import well_formed
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -230,6 +232,10 @@ class _Work:
             message.text += word
             self._said += 1
             self._attempt.text(message.id, word)
+        if self._said % 3 == 0:
+            thought = msgspec.json.encode({"messageId": messages[0].id, "text": f"{self._said} 🙂 "})
+            for _ in range(3):
+                self._attempt.step("reasoning", (), thought)
         if len(messages) > 1:
             self._attempt.step("custom", ("part:1",), b'{"done":1}')
         self._agent.world.turns.speaks(self._call.doing)

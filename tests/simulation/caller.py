@@ -19,8 +19,10 @@ from unbroken.application.subscribe import Since
 from unbroken.domain.checkpoints import ROOT
 from unbroken.domain.errors import Refused, ThreadDeleted, UnbrokenError
 from unbroken.domain.events import EventBody, RunStart, StateUpdate, WhenBusy
-from unbroken.domain.live_stream import TextPart, units
+from unbroken.domain.growing import said_in
 from unbroken.domain.session import SessionKey
+from unbroken.domain.stream_parts import StepPart, TextPart
+from unbroken.domain.utf16 import units
 
 if TYPE_CHECKING:
     from tests.simulation.replica import Replica
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
 PATIENCE_S: Final = 2.0
 KINDS: Final[tuple[Literal["run", "resume", "fork", "update"], ...]] = ("run", "run", "resume", "fork", "update")
 Told = tuple[int, int, str]
-"""Attempt, place in its stream, and what stands there: a UTF-16 code unit, or a step."""
+"""Attempt, place in its stream, and what stands there: a UTF-16 code unit of the text or of a thought, or a step."""
 
 T = TypeVar("T")
 
@@ -193,10 +195,13 @@ class Follower:
     def _part(self, attempt: int, part: Any, place: int) -> None:
         if attempt != self._attempt or place > self._place:  # a replica that is behind says again what was said
             self.wrong.append(f"attempt {attempt} went on at {place}, and {self._attempt} was known to {self._place}")
-        if isinstance(part, TextPart):
-            encoded = part.text.encode("utf-16-le")
-            cells = [encoded[at : at + 2].hex() for at in range(0, len(encoded), 2)]
-            assert len(cells) == units(part.text)
+        said = said_in(part.method, part.data) if isinstance(part, StepPart) and part.data is not None else None
+        if isinstance(part, TextPart) or said is not None:
+            text = part.text if said is None else said.text
+            encoded = text.encode("utf-16-le")
+            about = "" if said is None else f"{part.method} of {said.message_id} at {part.offset}: "
+            cells = [about + encoded[at : at + 2].hex() for at in range(0, len(encoded), 2)]
+            assert len(cells) == units(text)
         else:
             cells = [repr(msgspec.structs.replace(part, data=None))]
         for number, cell in enumerate(cells, place):

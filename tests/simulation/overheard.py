@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Sequence
 
 from unbroken.domain.checkpoints import StateChange
-from unbroken.domain.live_stream import ToolPhase
 from unbroken.domain.ports.agent import Attempt
+from unbroken.domain.stream_parts import ToolPhase
 
 
 class Overheard(Attempt):

@@ -9,8 +9,8 @@ import pytest
 from litestar.exceptions import WebSocketDisconnect
 
 from unbroken.application.deliveries import Delivery, ShowReset, ShowText
-from unbroken.domain.live_stream import TextPart
 from unbroken.domain.session import SessionKey
+from unbroken.domain.stream_parts import TextPart
 from unbroken.entrypoints.web.codec import DEFAULT_LIMITS
 from unbroken.entrypoints.web.connection import Connection
 from unbroken.entrypoints.web.pace import LONGEST_REST_S, TEXTS_PER_S, Pace

@@ -1,0 +1,33 @@
+"""Text as UTF-16 counts it, which is how browsers do."""
+
+from __future__ import annotations
+
+REPLACEMENT = "�"
+
+
+def units(text: str) -> int:
+    """Length in UTF-16 code units."""
+    if text.isascii():
+        return len(text)
+    return len(text) + sum(character > "\uffff" for character in text)
+
+
+def well_formed(text: str) -> str:
+    """U+0000 and unpaired surrogates become U+FFFD; surrogate pairs become the character they mean."""
+    if text.isascii():
+        return text.replace("\x00", REPLACEMENT)
+    paired = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return paired.replace("\x00", REPLACEMENT)
+
+
+def cut(text: str, offset: int) -> str:
+    """`text` without its first `offset` UTF-16 units; inside a surrogate pair, rounded down."""
+    if text.isascii():
+        return text[offset:]
+    seen = 0
+    for index, character in enumerate(text):
+        width = 2 if character > "\uffff" else 1
+        if seen + width > offset:
+            return text[index:]
+        seen += width
+    return ""
