@@ -84,6 +84,8 @@ class StateUpdate(Struct, frozen=True, tag="state_update", tag_field="type", omi
     as_node: str | None = None
     checkpoint_id: str | None = None
     """Of the root: where the new state branches off; None or empty: the head."""
+    user: dict[str, Any] | None = None
+    """As a message's."""
 
 
 EventBody = UserMessage | InputResponse | TimerFired | RunStart | StateUpdate
@@ -168,6 +170,6 @@ class Event(Struct, frozen=True):
 def body_hash(body: EventBody) -> bytes:
     """SHA-256 of the body's canonical JSON: what "the same id with another body" is decided by. Who said it is the
     thread's user in any case; what is known of them may have changed since it was sent first, a token's end for one."""
-    if isinstance(body, FROM_USERS) and body.user is not None:
+    if not isinstance(body, TimerFired) and body.user is not None:
         body = replace(body, user=None)
     return hashlib.sha256(msgspec.json.encode(body, order="deterministic")).digest()

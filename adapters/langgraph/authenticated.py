@@ -7,6 +7,8 @@ from typing import Any
 
 from langgraph_sdk.auth.types import BaseUser
 
+from unbroken.domain.session import SessionKey
+
 
 class AuthenticatedUser(Mapping[str, Any]):
     """Satisfies LangGraph's `BaseUser`; whatever else its `authenticate` said of the user is there as well."""
@@ -61,3 +63,9 @@ def configurable_of(details: Mapping[str, Any]) -> dict[str, Any]:
         "langgraph_auth_user_id": user.identity,
         "langgraph_auth_permissions": list(user.permissions),
     }
+
+
+def whose(key: SessionKey, user: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What nodes, and what makes a graph, find in `configurable` of whose state they are to see, whoever wants it."""
+    ours = {"thread_id": key.thread_id, "user_id": key.user_id}
+    return ours if user is None else ours | configurable_of(user)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from langchain_core.runnables import RunnableConfig
 
 from unbroken.adapters.langgraph.agent import LangGraphAgent
+from unbroken.adapters.langgraph.authenticated import whose
 from unbroken.adapters.langgraph.graph_source import UPDATES, GraphUse
 from unbroken.adapters.langgraph.history import kept_by
 from unbroken.adapters.langgraph.json_values import json_of
@@ -12,6 +13,7 @@ from unbroken.adapters.langgraph.saver import StagingSaver
 from unbroken.domain.ports.agent import Agents
 from unbroken.domain.ports.checkpoints import Checkpoints
 from unbroken.domain.ports.committed_state import CommittedState
+from unbroken.domain.ports.identity import Details
 from unbroken.domain.session import SessionKey
 
 
@@ -20,11 +22,11 @@ class CommittedValues(CommittedState):
         self._agents = agents
         self._checkpoints = checkpoints
 
-    async def values(self, key: SessionKey, checkpoint_id: str | None = None) -> bytes:
+    async def values(self, key: SessionKey, checkpoint_id: str | None = None, *, user: Details | None = None) -> bytes:
         agent = self._agents.get(key.agent_id)
         if not isinstance(agent, LangGraphAgent):
             return b"{}"
-        configurable = {"thread_id": key.thread_id, "user_id": key.user_id}
+        configurable = whose(key, user)
         at = {**configurable, "checkpoint_ns": "", **({"checkpoint_id": checkpoint_id} if checkpoint_id else {})}
         async with agent.source.open(GraphUse(UPDATES, {"configurable": configurable})) as graph:
             saver = StagingSaver(self._checkpoints, key.thread_id, head=None)

@@ -9,10 +9,10 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.pregel._utils import is_xxh3_128_hexdigest
 from langgraph.types import Command, Send, StateSnapshot
 
-from unbroken.adapters.langgraph.authenticated import configurable_of
+from unbroken.adapters.langgraph.authenticated import whose
 from unbroken.adapters.langgraph.inputs import resets
 from unbroken.domain.errors import AgentRaised, QuestionClosed
-from unbroken.domain.events import FROM_USERS, EventBody, RunStart
+from unbroken.domain.events import EventBody, RunStart, TimerFired
 from unbroken.domain.policy import own_question_id
 from unbroken.domain.session import Claim
 
@@ -24,9 +24,7 @@ OUR_PREFIXES: Final = ("__", "langgraph_auth_")
 def config_of(claim: Claim) -> RunnableConfig:
     """Of the claimed event's run: whose it is, and what its caller wants of it."""
     body, key = claim.event.body, claim.key
-    ours: dict[str, Any] = {"thread_id": key.thread_id, "user_id": key.user_id}
-    if isinstance(body, FROM_USERS) and body.user is not None:
-        ours |= configurable_of(body.user)
+    ours = whose(key, None if isinstance(body, TimerFired) else body.user)
     if not isinstance(body, RunStart):
         return {"configurable": ours}
     wanted = body.config

@@ -11,6 +11,7 @@ import msgspec
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Interrupt, StateSnapshot
 
+from unbroken.adapters.langgraph.authenticated import configurable_of, whose
 from unbroken.adapters.langgraph.containment import agent_code
 from unbroken.adapters.langgraph.failures import agent_raised
 from unbroken.adapters.langgraph.graph_schemas import drawing_of, schemas_of
@@ -21,6 +22,7 @@ from unbroken.adapters.langgraph.saver import StagingSaver
 from unbroken.domain.errors import InvalidValue, UnbrokenError, UnknownAgent
 from unbroken.domain.ports.agent import Agents
 from unbroken.domain.ports.checkpoints import Checkpoints
+from unbroken.domain.ports.identity import Details
 from unbroken.domain.ports.thread_states import Spot, State, ThreadStates
 from unbroken.domain.session import SessionKey
 
@@ -35,8 +37,8 @@ class GraphStates(ThreadStates):
         self._agents = agents
         self._checkpoints = checkpoints
 
-    async def read(self, key: SessionKey, spot: Spot, *, subgraphs: bool = False) -> State:
-        async with self._kept(key) as graph:
+    async def read(self, key: SessionKey, spot: Spot, *, subgraphs: bool = False, user: Details | None = None) -> State:
+        async with self._kept(key, user) as graph:
             snapshot = await graph.aget_state(_config(key, spot), subgraphs=subgraphs)
         return _told(snapshot)
 
@@ -48,10 +50,11 @@ class GraphStates(ThreadStates):
         before: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         checkpoint_ns: str = "",
+        user: Details | None = None,
     ) -> Sequence[State]:
         states: list[State] = []
         size = 0
-        async with self._kept(key) as graph:
+        async with self._kept(key, user) as graph:
             while len(states) < limit:
                 page = await self._page(graph, key, min(PAGE, limit - len(states)), before, metadata, checkpoint_ns)
                 for snapshot in page:
@@ -67,16 +70,18 @@ class GraphStates(ThreadStates):
                 before = page[-1].config["configurable"]["checkpoint_id"]
         return states
 
-    async def schemas(self, agent_id: str) -> dict[str, Any]:
-        async with self._described(agent_id) as graph:
+    async def schemas(self, agent_id: str, *, user: Details | None = None) -> dict[str, Any]:
+        async with self._described(agent_id, user) as graph:
             return await asyncio.to_thread(schemas_of, graph)
 
-    async def drawing(self, agent_id: str, *, depth: int) -> dict[str, Any]:
-        async with self._described(agent_id) as graph:
+    async def drawing(self, agent_id: str, *, depth: int, user: Details | None = None) -> dict[str, Any]:
+        async with self._described(agent_id, user) as graph:
             return await drawing_of(graph, depth)
 
-    async def subgraphs(self, agent_id: str, *, namespace: str | None, recurse: bool) -> dict[str, dict[str, Any]]:
-        async with self._described(agent_id) as graph:
+    async def subgraphs(
+        self, agent_id: str, *, namespace: str | None, recurse: bool, user: Details | None = None
+    ) -> dict[str, dict[str, Any]]:
+        async with self._described(agent_id, user) as graph:
             found = dict(graph.get_subgraphs(namespace=namespace, recurse=recurse))
             return {name: await asyncio.to_thread(schemas_of, one) for name, one in found.items()}
 
@@ -96,14 +101,14 @@ class GraphStates(ThreadStates):
         return [snapshot async for snapshot in found]
 
     @asynccontextmanager
-    async def _kept(self, key: SessionKey) -> AsyncIterator[Graph]:
+    async def _kept(self, key: SessionKey, user: Details | None) -> AsyncIterator[Graph]:
         """The agent's graph over the thread's committed state. What it would write stays in a saver that is dropped."""
-        configurable = {"thread_id": key.thread_id, "user_id": key.user_id}
-        async with self._opened(key.agent_id, GraphUse(READS, {"configurable": configurable})) as graph:
+        async with self._opened(key.agent_id, GraphUse(READS, {"configurable": whose(key, user)})) as graph:
             yield kept_by(graph, StagingSaver(self._checkpoints, key.thread_id, head=None))
 
-    def _described(self, agent_id: str) -> Any:
-        return self._opened(agent_id, GraphUse(DESCRIBES, {"configurable": {}}))
+    def _described(self, agent_id: str, user: Details | None) -> Any:
+        configurable = {} if user is None else configurable_of(user)
+        return self._opened(agent_id, GraphUse(DESCRIBES, {"configurable": configurable}))
 
     @asynccontextmanager
     async def _opened(self, agent_id: str, use: GraphUse) -> AsyncIterator[Graph]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 
+from unbroken.domain.ports.identity import Details
 from unbroken.domain.session import SessionKey
 
 
@@ -9,13 +10,14 @@ class CommittedState(ABC):
     """An agent's state as it is stored: reads, none of them part of a turn."""
 
     @abstractmethod
-    async def values(self, key: SessionKey, checkpoint_id: str | None = None) -> bytes:
+    async def values(self, key: SessionKey, checkpoint_id: str | None = None, *, user: Details | None = None) -> bytes:
         """The values of the agent's graph as JSON: at a checkpoint of the root, or (None) at the head. `{}`: the thread
-        has none, or not that one any more. Raises UnknownAgent, StoreUnavailable."""
+        has none, or not that one any more. `user`: who asks, for what makes a graph; None: nobody asked a project's
+        `auth`. Raises UnknownAgent, StoreUnavailable."""
 
 
 class NoState(CommittedState):
     """Of agents that keep none."""
 
-    async def values(self, key: SessionKey, checkpoint_id: str | None = None) -> bytes:
+    async def values(self, key: SessionKey, checkpoint_id: str | None = None, *, user: Details | None = None) -> bytes:
         return b"{}"

@@ -21,14 +21,18 @@ class Caller(Struct, frozen=True):
     path: str = "/"
 
 
+Details = Mapping[str, Any]
+"""All that a project's own `auth` said of a user, its `identity` among it; plain JSON."""
+
+
 class User(Struct, frozen=True):
     """Somebody whose word for it was checked."""
 
     id: str
     until: float = inf
     """Seconds since 1970 at which the caller has to prove again who it is."""
-    details: Mapping[str, Any] | None = None
-    """All that a project's own `auth` said of the user, for its graphs and its rules. None: nobody asked it."""
+    details: Details | None = None
+    """For a project's graphs and its rules. None: nobody asked its `auth`."""
 
 
 class Identity(ABC):

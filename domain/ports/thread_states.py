@@ -6,6 +6,7 @@ from typing import Any
 
 from msgspec import Struct
 
+from unbroken.domain.ports.identity import Details
 from unbroken.domain.session import SessionKey
 
 State = dict[str, Any]
@@ -24,13 +25,13 @@ class Spot(Struct, frozen=True):
 
 class ThreadStates(ABC):
     """What agents' graphs make of committed state. Reads alone: nothing runs but what makes a graph, and nothing is
-    written.
+    written. `user`: who asks, for what makes a graph; None: nobody asked a project's `auth`.
 
     All raise UnknownAgent, AgentRaised (the user's code made no graph), StoreUnavailable.
     """
 
     @abstractmethod
-    async def read(self, key: SessionKey, spot: Spot, *, subgraphs: bool = False) -> State:
+    async def read(self, key: SessionKey, spot: Spot, *, subgraphs: bool = False, user: Details | None = None) -> State:
         """A thread without such a checkpoint: no values, and no `created_at`. `subgraphs`: tasks that are subgraphs
         bring their own states. Raises InvalidValue: no such subgraph."""
 
@@ -43,19 +44,22 @@ class ThreadStates(ABC):
         before: str | None = None,
         metadata: Mapping[str, Any] | None = None,
         checkpoint_ns: str = "",
+        user: Details | None = None,
     ) -> Sequence[State]:
         """Newest first, below checkpoint `before`; of every branch. `metadata`: those whose metadata contain all of
         its pairs. Raises InvalidValue: no such subgraph, or the states are too long together."""
 
     @abstractmethod
-    async def schemas(self, agent_id: str) -> dict[str, Any]:
+    async def schemas(self, agent_id: str, *, user: Details | None = None) -> dict[str, Any]:
         """JSON schemas of the graph: `input_schema, output_schema, state_schema, config_schema, context_schema`; null
         for what has none."""
 
     @abstractmethod
-    async def drawing(self, agent_id: str, *, depth: int) -> dict[str, Any]:
+    async def drawing(self, agent_id: str, *, depth: int, user: Details | None = None) -> dict[str, Any]:
         """`nodes` and `edges`; subgraphs are drawn in the place of their nodes, down to `depth`."""
 
     @abstractmethod
-    async def subgraphs(self, agent_id: str, *, namespace: str | None, recurse: bool) -> dict[str, dict[str, Any]]:
+    async def subgraphs(
+        self, agent_id: str, *, namespace: str | None, recurse: bool, user: Details | None = None
+    ) -> dict[str, dict[str, Any]]:
         """Namespace → schemas. `namespace`: only that one."""

@@ -84,7 +84,7 @@ class _Front:
         if record.agent_id != assistant.graph_id:
             return {}
         key = SessionKey(self._user.id, assistant.graph_id, self._thread_id)
-        return object_of(await self._service.state.values(key))
+        return object_of(await self._service.state.values(key, user=self._access.known))
 
     def _told(self, started: Started, followed: FollowedRun) -> ASGIApp:
         telling = Telling(started.event, self._given.thread_id, self._given.run_id, again=followed.joins)

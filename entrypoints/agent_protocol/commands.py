@@ -193,7 +193,7 @@ class Commands:
                 continue
 
     async def _state(self, keys: list[str] | None) -> dict[str, Any]:
-        state = await self._service.states.read(await self._key(), Spot())
+        state = await self._service.states.read(await self._key(), Spot(), user=self._access.known)
         values, place = state["values"], state["checkpoint"]
         if keys is not None:
             values = {name: values[name] for name in keys if name in values} if isinstance(values, dict) else {}
@@ -205,7 +205,11 @@ class Commands:
             raise Bad(ErrorCode.INVALID_ARGUMENT, f"limit: from 1 to {MAX_LISTED}")
         namespace = "|".join(params.namespace)
         states = await self._service.states.history(
-            await self._key(), limit=params.limit, before=params.before, checkpoint_ns=namespace
+            await self._key(),
+            limit=params.limit,
+            before=params.before,
+            checkpoint_ns=namespace,
+            user=self._access.known,
         )
         return [
             {

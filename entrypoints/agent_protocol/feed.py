@@ -20,6 +20,7 @@ from unbroken.application.deliveries import Delivery, ShowGap, ShowLogged
 from unbroken.application.subscribe import EachPart, Subscription
 from unbroken.domain.effects import RequestInput, SendMessage
 from unbroken.domain.errors import AgentRaised
+from unbroken.domain.ports.identity import Details
 from unbroken.domain.ports.thread_states import Spot
 from unbroken.domain.session import SessionKey
 from unbroken.entrypoints.agent_protocol import positions
@@ -62,8 +63,12 @@ class _Held(Struct, frozen=True):
 class Feed:
     """Not to be shared between readers of a connection: one calls `next`, anybody the rest."""
 
-    def __init__(self, service: Service, find_key: FindKey, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, service: Service, find_key: FindKey, now_ms: Callable[[], int], user: Details | None = None
+    ) -> None:
+        """`user`: who reads, for what makes the graph whose state is told."""
         self._service = service
+        self._user = user
         self._find_key = find_key
         self._key: SessionKey | None = None
         self._now_ms = now_ms
@@ -214,7 +219,7 @@ class Feed:
         assert self._key is not None
         if self._subscription.cursor == self._subscription.log_index:
             try:
-                values = (await self._service.states.read(self._key, Spot()))["values"]
+                values = (await self._service.states.read(self._key, Spot(), user=self._user))["values"]
             except AgentRaised as error:
                 log.warning("the state cannot be read: %s", error, extra={"session": str(self._key)})
                 return

@@ -60,4 +60,4 @@ class Streams:
                 return None
             return None if agent_id is None else SessionKey(user.id, agent_id, thread_id)
 
-        return Feed(self.service, key, lambda: time.time_ns() // 1_000_000)
+        return Feed(self.service, key, lambda: time.time_ns() // 1_000_000, self.access(user).known)

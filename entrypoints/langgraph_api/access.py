@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from unbroken.domain.catalogue import ThreadRecord, Where, matches
 from unbroken.domain.errors import NotYourThread
 from unbroken.domain.events import RunStart
-from unbroken.domain.ports.identity import User
+from unbroken.domain.ports.identity import Details, User
 from unbroken.entrypoints.langgraph_api.permissions import Permissions, anything
 from unbroken.entrypoints.service import Service
 from unbroken.entrypoints.web.callers import identified
@@ -24,6 +24,13 @@ class Access(Struct, frozen=True):
     user: User
     service: Service
     permissions: Permissions
+
+    @property
+    def known(self) -> Details | None:
+        """What a project's graphs are told of the user. None: it has no `auth` of its own."""
+        if self.permissions is anything:
+            return self.user.details
+        return self.user.details or {"identity": self.user.id}
 
     async def allowed(self, resource: str, action: str, value: dict[str, Any]) -> Where:
         """Raises Problem."""
@@ -45,7 +52,7 @@ class Access(Struct, frozen=True):
         it is noted with what the rules have set, so that they find it again. Raises Problem, NotYourThread (also for
         a thread that they do not show), ThreadDeleted."""
         if self.permissions is anything:
-            return body if self.user.details is None else replace(body, user=dict(self.user.details))
+            return body if self.known is None else replace(body, user=dict(self.known))
         value: dict[str, Any] = {
             "thread_id": thread_id,
             "assistant_id": assistant_id,
@@ -60,7 +67,7 @@ class Access(Struct, frozen=True):
             record = await self.service.thread_records.get(self.user.id, thread_id)
             if not matches(record.metadata, where):
                 raise NotYourThread(thread_id)
-        known = dict(self.user.details or {"identity": self.user.id})
+        known = None if self.known is None else dict(self.known)
         given = {name: value["kwargs"][name] for name in GIVEN}
         return replace(body, **given, metadata=metadata, user=known)
 

@@ -182,14 +182,14 @@ async def set_latest(request: Call, assistant_id: FromPath[str]) -> dict[str, An
 async def get_schemas(request: Call, assistant_id: FromPath[str]) -> dict[str, Any]:
     access = await access_of(request)
     graph_id = (await _assistant(access, assistant_id)).preset.graph_id
-    return {"graph_id": graph_id, **await access.service.states.schemas(graph_id)}
+    return {"graph_id": graph_id, **await access.service.states.schemas(graph_id, user=access.known)}
 
 
 @get("/assistants/{assistant_id:str}/graph")
 async def get_graph(request: Call, assistant_id: FromPath[str], xray: FromQuery[str] = "false") -> dict[str, Any]:
     access = await access_of(request)
     graph_id = (await _assistant(access, assistant_id)).preset.graph_id
-    return await access.service.states.drawing(graph_id, depth=_depth(xray))
+    return await access.service.states.drawing(graph_id, depth=_depth(xray), user=access.known)
 
 
 @get("/assistants/{assistant_id:str}/subgraphs")
@@ -207,7 +207,8 @@ async def get_subgraph(
 async def _subgraphs(request: Call, assistant_id: str, namespace: str | None, recurse: bool) -> Any:
     access = await access_of(request)
     graph_id = (await _assistant(access, assistant_id)).preset.graph_id
-    return await access.service.states.subgraphs(graph_id, namespace=namespace, recurse=recurse)
+    states, user = access.service.states, access.known
+    return await states.subgraphs(graph_id, namespace=namespace, recurse=recurse, user=user)
 
 
 def _depth(xray: str) -> int:

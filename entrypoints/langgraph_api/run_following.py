@@ -13,6 +13,7 @@ from unbroken.application.subscribe import TAIL_CURSOR, Subscription
 from unbroken.domain.effects import CancelTurn, LogEntry, ReportFailure, RequestInput, SendMessage
 from unbroken.domain.errors import ThreadDeleted
 from unbroken.domain.events import Event
+from unbroken.domain.ports.identity import Details
 from unbroken.domain.runs import Run
 from unbroken.domain.session import SessionKey
 from unbroken.entrypoints.langgraph_api.open_questions import asked_by, open_at
@@ -47,8 +48,17 @@ class End(Struct, frozen=True):
 class FollowedRun:
     """Begun before the run is accepted, so that nothing of it is missed; or later, to join it. `close` it."""
 
-    def __init__(self, service: Service, key: SessionKey, subscription: Subscription, *, joins: bool) -> None:
+    def __init__(
+        self,
+        service: Service,
+        key: SessionKey,
+        subscription: Subscription,
+        *,
+        joins: bool,
+        user: Details | None = None,
+    ) -> None:
         self._service = service
+        self._user = user
         self._key = key
         self._subscription = subscription
         self.joins = joins
@@ -56,12 +66,19 @@ class FollowedRun:
 
     @classmethod
     async def begin(
-        cls, service: Service, key: SessionKey, *, joins: bool = False, whole_log: bool = False
+        cls,
+        service: Service,
+        key: SessionKey,
+        *,
+        joins: bool = False,
+        whole_log: bool = False,
+        user: Details | None = None,
     ) -> FollowedRun:
-        """`whole_log`: everything that the thread has said so far comes first. Raises NotYourThread, ThreadDeleted,
+        """`whole_log`: everything that the thread has said so far comes first. `user`: who follows, for what makes the
+        graph whose values are read. Raises NotYourThread, ThreadDeleted,
         StoreUnavailable."""
         cursor = 0 if whole_log else TAIL_CURSOR
-        return cls(service, key, await service.subscribe(key, cursor=cursor, whole=True), joins=joins)
+        return cls(service, key, await service.subscribe(key, cursor=cursor, whole=True), joins=joins, user=user)
 
     def close(self) -> None:
         self._subscription.close()
@@ -96,13 +113,13 @@ class FollowedRun:
 
     async def state(self) -> bytes:
         """The values that are committed now. Raises StoreUnavailable."""
-        return await self._service.state.values(self._key)
+        return await self._service.state.values(self._key, user=self._user)
 
     async def values(self, run_id: str) -> bytes:
         """What the run's end has committed. Raises StoreUnavailable."""
         run = await self._run(run_id)
         checkpoint_id = None if run is None else run.checkpoint_id
-        return await self._service.state.values(self._key, checkpoint_id)
+        return await self._service.state.values(self._key, checkpoint_id, user=self._user)
 
     async def next(self) -> Sequence[Delivery] | None:
         """None: the thread is gone."""

@@ -143,7 +143,7 @@ class RunResponses:
 
         async def pieces() -> AsyncGenerator[bytes, None]:
             key, fresh = await self._bound(user.id, thread_id)
-            opened.append(followed := await FollowedRun.begin(self._service, key, joins=True, whole_log=fresh))
+            opened.append(followed := await self._follow(user, key, joins=True, whole_log=fresh))
             missed = [] if after is None else await self._service.runs.page(user.id, thread_id, limit=MOST_MISSED)
             thread = FollowedThread(followed, modes, after or NOTHING)
             async for events in thread.events([run for run in missed if run.state.ended]):
@@ -188,7 +188,7 @@ class RunResponses:
         key = SessionKey(user.id, assistant.graph_id, thread_id or new_id())
         await self._allow(key, thread_id, creates=asked.if_not_exists == "create")
         body = await Access(user, service, self._permissions).run(thread_id, assistant.assistant_id, body)
-        followed = await FollowedRun.begin(self._service, key) if follows else None
+        followed = await self._follow(user, key) if follows else None
         run_id = run_id or new_id()
         try:
             receipt = await self._service.accept(key, run_id, body, when_busy=asked.when_busy, event_id=run_id)
@@ -221,10 +221,16 @@ class RunResponses:
         if not await allowance.thread():
             raise Problem(HTTPStatus.CONFLICT, "too_many_threads", "delete a thread first")
 
+    async def _follow(
+        self, user: User, key: SessionKey, *, joins: bool = False, whole_log: bool = False
+    ) -> FollowedRun:
+        known = Access(user, self._service, self._permissions).known
+        return await FollowedRun.begin(self._service, key, joins=joins, whole_log=whole_log, user=known)
+
     async def _join(self, user: User, key: SessionKey) -> FollowedRun:
         self._open(user)
         try:
-            return await FollowedRun.begin(self._service, key, joins=True)
+            return await self._follow(user, key, joins=True)
         except BaseException:
             self._limits.closed(user.id)
             raise

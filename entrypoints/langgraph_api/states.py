@@ -110,10 +110,11 @@ async def update_state(request: Call, thread_id: FromPath[str]) -> dict[str, Any
     spot = _spot(asked.checkpoint) if asked.checkpoint else Spot()
     if spot.checkpoint_ns:
         raise invalid("checkpoint.checkpoint_ns: only the state of the whole graph can be written")
-    update = StateUpdate(asked.values, asked.as_node, asked.checkpoint_id or spot.checkpoint_id)
+    known = None if access.known is None else dict(access.known)
+    update = StateUpdate(asked.values, asked.as_node, asked.checkpoint_id or spot.checkpoint_id, known)
     receipt = await service.accept(key, new_id(), update)
     await until_written(service, thread_id, receipt.event.seq)
-    head = (await service.states.read(key, Spot()))["checkpoint"]
+    head = (await service.states.read(key, Spot(), user=known))["checkpoint"]
     return {"checkpoint": head, "configurable": head, "checkpoint_id": head["checkpoint_id"] if head else None}
 
 
@@ -121,7 +122,8 @@ async def _read(request: Call, thread_id: str, spot: Spot, subgraphs: bool, sele
     access = await access_of(request)
     record = await access.thread(thread_id)
     key = key_of(access.user.id, record)
-    state = dict(EMPTY) if key is None else await access.service.states.read(key, spot, subgraphs=subgraphs)
+    states, user = access.service.states, access.known
+    state = dict(EMPTY) if key is None else await states.read(key, spot, subgraphs=subgraphs, user=user)
     if state["checkpoint"] is None and spot.checkpoint_id is not None:
         place = {"checkpoint_id": spot.checkpoint_id, "thread_id": thread_id, "checkpoint_ns": spot.checkpoint_ns}
         state |= {"checkpoint": place, "checkpoint_id": spot.checkpoint_id}
@@ -144,6 +146,7 @@ async def _history(request: Call, thread_id: str, asked: HistoryQuery) -> list[S
         before=before,
         metadata=asked.metadata,
         checkpoint_ns=_spot(asked.checkpoint).checkpoint_ns if asked.checkpoint else "",
+        user=access.known,
     )
     return [_selected(state, asked.select) for state in found]
 

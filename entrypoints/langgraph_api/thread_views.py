@@ -10,8 +10,8 @@ from unbroken.domain.catalogue import ThreadRecord
 from unbroken.domain.errors import AgentRaised, InvalidValue, UnknownAgent
 from unbroken.domain.ports.thread_states import Spot, State
 from unbroken.domain.session import SessionKey
+from unbroken.entrypoints.langgraph_api.access import Access
 from unbroken.entrypoints.langgraph_api.graph_ids import assistant_id_of
-from unbroken.entrypoints.service import Service
 
 log = logging.getLogger(__name__)
 
@@ -36,11 +36,9 @@ EMPTY: Final[State] = {
 """Of a thread in which nothing ran."""
 
 
-async def thread_view(
-    service: Service, user_id: str, record: ThreadRecord, select: Collection[str] = FIELDS
-) -> dict[str, Any]:
+async def thread_view(access: Access, record: ThreadRecord, select: Collection[str] = FIELDS) -> dict[str, Any]:
     """With the head's values, as far as they are asked for: they have to be read for each thread by itself."""
-    state = await _state(service, user_id, record) if OF_STATE.intersection(select) else None
+    state = await _state(access, record) if OF_STATE.intersection(select) else None
     metadata = dict(record.metadata)
     if record.agent_id is not None:
         metadata.setdefault("assistant_id", assistant_id_of(record.agent_id))
@@ -64,11 +62,11 @@ def key_of(user_id: str, record: ThreadRecord) -> SessionKey | None:
     return None if record.agent_id is None else SessionKey(user_id, record.agent_id, record.thread_id)
 
 
-async def _state(service: Service, user_id: str, record: ThreadRecord) -> State | None:
+async def _state(access: Access, record: ThreadRecord) -> State | None:
     """None: nothing ran, or the agent's graph cannot be had now; the thread is there all the same."""
-    key = key_of(user_id, record)
+    key = key_of(access.user.id, record)
     try:
-        return None if key is None else await service.states.read(key, Spot())
+        return None if key is None else await access.service.states.read(key, Spot(), user=access.known)
     except (UnknownAgent, AgentRaised, InvalidValue) as error:
         log.warning("the state of %s cannot be told: %s", key, error)
         return None

@@ -87,13 +87,13 @@ async def create_thread(request: Call) -> dict[str, Any]:
         raise exists from None
     if not made and (asked.if_exists != "do_nothing" or not matches(record.metadata, where)):
         raise exists
-    return await thread_view(access.service, access.user.id, record)
+    return await thread_view(access, record)
 
 
 @get("/threads/{thread_id:str}")
 async def get_thread(request: Call, thread_id: FromPath[str]) -> dict[str, Any]:
     access = await access_of(request)
-    return await thread_view(access.service, access.user.id, await access.thread(thread_id))
+    return await thread_view(access, await access.thread(thread_id))
 
 
 @patch("/threads/{thread_id:str}")
@@ -109,7 +109,7 @@ async def change_thread(request: Call, thread_id: FromPath[str]) -> Response[Any
         record = await access.service.thread_records.get(access.user.id, thread_id)
     if MINIMAL in request.headers.get("prefer", ""):
         return Response(None, status_code=HTTPStatus.NO_CONTENT)
-    return Response(await thread_view(access.service, access.user.id, record))
+    return Response(await thread_view(access, record))
 
 
 @delete("/threads/{thread_id:str}")
@@ -182,14 +182,14 @@ async def copy_thread(request: Call, thread_id: FromPath[str]) -> dict[str, Any]
     value: dict[str, Any] = {"thread_id": new_id(), "metadata": dict(record.metadata)}
     await access.allowed("threads", "create", value)
     copy = await copied(access.service, access.user.id, record, value["thread_id"], value["metadata"])
-    return await thread_view(access.service, access.user.id, copy)
+    return await thread_view(access, copy)
 
 
 async def _views(access: Access, records: Sequence[ThreadRecord], select: Collection[str]) -> list[dict[str, Any]]:
     """Raises Problem: they are too long together, each with all that its agent knows."""
     views, size = [], 0
     for record in records:
-        views.append(await thread_view(access.service, access.user.id, record, select))
+        views.append(await thread_view(access, record, select))
         size += len(msgspec.json.encode(views[-1]))
         if size > MOST_BYTES:
             raise invalid(f"limit: {len(views)} threads are longer than {MOST_BYTES} bytes; ask for fewer, or select")

@@ -73,8 +73,10 @@ def test_a_body_is_the_same_after_a_database_has_held_it(value: Any) -> None:
     assert body_hash(msgspec.json.decode(msgspec.json.encode(body), type=EventBody)) == body_hash(body)
 
 
-@pytest.mark.parametrize("body", [UserMessage("x"), InputResponse("q", 1), RunStart({"a": 1})])
-def test_what_is_known_of_who_says_it_makes_no_other_body(body: UserMessage | InputResponse | RunStart) -> None:
+@pytest.mark.parametrize("body", [UserMessage("x"), InputResponse("q", 1), RunStart({"a": 1}), StateUpdate(1)])
+def test_what_is_known_of_who_says_it_makes_no_other_body(
+    body: UserMessage | InputResponse | RunStart | StateUpdate,
+) -> None:
     """A client that says it again after its token was renewed says the same."""
     known = [replace(body, user={"identity": "ann", "exp": number}) for number in (1, 2)]
     assert len({body_hash(one) for one in (body, *known)}) == 1

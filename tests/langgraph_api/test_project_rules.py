@@ -53,7 +53,7 @@ async def test_only_whom_the_project_knows_is_let_in(people: People) -> None:
         with pytest.raises(error):
             await people(name).threads.create()
     assert (await people(None).http.get("/ok"))["ok"]
-    assert await people("ann").assistants.count() == 1
+    assert await people("ann").assistants.count() == 2
 
 
 @pytest.mark.asyncio
@@ -92,6 +92,39 @@ async def test_a_run_knows_its_user_and_its_thread_is_noted(people: People) -> N
     for run in await ann.runs.list(thread):
         with pytest.raises(NotFoundError):
             await people("bob").runs.get(thread, run["run_id"])
+
+
+@pytest.mark.asyncio
+async def test_what_makes_a_graph_knows_who_reads_and_writes_a_state_as_it_knows_who_runs(
+    guarded: Server, people: People
+) -> None:
+    ann = people("ann")
+    thread = "33333333-3333-4333-8333-333333333333"
+    asked = {"messages": [{"role": "user", "content": "for whom?"}]}
+    parts = ann.runs.stream(thread, "made", input=asked, stream_mode=["updates"], if_not_exists="create")
+    assert [part.event async for part in parts] == ["metadata", "updates"]
+    (run,) = await ann.runs.list(thread)
+    values = await ann.runs.join(thread, run["run_id"])
+    assert values["messages"][-1]["content"] == "for ann, red, ann"
+    assert (await ann.threads.get_state(thread))["values"] == values
+    assert (await ann.threads.get(thread))["values"] == values
+    assert (await ann.threads.get_history(thread))[0]["values"] == values
+    place = (await ann.threads.update_state(thread, {"messages": []}))["checkpoint"]
+    assert (await ann.threads.get_state(thread, checkpoint=place))["values"] == values
+    assert (await ann.assistants.get_schemas("made"))["state_schema"]
+    assert (await ann.assistants.get_graph("made"))["nodes"]
+    assert await ann.assistants.get_subgraphs("made") == {}
+    ended = [part.data async for part in ann.runs.join_stream(thread, run["run_id"], stream_mode="values")]
+    assert ended[-1] == values
+    async with AsyncClient(base_url=f"http://127.0.0.1:{guarded.port}", trust_env=False) as http:
+        http.headers["Authorization"] = "Bearer ann"
+        for method in ("state.get", "state.listCheckpoints"):
+            command: dict[str, Any] = {"id": 1, "method": method, "params": {}}
+            answer = (await http.post(f"/threads/{thread}/commands", json=command)).json()
+            assert answer["type"] == "success", answer
+        front = {"threadId": thread, "runId": "front", "messages": [], "state": {}}
+        told = await http.post("/agui/made", json=front)
+        assert "for ann, red, ann" in told.text
 
 
 @pytest.mark.asyncio
