@@ -18,6 +18,7 @@ import click
 
 from unbroken.adapters.postgres.embedded_errors import AlreadyServed, EmbeddedError
 from unbroken.domain.errors import UnbrokenError
+from unbroken.entrypoints.listener import listen
 from unbroken.entrypoints.stopping import Stopping
 
 if TYPE_CHECKING:
@@ -107,9 +108,12 @@ def serve(reloads: bool, **given: Any) -> None:
 
             run_workers(settings, options, stopping)
             return
-        from unbroken.entrypoints.server import run
+        # Before libraries and graphs are loaded, which takes time: clients give up after some refusals, but wait for
+        # whoever has taken their connection.
+        with listen(settings.host, settings.port) as listener:
+            from unbroken.entrypoints.server import run
 
-        run(settings, stopping)
+            run(settings, stopping, listener)
 
 
 @cli.command(hidden=True)
@@ -124,7 +128,8 @@ def worker(task: str) -> None:
         this = Worker(told)
         from unbroken.entrypoints.server import run
 
-        run(settings, stopping, this)
+        with listen(settings.host, settings.port, shared=True) as listener:
+            run(settings, stopping, listener, this)
 
 
 @cli.command()

@@ -18,7 +18,7 @@ from unbroken.entrypoints.allocator import give_back_what_is_large
 from unbroken.entrypoints.collector import collect_when_grown, leave_alone_what_is_there
 from unbroken.entrypoints.langgraph_api.permissions import anything
 from unbroken.entrypoints.langgraph_api.project_rules import ProjectRules
-from unbroken.entrypoints.listener import BACKLOG, listen
+from unbroken.entrypoints.listener import BACKLOG
 from unbroken.entrypoints.served_database import database
 from unbroken.entrypoints.served_project import what_is_served
 from unbroken.entrypoints.service import running
@@ -36,11 +36,12 @@ LAST_REQUESTS_S = 2
 LAST_TASKS_S = 1.0
 
 
-def run(settings: Settings, stopping: Stopping, worker: Worker | None = None) -> None:
+def run(settings: Settings, stopping: Stopping, listener: socket.socket, worker: Worker | None = None) -> None:
     """Serve until SIGINT or SIGTERM. Raises UnbrokenError or EmbeddedError with one line to show. `worker`: this is one
     of several, whose parent has the database, brought up to date, and tells where they can be reached.
 
-    `stopping`: entered already; where something that was told to stop does not end, it ends the process.
+    `stopping`: entered already; where something that was told to stop does not end, it ends the process. `listener`:
+    whoever connects to it before it is served from here waits; it is closed when serving ends.
     """
     stopping.limit_s = settings.stop_limit_s
     stopping.go_on()
@@ -58,7 +59,6 @@ def run(settings: Settings, stopping: Stopping, worker: Worker | None = None) ->
     guard = guard_of(settings, what.cors, what.auth)
     permissions = anything if what.auth is None else ProjectRules(what.auth)
     stopping.go_on()
-    listener = listen(settings.host, settings.port, shared=worker is not None)
     lost = Lost(stopping)
     with database(settings, stopping) if worker is None else nullcontext(settings.database_url) as url:
         app = create_app(lambda: running(settings, url, what.graphs, on_lost=lost, served=what), guard, permissions)

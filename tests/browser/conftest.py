@@ -27,7 +27,9 @@ def browser() -> Iterator[Browser]:
     assert chromium, "the page is tested in Chromium, which is not installed (Debian: apt-get install chromium)"
     expect.set_options(timeout=PATIENCE_MS)
     with sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-background-networking"]
+        # A page that a test puts in the server's place has no address, and so no socket to this machine (tests/stock).
+        away = "--disable-features=LocalNetworkAccessChecks,LocalNetworkAccessChecksWebSockets"
+        arguments = ["--no-sandbox", "--disable-background-networking", away]
         browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
         yield browser
         browser.close()

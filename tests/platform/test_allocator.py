@@ -9,6 +9,7 @@ import sys
 import pytest
 
 from unbroken.entrypoints import server
+from unbroken.entrypoints.listener import listen
 from unbroken.entrypoints.settings import Settings
 from unbroken.entrypoints.stopping import Stopping
 
@@ -58,5 +59,5 @@ def test_a_server_asks_for_it_before_anything_else(monkeypatch: pytest.MonkeyPat
         raise Asked
 
     monkeypatch.setattr(server, "give_back_what_is_large", ask)
-    with pytest.raises(Asked):
-        server.run(Settings(in_memory=True, port=0), Stopping())
+    with listen("127.0.0.1", 0) as listener, pytest.raises(Asked):
+        server.run(Settings(in_memory=True, port=0), Stopping(), listener)

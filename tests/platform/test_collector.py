@@ -51,6 +51,7 @@ asyncio.run(main())
 SERVING = """
 import gc, signal
 from unbroken.entrypoints import server
+from unbroken.entrypoints.listener import listen
 from unbroken.entrypoints.settings import Settings
 from unbroken.entrypoints.stopping import Stopping
 
@@ -60,8 +61,8 @@ def then():
     signal.raise_signal(signal.SIGTERM)
 
 leave_alone, server.leave_alone_what_is_there = server.leave_alone_what_is_there, then
-with Stopping() as stopping:
-    server.run(Settings(in_memory=True, port=0), stopping)
+with Stopping() as stopping, listen("127.0.0.1", 0) as listener:
+    server.run(Settings(in_memory=True, port=0), stopping, listener)
 """
 
 

@@ -29,6 +29,9 @@ class Stage:
         self._provider = Provider()
         self._writers: set[asyncio.StreamWriter] = set()
         self._pumps: set[asyncio.Task[None]] = set()
+        self._back = asyncio.Event()
+        self._back.set()
+        self._refused = False
         self.port, self.wire_port = free_port(), free_port()
         config = uvicorn.Config(self, host="127.0.0.1", port=self.port, log_level="error", lifespan="off", ws="none")
         self._uvicorn = uvicorn.Server(config)
@@ -76,7 +79,12 @@ class Stage:
             self._cut()
             await answer(send, {})
         elif scope["path"] == "/restart" and self._restart is not None:
-            await asyncio.to_thread(self._restart)
+            self._back.clear()
+            self._refused = False
+            try:
+                await asyncio.to_thread(self._restart)
+            finally:
+                self._back.set()
             await answer(send, {})
         else:
             await self._provider(scope, receive, send)
@@ -103,7 +111,7 @@ class Stage:
         self._pumps.add(task)
         ends = [writer]
         try:
-            far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self.server_port)
+            far_reader, far_writer = await self._reached()
             ends.append(far_writer)
             self._writers.update(ends)
             await asyncio.gather(self._pump(reader, far_writer), self._pump(far_reader, writer))
@@ -114,6 +122,18 @@ class Stage:
             self._writers.difference_update(ends)
             for end in ends:
                 end.close()
+
+    async def _reached(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """The server. While it comes up again the first who comes is refused, and whoever comes after that waits, as
+        at a load balancer: clients give up after 17 s of refusals, and a start may take longer on a busy machine."""
+        while True:
+            try:
+                return await asyncio.open_connection("127.0.0.1", self.server_port)
+            except OSError:
+                if self._back.is_set() or not self._refused:
+                    self._refused = True
+                    raise
+                await self._back.wait()
 
     async def _pump(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         try:

@@ -28,7 +28,8 @@ python -m tests.stock --table
 Of {number} cases {agree} agree. Where they differ, the reason is given; below the table is what each client ended with.
 `useStream` of `@langchain/react` (over the Agent Streaming Protocol) and of `@langchain/langgraph-sdk/react` (over the
 classic REST) is tried in Chromium by `tests/stock/test_use_stream.py`: streaming, a reload, a second message, a
-question answered after a reload, a tool, and a `kill -9` in mid-answer.
+question answered after a reload, a tool, and a `kill -9` in mid-answer. A server that is away for longer than 16 s is
+given up by these clients, by design: [front-ends.md](front-ends.md) has the numbers, and what to do.
 
 ![useStream after a kill -9 in mid-answer](pictures/use-stream.png)
 

@@ -13,6 +13,9 @@ from tests.stock.use_stream import Tab
 
 WHOLE = "word0 word1 word2 word3 word4 word5 word6 word7 word8 word9"
 WAYS = pytest.mark.parametrize("way", [{}, {"classic": "1"}], ids=["protocol", "classic"])
+ALL_WAYS = pytest.mark.parametrize(
+    "way", [{}, {"websocket": "1"}, {"classic": "1"}], ids=["protocol", "websocket", "classic"]
+)
 
 
 def _ask(stage: Stage, path: str) -> None:
@@ -20,7 +23,7 @@ def _ask(stage: Stage, path: str) -> None:
         pass
 
 
-@WAYS
+@ALL_WAYS
 def test_an_answer_streams_and_is_there_after_a_reload(page: Page, stage: Stage, way: dict[str, str]) -> None:
     key, tab = new_key(), Tab(page, stage.url)
     tab.open(**way)
@@ -66,10 +69,12 @@ def test_a_tool_is_called(page: Page, stage: Stage, way: dict[str, str]) -> None
     tab.say("weather please")
     expect(tab.messages()).to_have_text("The tool said: sunny in Paris.")
     expect(tab.messages("tool")).to_have_text("sunny in Paris")
+    tab.at_rest()
+    expect(tab.messages("call")).to_have_text(["get_weather"])
 
 
 @pytest.mark.slow
-@WAYS
+@ALL_WAYS
 def test_a_kill_in_mid_answer_leaves_one_answer(page: Page, own_stage: Stage, way: dict[str, str]) -> None:
     key, tab = new_key(), Tab(page, own_stage.url)
     tab.open(**way)

@@ -17,7 +17,7 @@ body { font: 16px/1.5 system-ui, sans-serif; margin: 0; background: #f5f5f7; }
 main { max-width: 40rem; margin: 0 auto; padding: 1rem; }
 h1 { font-size: 1rem; color: #666; } ol { list-style: none; padding: 0; }
 li { padding: .5rem .8rem; margin: .5rem 0; border-radius: .7rem; background: #fff; width: fit-content; }
-li.human { margin-left: auto; background: #d9e8ff; } li.tool { font: 13px monospace; color: #555; }
+li.human { margin-left: auto; background: #d9e8ff; } li.tool, li.call { font: 13px monospace; color: #555; }
 input { width: 100%; box-sizing: border-box; font: inherit; padding: .6rem; } button { font: inherit; }
 """
 

@@ -19,6 +19,7 @@ from tests.end_to_end.client import PATIENCE_S, Client
 from tests.end_to_end.server import UNBROKEN, Server, environment
 from tests.web.tokens import SECRET, Provider, shared
 from unbroken.domain.errors import InvalidValue
+from unbroken.entrypoints.listener import listen
 from unbroken.entrypoints.server import run
 from unbroken.entrypoints.settings import SettingsError, read_settings
 from unbroken.entrypoints.stopping import Stopping
@@ -255,8 +256,9 @@ def test_a_server_that_could_not_know_its_callers_cannot_be_set_up(
     monkeypatch.chdir(tmp_path)
     for name, value in settings.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises((SettingsError, InvalidValue), match=re.escape(complaint)) as refusal:
-        run(read_settings(in_memory=True, port=0), Stopping())
+    refused = pytest.raises((SettingsError, InvalidValue), match=re.escape(complaint))
+    with listen("127.0.0.1", 0) as listener, refused as refusal:
+        run(read_settings(in_memory=True, port=0), Stopping(), listener)
     assert "sesame" not in str(refusal.value)
 
 

@@ -36,16 +36,21 @@ function Chat() {
     setDraft("");
     stream.submit({ messages: [{ type: "human", content: draft }] });
   };
+  // By its id: after a reload the question is shown from the thread's state, before the stream has brought what
+  // `respond` without an id answers.
   const answer = () =>
-    stream.respond ? stream.respond("yes") : stream.submit(undefined, { command: { resume: "yes" } });
+    stream.respond
+      ? stream.respond("yes", { interruptId: stream.interrupt.id })
+      : stream.submit(undefined, { command: { resume: "yes" } });
   const shown = stream.messages
     .filter((message) => textOf(message) !== "")
     .map((message) => h("li", { key: message.id, className: kindOf(message) }, textOf(message)));
+  const calls = stream.toolCalls.map(({ id, name, call }) => h("li", { key: id, className: "call" }, name ?? call.name));
   return h(
     "main",
     { "data-state": stream.isLoading ? "loading" : "idle" },
     h("h1", null, asked.has("classic") ? "useStream, classic REST" : "useStream, Agent Streaming Protocol"),
-    h("ol", null, shown),
+    h("ol", null, shown, calls),
     stream.interrupt && h("button", { onClick: answer }, `Yes: ${JSON.stringify(stream.interrupt.value)}`),
     stream.error && h("p", { role: "alert" }, String(stream.error?.message ?? stream.error)),
     h(
