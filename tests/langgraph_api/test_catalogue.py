@@ -238,9 +238,10 @@ async def test_a_state_is_written_in_order_with_the_turns_and_refused_in_words(s
     assert [message["content"] for message in state["values"]["messages"]] == ["by hand"]
     await chat(server, thread, "and on")
     assert len((await stock.threads.get_state(thread))["values"]["messages"]) == 3
-    with pytest.raises(BadRequestError):
+    with pytest.raises(BadRequestError, match="nobody"):
         await stock.threads.update_state(thread, {"messages": []}, as_node="nobody")
     assert len((await stock.threads.get_state(thread))["values"]["messages"]) == 3
+    assert (await stock.threads.get(thread))["status"] == "idle", "the failure is its caller's, and not the thread's"
 
 
 @pytest.mark.parametrize("sought", [{"a": ["x" * 40] * 200}, {"a": [[n] for n in range(17)]}])
