@@ -85,10 +85,17 @@ class RunningAttempt(Attempt):
                 self.fail(failure)
             self._sessions.notify(self.claim.key)
 
-    def tool(self, tool_call_id: str, name: str, phase: ToolPhase, data: str | None = None) -> None:
+    def tool(
+        self,
+        tool_call_id: str,
+        name: str,
+        phase: ToolPhase,
+        data: str | None = None,
+        namespace: tuple[str, ...] = (),
+    ) -> None:
         if self.gate.open:
             try:
-                self._live.stream.tool(tool_call_id, name, phase, data)
+                self._live.stream.tool(tool_call_id, name, phase, data, namespace)
             except AnswerTooLong as failure:
                 self.fail(failure)
             self._sessions.notify(self.claim.key)

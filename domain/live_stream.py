@@ -62,6 +62,7 @@ class LiveStream:
         "_growths",
         "_held",
         "_high",
+        "_inner_tool_steps",
         "_open",
         "_seen",
         "_side_at",
@@ -86,6 +87,8 @@ class LiveStream:
         """Where in `parts` that stands which is no text, and at which place."""
         self._side_places = array("I")
         self._tool_steps = 0
+        self._inner_tool_steps = 0
+        """Of subgraphs."""
         self._steps = 0
         self._grown = 0
         """Units of what grows, and in how many pieces."""
@@ -191,12 +194,24 @@ class LiveStream:
         self._push_text(message_id, text[len(shown) :])
         return True
 
-    def tool(self, tool_call_id: str, name: str, phase: ToolPhase, data: str | None = None) -> None:
-        self._tool_steps += 1
-        if self._tool_steps > MAX_TOOL_STEPS:
-            raise AnswerTooLong(f"the turn took more than {MAX_TOOL_STEPS} tool steps")
+    def tool(
+        self,
+        tool_call_id: str,
+        name: str,
+        phase: ToolPhase,
+        data: str | None = None,
+        namespace: tuple[str, ...] = (),
+    ) -> None:
+        if namespace:
+            if self._inner_tool_steps == MAX_TOOL_STEPS:
+                return  # of subgraphs, as of what they say aside, more is not shown
+            self._inner_tool_steps += 1
+        else:
+            self._tool_steps += 1
+            if self._tool_steps > MAX_TOOL_STEPS:
+                raise AnswerTooLong(f"the turn took more than {MAX_TOOL_STEPS} tool steps")
         shown = None if data is None else well_formed(data)
-        self._push_side(ToolPart(self.length, well_formed(tool_call_id), well_formed(name), phase, shown))
+        self._push_side(ToolPart(self.length, well_formed(tool_call_id), well_formed(name), phase, shown, namespace))
 
     def step(self, method: str, namespace: tuple[str, ...], data: bytes) -> None:
         """`data`: JSON."""
@@ -217,7 +232,10 @@ class LiveStream:
                 self._push(part)
                 self.length += units(part.text)
             elif isinstance(part, ToolPart):
-                self._tool_steps += 1
+                if part.namespace:
+                    self._inner_tool_steps += 1
+                else:
+                    self._tool_steps += 1
                 self._push_side(part)
             elif part.data is not None and (said := said_in(part.method, part.data)) is not None:
                 self._grow(part.method, part.namespace, said)
@@ -226,12 +244,13 @@ class LiveStream:
         return True
 
     def _goes_on_with(self, parts: Sequence[Part]) -> bool:
-        length, tool_steps, steps, grown = self.length, self._tool_steps, self._steps, self._grown
+        length, steps, grown = self.length, self._steps, self._grown
+        tool_steps = {True: self._tool_steps, False: self._inner_tool_steps}
         for part in parts:
             if part.offset != length:
                 return False
             if isinstance(part, ToolPart):
-                tool_steps += 1
+                tool_steps[not part.namespace] += 1
             elif isinstance(part, StepPart):
                 sides = sides_of(part)
                 if sides is None:
@@ -245,7 +264,7 @@ class LiveStream:
                 if not 0 < size <= MAX_PART_UNITS or "\x00" in part.text:
                     return False
                 length += size
-        within = length <= MAX_UNITS and tool_steps <= MAX_TOOL_STEPS
+        within = length <= MAX_UNITS and max(tool_steps.values()) <= MAX_TOOL_STEPS
         return within and steps <= MAX_STEPS and grown <= MAX_GROWN_UNITS
 
     def after(self, offset: int) -> list[Part]:

@@ -28,6 +28,8 @@ class ToolPart(Struct, frozen=True, array_like=True, tag="tool"):
     name: str
     phase: ToolPhase
     data: str | None = None
+    namespace: tuple[str, ...] = ()
+    """As in `StepPart`."""
 
 
 class StepPart(Struct, frozen=True, array_like=True, tag="step"):

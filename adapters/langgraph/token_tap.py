@@ -44,7 +44,7 @@ class ModelCall:
 
 
 class TokenTap(BaseCallbackHandler):
-    """Streams what the root graph's answer messages say, and shows its tool calls.
+    """Streams what the root graph's answer messages say, and shows the tool calls of every graph.
 
     Not part of the text: subgraphs, models tagged `nostream`, structured output, models inside tools, and calls that
     are known to be silent. `settle` then shows what the state holds and the stream does not. Beside the text go what
@@ -63,7 +63,7 @@ class TokenTap(BaseCallbackHandler):
         gets to it."""
         self._calls: dict[UUID, ModelCall] = {}
         self._of_task: dict[str, list[ModelCall]] = {}
-        self._tools: dict[UUID, tuple[str, str, str]] = {}
+        self._tools: dict[UUID, ToolCall] = {}
         self._settled: set[str] = set()
         self.heard: set[str] = set()
         """Ids of the messages that the root graph's models finished in this attempt. Some servers give every
@@ -146,11 +146,11 @@ class TokenTap(BaseCallbackHandler):
         **kwargs: Any,
     ) -> None:
         place = place_of(metadata)
-        if place is not None and not place.namespace:
+        if place is not None:
             tool_call_id = str(kwargs.get("tool_call_id") or run_id)
             name = str((serialized or {}).get("name") or kwargs.get("name") or "tool")
             shown = json_of(inputs).decode() if inputs is not None else input_str
-            self._on_loop(self._tool_starts, run_id, (place.task_id, tool_call_id, name), shown)
+            self._on_loop(self._tool_starts, run_id, ToolCall(place, tool_call_id, name), shown)
 
     def on_tool_end(self, output: Any, *, run_id: UUID, **kwargs: Any) -> None:
         failed = isinstance(output, ToolMessage) and output.status == "error"
@@ -192,7 +192,7 @@ class TokenTap(BaseCallbackHandler):
 
     def _model_starts(self, run_id: UUID, place: Place) -> None:
         task_id, node = place.task_id, place.node
-        if any(of_task == task_id for of_task, _, _ in self._tools.values()):
+        if any(tool.place.task_id == task_id for tool in self._tools.values()):
             return
         calls = self._of_task.setdefault(task_id, [])
         call = ModelCall(node, len(calls), self._habits.silent((node, len(calls))))
@@ -232,15 +232,18 @@ class TokenTap(BaseCallbackHandler):
             if call.shown_as is not None:
                 self._attempt.text_ends(call.shown_as)
 
-    def _tool_starts(self, run_id: UUID, tool: tuple[str, str, str], shown: str) -> None:
+    def _tool_starts(self, run_id: UUID, tool: ToolCall, shown: str) -> None:
         self._tools[run_id] = tool
-        self._attempt.tool(tool[1], tool[2], "started", well_formed(shown[:SHOWN_OF_TOOLS]))
+        self._show_tool(tool, "started", shown)
 
     def _tool_ends(self, run_id: UUID, failed: bool, shown: str) -> None:
         tool = self._tools.pop(run_id, None)
         if tool is not None:
-            phase: ToolPhase = "failed" if failed else "finished"
-            self._attempt.tool(tool[1], tool[2], phase, well_formed(shown[:SHOWN_OF_TOOLS]))
+            self._show_tool(tool, "failed" if failed else "finished", shown)
+
+    def _show_tool(self, tool: ToolCall, phase: ToolPhase, shown: str) -> None:
+        told = well_formed(shown[:SHOWN_OF_TOOLS])
+        self._attempt.tool(tool.tool_call_id, tool.name, phase, told, tool.place.namespace)
 
 
 class Place(NamedTuple):
@@ -249,6 +252,12 @@ class Place(NamedTuple):
     namespace: Namespace
     task_id: str
     node: str
+
+
+class ToolCall(NamedTuple):
+    place: Place
+    tool_call_id: str
+    name: str
 
 
 def place_of(metadata: Mapping[str, Any] | None) -> Place | None:

@@ -85,8 +85,15 @@ class ObservedAttempt(Attempt):
     def text_ends(self, message_id: str) -> None:
         self._inner.text_ends(message_id)
 
-    def tool(self, tool_call_id: str, name: str, phase: ToolPhase, data: str | None = None) -> None:
-        self._inner.tool(tool_call_id, name, phase, data)
+    def tool(
+        self,
+        tool_call_id: str,
+        name: str,
+        phase: ToolPhase,
+        data: str | None = None,
+        namespace: tuple[str, ...] = (),
+    ) -> None:
+        self._inner.tool(tool_call_id, name, phase, data, namespace)
 
     def step(self, method: str, namespace: tuple[str, ...], data: bytes) -> None:
         self._inner.step(method, namespace, data)

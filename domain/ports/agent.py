@@ -31,8 +31,15 @@ class Attempt(ABC):
         """This message is complete; others that waited may stream."""
 
     @abstractmethod
-    def tool(self, tool_call_id: str, name: str, phase: ToolPhase, data: str | None = None) -> None:
-        """Show a step of a tool call beside the text."""
+    def tool(
+        self,
+        tool_call_id: str,
+        name: str,
+        phase: ToolPhase,
+        data: str | None = None,
+        namespace: tuple[str, ...] = (),
+    ) -> None:
+        """Show a step of a tool call beside the text. `namespace`: of the subgraph that calls it; empty: the root."""
 
     @abstractmethod
     def step(self, method: str, namespace: tuple[str, ...], data: bytes) -> None:

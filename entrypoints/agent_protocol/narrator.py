@@ -199,7 +199,7 @@ class Narrator:
         else:
             self._tools.pop(part.tool_call_id, None)
             piece = blocks.tool_ended(part.tool_call_id, part.data, failed=part.phase == "failed")
-        yield from self._live([piece], attempt, part.offset + sides)
+        yield from self._live([piece], attempt, part.offset + sides, part.namespace)
 
     def _step(self, told: Iterable[steps.Step], attempt: int, place: int) -> Iterable[Event]:
         for step in told:
@@ -230,11 +230,13 @@ class Narrator:
             self._namespaces[path] = None
             yield self._lifecycle(positions.live(attempt, place, sub), "started", path)
 
-    def _live(self, pieces: Iterable[Piece], attempt: int, place: int) -> Iterable[Event]:
+    def _live(
+        self, pieces: Iterable[Piece], attempt: int, place: int, namespace: tuple[str, ...] = ()
+    ) -> Iterable[Event]:
         for sub, piece in enumerate(pieces):
             self._told.add(piece.part)
             seq = positions.live(attempt, place, sub)
-            yield self._event(seq, f"{attempt}.{piece.part}", piece.method, piece.data)
+            yield self._event(seq, f"{attempt}.{piece.part}", piece.method, piece.data, namespace)
 
     def _logged(self, entry: LogEntry, left_open: Sequence[RequestInput]) -> Iterable[Event]:
         if self._ending.event_seq != entry.event.seq:

@@ -40,7 +40,7 @@ class Screen:
     def begin(self) -> None:
         """Another thread: nothing of it was shown yet."""
         self._done: set[str] = set()
-        self._tools: set[tuple[str, str, str]] = set()
+        self._tools: set[tuple[str, str, str, str]] = set()
         self._beside: set[tuple[str, int, str, str]] = set()
         self._asked: set[tuple[str, str]] = set()
         self._open: str | None = None
@@ -122,10 +122,11 @@ class Screen:
 
     def _steps(self, turn: Turn) -> None:
         for tool in turn.tools if self._interactive else []:
-            step = (turn.request_id, tool["toolCallId"], tool["phase"])
+            place = _place(tool) if "namespace" in tool else ""
+            step = (turn.request_id, place, tool["toolCallId"], tool["phase"])
             if step not in self._tools:
                 self._tools.add(step)
-                self._line(f"⚙ {tool['name']} {tool['phase']}".translate(_CONTROL), "dim")
+                self._line(f"⚙ {place}{tool['name']} {tool['phase']}".translate(_CONTROL), "dim")
 
     def _thoughts(self, turn: Turn) -> None:
         """While it runs, that a model thinks and what the agent's code writes; at its end, what its subgraphs said."""

@@ -54,7 +54,7 @@ class Turn:
         """What subgraphs said, by message; it is no part of the text."""
         self.media: list[dict[str, Any]] = []
         """Blocks of the committed messages that are neither text nor reasoning: pictures, files."""
-        self._called: set[str] = set()
+        self._called: set[tuple[str, ...]] = set()
         """Tools that this socket has told of: what stands beside the text stands before or behind them."""
         self._told_again = False
         """A new socket begins with the first of what stands beside the text."""
@@ -153,12 +153,12 @@ class Turn:
             return
         if frame["attempt"] > self.attempt:
             self.empty(frame["attempt"])
-        self._called.add(frame["toolCallId"])
-        step = {key: frame[key] for key in ("toolCallId", "name", "phase", "offset")}
+        self._called.add(_call(frame))
+        step = {key: frame[key] for key in ("toolCallId", "name", "phase", "offset", "namespace") if key in frame}
         if "data" in frame:
             step["args" if frame["phase"] == "started" else "result"] = frame["data"]
         for index, tool in enumerate(self.tools):
-            if tool["toolCallId"] == step["toolCallId"]:
+            if _call(tool) == _call(step):
                 self.tools[index] = {**tool, **step, "offset": tool["offset"]}
                 return
         self.tools.append(step)
@@ -222,7 +222,6 @@ class Turn:
 
     def _recall_tools(self, messages: Sequence[Mapping[str, Any]]) -> None:
         """What the committed messages say of tools: whoever was not there to see them is shown them all the same."""
-        known = {tool["toolCallId"]: tool for tool in self.tools}
         results = {message["tool_call_id"]: message for message in messages if message["role"] == "tool"}
         length = 0
         for message in messages:
@@ -230,12 +229,14 @@ class Turn:
                 length += _units(text) + (2 if length else 0)
             for call in message.get("tool_calls", []):
                 result = results.get(call["id"])
-                if call["id"] not in known:
-                    known[call["id"]] = {"toolCallId": call["id"], "name": call["name"], "offset": length}
+                named = [tool for tool in self.tools if tool["toolCallId"] == call["id"]]
+                if not named:
+                    named.append({"toolCallId": call["id"], "name": call["name"], "offset": length})
+                    self.tools.append(named[0])
+                tool = next((one for one in named if "namespace" not in one), named[0])
                 failed = result is not None and result.get("status") == "error"
-                known[call["id"]] |= {"phase": "failed" if failed else "finished" if result else "started"}
-                known[call["id"]] |= {"args": call["args"]} | ({"result": _text(result["content"])} if result else {})
-        self.tools = list(known.values())
+                tool |= {"phase": "failed" if failed else "finished" if result else "started"}
+                tool |= {"args": call["args"]} | ({"result": _text(result["content"])} if result else {})
 
     def _recall_beside(self, messages: Sequence[Mapping[str, Any]]) -> None:
         """What the committed messages hold besides text and tools, for whoever was not there to see it."""
@@ -286,6 +287,11 @@ def _follows(shown: Turn, turn: Turn) -> bool:
     if shown.ended:
         return False
     return turn.cursor is not None or (turn.seq is None and turn.own is None)
+
+
+def _call(tool: Mapping[str, Any]) -> tuple[str, ...]:
+    """Calls of subgraphs that work side by side may have one id."""
+    return (*tool.get("namespace", ()), tool["toolCallId"])
 
 
 def _text(content: Any) -> str:

@@ -8,6 +8,9 @@
 const MEDIA = new Set(["image", "audio", "video", "file", "image_url", "input_audio"]);
 const ENDS = { final: "answered", cancelled: "cancelled", error: "failed" };
 
+// Calls of subgraphs that work side by side may have one id.
+export const callOf = ({ namespace, toolCallId }) => JSON.stringify([namespace ?? [], toolCallId]);
+
 export class Turn {
   #called = new Set(); // tools that this socket has told of: what stands beside the text is before or behind them
 
@@ -105,10 +108,10 @@ export class Turn {
   use(frame) {
     if (this.ended || frame.attempt < this.attempt) return;
     if (frame.attempt > this.attempt) this.empty(frame.attempt);
-    this.#called.add(frame.toolCallId);
-    const step = pick(frame, ["toolCallId", "name", "phase", "offset"]);
+    this.#called.add(callOf(frame));
+    const step = pick(frame, ["toolCallId", "name", "phase", "offset", "namespace"]);
     if ("data" in frame) step[frame.phase === "started" ? "args" : "result"] = frame.data;
-    const index = this.tools.findIndex((tool) => tool.toolCallId === step.toolCallId);
+    const index = this.tools.findIndex((tool) => callOf(tool) === callOf(step));
     if (index < 0) this.tools.push(step);
     else this.tools[index] = { ...this.tools[index], ...step, offset: this.tools[index].offset };
   }
@@ -169,7 +172,7 @@ export class Turn {
 
   // What the committed messages say of tools: whoever was not there to see them is shown them all the same.
   #recallTools(messages) {
-    const known = new Map(this.tools.map((tool) => [tool.toolCallId, tool]));
+    const tools = [...this.tools];
     const results = new Map(messages.filter(({ role }) => role === "tool").map((one) => [one.tool_call_id, one]));
     let length = 0;
     for (const message of messages) {
@@ -177,12 +180,15 @@ export class Turn {
       if (text) length += text.length + (length ? 2 : 0);
       for (const call of message.tool_calls ?? []) {
         const result = results.get(call.id);
-        const tool = known.get(call.id) ?? { toolCallId: call.id, name: call.name, offset: length };
+        const named = tools.filter((one) => one.toolCallId === call.id);
+        let tool = named.find((one) => !one.namespace) ?? named[0]; // a subgraph may share its parent's messages
+        if (!tool) tools.push((tool = { toolCallId: call.id, name: call.name, offset: length }));
         const phase = !result ? "started" : result.status === "error" ? "failed" : "finished";
-        known.set(call.id, { ...tool, phase, args: call.args, ...(result && { result: textOf(result.content) }) });
+        const told = { ...tool, phase, args: call.args, ...(result && { result: textOf(result.content) }) };
+        tools[tools.indexOf(tool)] = told;
       }
     }
-    this.tools = [...known.values()];
+    this.tools = tools;
   }
 
   // What the committed messages hold besides text and tools, for whoever was not there to see it.

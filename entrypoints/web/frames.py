@@ -102,6 +102,8 @@ class ToolFrame(Frame, frozen=True, tag="tool"):
     name: str
     phase: Literal["started", "finished", "failed"]
     data: Any = UNSET
+    namespace: list[str] | UnsetType = UNSET
+    """The subgraph that calls it, `node:task` each on the way down; absent: the root graph."""
 
 
 class CustomFrame(Frame, frozen=True, tag="custom"):

@@ -67,6 +67,7 @@ def frame_of(delivery: Delivery) -> ServerFrame | None:
                 name=part.name,
                 phase=part.phase,
                 data=_or_unset(part.data),
+                namespace=list(part.namespace) or UNSET,
             )
         case ShowStep(request_id, attempt, part):
             return _step_frame(request_id, attempt, part)

@@ -257,6 +257,12 @@ def test_a_failed_turn_breaks_off_what_is_open_and_says_why() -> None:
     assert events[-1].params.data["error"] == "no credit"
 
 
+def test_a_subgraphs_tool_of_a_chat_is_told_where_it_is_called() -> None:
+    tool = ShowTool("request-1", 1, ToolPart(0, "t", "search", "started", '{"q": 1}', ("sub:1",)), 0)
+    (event,) = told([user(), begins(1), tool])[1:]
+    assert (event.method, event.params.namespace) == ("tools", ("sub:1",))
+
+
 def at_work(attempt: int = 1) -> list[Delivery]:
     """A message and a tool are open, and two subgraphs are at work."""
     stream = text(("m1", "So f"))

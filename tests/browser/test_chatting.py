@@ -234,9 +234,11 @@ def test_a_tool_that_still_works_says_so(page: Page, server: Server, thread: str
         {"type": "reset", "requestId": "r", "attempt": 1, "reason": "started"},
         {"type": "token", "requestId": "r", "value": "Wait", "attempt": 1, "offset": 0, "messageId": "m"},
         step | {"phase": "started", "data": '{"q": "tea"}'},
+        step | {"phase": "finished", "namespace": ["errand:7f"], "name": "look"},
     )
     tab.open()
-    expect(tab.turn().locator(".tool summary")).to_have_text(re.compile("search.*running"))
-    tab.turn().locator(".tool summary").click()
-    expect(tab.turn().locator(".tool pre")).to_have_text('{\n  "q": "tea"\n}')
+    expect(tab.turn().locator(".tool summary").first).to_have_text(re.compile("search.*running"))
+    expect(tab.turn().locator(".tool summary").last).to_have_text(re.compile("look.*errand.*done"))
+    tab.turn().locator(".tool summary").first.click()
+    expect(tab.turn().locator(".tool pre").first).to_have_text('{\n  "q": "tea"\n}')
     expect(tab.turn().locator(".value").nth(1)).to_contain_text("Not yet")

@@ -172,7 +172,7 @@ LIVE = (
             "name": TEXTS,
             "phase": st.sampled_from(["started", "finished", "failed"]),
         },
-        optional={"data": TEXTS},
+        optional={"data": TEXTS, "namespace": st.sampled_from([["sub:1"], ["sub:2"]])},
     )
 )
 FRAMES = (

@@ -297,6 +297,19 @@ def test_a_turn_may_take_as_many_tool_steps_as_the_bound_and_no_more() -> None:
         stream.tool("c", "look", "finished")
 
 
+def test_tools_of_subgraphs_beyond_the_bound_are_not_shown_and_fail_nothing() -> None:
+    stream, mirror = LiveStream(), LiveStream()
+    for _ in range(MAX_TOOL_STEPS + 5):
+        stream.tool("c", "look", "started", None, ("inner",))
+    stream.tool("c", "look", "started")
+    stream.append("m", "and yet")
+    assert len(stream.parts) == MAX_TOOL_STEPS + 2
+    assert mirror.mirror(portions(stream))
+    assert mirror.parts == stream.parts
+    assert not mirror.mirror([ToolPart(7, "c", "look", "started", None, ("inner",))])
+    assert mirror.mirror([ToolPart(7, "c", "look", "started")])
+
+
 def test_tool_steps_stand_where_the_text_was_and_are_well_formed() -> None:
     stream = LiveStream()
     stream.append("m", "\U0001f600")

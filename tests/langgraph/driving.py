@@ -75,8 +75,15 @@ class ObservedAttempt(Attempt):
     def text_ends(self, message_id: str) -> None:
         self.stream.close(message_id)
 
-    def tool(self, tool_call_id: str, name: str, phase: ToolPhase, data: str | None = None) -> None:
-        self.stream.tool(tool_call_id, name, phase, data)
+    def tool(
+        self,
+        tool_call_id: str,
+        name: str,
+        phase: ToolPhase,
+        data: str | None = None,
+        namespace: tuple[str, ...] = (),
+    ) -> None:
+        self.stream.tool(tool_call_id, name, phase, data, namespace)
 
     def step(self, method: str, namespace: tuple[str, ...], data: bytes) -> None:
         assert threading.get_ident() == self._thread, "the live stream belongs to the event loop"

@@ -209,9 +209,28 @@ async def test_a_tool_is_shown_beside_the_text_and_what_it_says_is_not_in_it() -
         ("call-cat", "weigh", "started", '{"thing":"cat"}'),
         ("call-cat", "weigh", "finished", "the scales say: 7 kg"),
     ]
+    assert {step.namespace for step in chat.seen.tools} == {()}
     roles = [message["role"] for message in answer.content]
     assert roles == ["assistant", "tool", "assistant"]
     assert answer.content[0]["tool_calls"][0]["id"] == answer.content[1]["tool_call_id"] == "call-cat"
+
+
+async def test_a_tool_of_a_subgraph_is_shown_with_the_subgraph_and_changes_no_text() -> None:
+    within: StateGraph[Any, Any, Any, Any] = StateGraph(MessagesState)
+    within.add_node("scales", weigher("cat"))
+    within.add_edge(START, "scales")
+    outer: StateGraph[Any, Any, Any, Any] = StateGraph(MessagesState)
+    outer.add_node("ask", within.compile())
+    outer.add_node("say", model_node(lambda _: "There."))
+    outer.add_edge(START, "ask")
+    outer.add_edge("ask", "say")
+    chat = Chat(outer.compile())
+    answer = await chat.say("how heavy?")
+    steps = [
+        ([step.partition(":")[0] for step in tool.namespace], tool.tool_call_id, tool.phase) for tool in chat.seen.tools
+    ]
+    assert steps == [(["ask", "scales"], "call-cat", "started"), (["ask", "scales"], "call-cat", "finished")]
+    assert chat.seen.stream.text == answer.text == "One moment.\n\nIt is the scales say: 7 kg.\n\nThere."
 
 
 async def test_a_failing_tool_is_shown_as_failed_without_its_message() -> None:

@@ -42,8 +42,15 @@ class Overheard(Attempt):
         if message_id in self._said:
             self._complete.add(message_id)
 
-    def tool(self, tool_call_id: str, name: str, phase: ToolPhase, data: str | None = None) -> None:
-        self._attempt.tool(tool_call_id, name, phase, data)
+    def tool(
+        self,
+        tool_call_id: str,
+        name: str,
+        phase: ToolPhase,
+        data: str | None = None,
+        namespace: tuple[str, ...] = (),
+    ) -> None:
+        self._attempt.tool(tool_call_id, name, phase, data, namespace)
 
     def step(self, method: str, namespace: tuple[str, ...], data: bytes) -> None:
         self._attempt.step(method, namespace, data)

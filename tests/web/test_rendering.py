@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from unbroken.application.deliveries import Delivery, ShowStep
-from unbroken.domain.stream_parts import StepPart
+from unbroken.application.deliveries import Delivery, ShowStep, ShowTool
+from unbroken.domain.stream_parts import StepPart, ToolPart
 from unbroken.entrypoints.web.codec import encode
 from unbroken.entrypoints.web.rendering import MAX_STEP_BYTES, frame_of
 
@@ -30,6 +30,14 @@ def test_each_kind_of_step_is_a_frame_of_its_own() -> None:
     for kind in ("reasoning", "aside"):
         frame = {"type": kind, **place, "namespace": ["a:1", "b:2"], "messageId": "m", "value": "hm"}
         assert told(step(kind, said, "a:1", "b:2")) == frame
+
+
+def test_a_tool_of_a_subgraph_says_where_it_is_called_and_one_of_the_root_graph_says_what_it_always_said() -> None:
+    root = {"type": "tool", "requestId": "r", "attempt": 1, "offset": 3, "toolCallId": "c", "name": "look"}
+    for namespace in ((), ("a:1", "b:2")):
+        part = ToolPart(3, "c", "look", "started", None, namespace)
+        where = {"namespace": ["a:1", "b:2"]} if namespace else {}
+        assert told(ShowTool("r", 1, part, 0)) == root | {"phase": "started"} | where
 
 
 @pytest.mark.parametrize(
