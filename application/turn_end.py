@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 from unbroken.application.live_sessions import LiveSessions
@@ -211,7 +212,11 @@ class TurnEnd:
 
 
 async def _settling(agent: Agent, remains: Settling) -> Settled:
-    """Raises TimeoutError besides what `settle` does."""
+    """Raises TimeoutError besides what `settle` does. Tried once more after that: where the whole process stood still,
+    the time went by, and nothing is wrong with the history, of which people have read more already."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(SETTLE_S):
+            return await agent.settle(remains)
     async with asyncio.timeout(SETTLE_S):
         return await agent.settle(remains)
 

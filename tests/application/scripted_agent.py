@@ -49,6 +49,8 @@ class ScriptedAgent(Agent):
         self.settled: list[Settling] = []
         self.unsettling: Exception | None = None
         """What `settle` raises."""
+        self.settles_after_s: list[float] = []
+        """How long it takes, one time after another; then it takes no time."""
         self.running = 0
         self.most_running = 0
         self._checkpoints = checkpoints
@@ -68,6 +70,8 @@ class ScriptedAgent(Agent):
 
     async def settle(self, settling: Settling) -> Settled:
         self.settled.append(settling)
+        if self.settles_after_s:
+            await asyncio.sleep(self.settles_after_s.pop(0))
         if self.unsettling is not None:
             raise self.unsettling
         fork = settling.fork if settling.head == settling.claim.head else None

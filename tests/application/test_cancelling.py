@@ -63,6 +63,26 @@ async def test_a_cancelled_turn_ends_at_once_with_what_was_shown_and_a_whole_his
     reader.close()
 
 
+@pytest.mark.parametrize(("took_s", "heard"), [([3600.0], 1), ([3600.0, 3600.0], 0)])
+def test_a_process_that_stands_still_while_a_history_is_made_whole_loses_none_of_it(
+    took_s: list[float], heard: int
+) -> None:
+    """Its time is over when it goes on, and the history is as good as it was: only what takes too long twice does."""
+
+    @virtual
+    async def scenario() -> None:
+        world, node = await running()
+        node.agent.settles_after_s = took_s
+        await node.cancel(KEY, "request-hello")
+        await node.ended()
+        [entry] = await world.log()
+        assert entry.body == CancelTurn("a long ", 1)
+        assert len(await world.heard()) == heard
+        await world.check()
+
+    scenario()
+
+
 @virtual
 async def test_an_agent_that_is_deaf_to_its_cancellation_is_silent_at_once_and_ended_within_two_seconds() -> None:
     world, node = await running(deaf)
