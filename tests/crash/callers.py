@@ -2,7 +2,8 @@
 was left. Beside a chat client of the same thread, which sees everything that they do.
 
 A run that is started has no key of its caller's. So whoever does not know whether it was accepted looks for a mark in
-its metadata first; and its messages have ids, so that one that comes twice stands in the state once.
+its metadata first. Where a server stands still, that may be too early: it accepts what it has when it thaws, and what
+was asked again stands in the thread twice, each time under ids of its own.
 """
 
 from __future__ import annotations
@@ -120,13 +121,13 @@ class Caller:
 
     async def run(self, text: str = "", **asked: Any) -> str:
         """Start one, and read its stream to the end; its mark."""
-        mark, body = self._asking(text, asked)
+        mark = uuid4().hex
         stream = Stream()
         self.streams.append(stream)
         path, method = f"{self.home}/runs/stream", "POST"
         while True:
             with suppress(Lost):
-                await self.follow(stream, method, path, body if method == "POST" else None)
+                await self.follow(stream, method, path, self._asking(text, mark, asked) if method == "POST" else None)
                 if await self.ended(str(stream.run)):  # a server that stops ends its streams, too
                     return mark
             await asyncio.sleep(PAUSE_S)
@@ -137,10 +138,10 @@ class Caller:
 
     async def start(self, text: str = "", *, by: str = "runs", **asked: Any) -> str:
         """Start one, in the background or by a call that waits for it; its mark."""
-        mark, body = self._asking(text, asked)
+        mark = uuid4().hex
         while True:
             try:
-                status, answer = await self.once("POST", f"{self.home}/{by}", body)
+                status, answer = await self.once("POST", f"{self.home}/{by}", self._asking(text, mark, asked))
             except Lost:
                 await asyncio.sleep(PAUSE_S)
             else:
@@ -202,12 +203,11 @@ class Caller:
             assert response.status_code == 200, await response.aread()
             yield response
 
-    def _asking(self, text: str, asked: dict[str, Any]) -> tuple[str, dict[str, Any]]:
-        mark = uuid4().hex
+    def _asking(self, text: str, mark: str, asked: dict[str, Any]) -> dict[str, Any]:
         body = {"assistant_id": self.agent, "stream_mode": MODES, "if_not_exists": "create", **asked}
         if text:
             body["input"] = said(text, mark)
-        return mark, body | {"metadata": {"mark": mark}}
+        return body | {"metadata": {"mark": mark}}
 
     async def _answer(self, method: str, path: str, body: Any) -> tuple[int, Any]:
         content = None if body is None else json.dumps(body)
@@ -218,12 +218,12 @@ class Caller:
 def holds(run: Mapping[str, Any], mark: str) -> bool:
     """Whether it was started under the mark: in its metadata, or in its message's id."""
     messages = (run["kwargs"]["input"] or {}).get("messages", ())
-    return run["metadata"].get("mark") == mark or any(message["id"] == f"said-{mark}" for message in messages)
+    return run["metadata"].get("mark") == mark or any(message["id"].startswith(f"said-{mark}") for message in messages)
 
 
 def said(text: str, mark: str) -> dict[str, Any]:
-    """An input with one message."""
-    return {"messages": [{"type": "human", "id": f"said-{mark}", "content": text}]}
+    """An input with one message, whose id is another one each time."""
+    return {"messages": [{"type": "human", "id": f"said-{mark}-{uuid4().hex}", "content": text}]}
 
 
 async def events_in(response: httpx.Response) -> AsyncIterator[Told]:

@@ -61,10 +61,9 @@ class ProtocolClient:
     async def start(self, method: str, text: str = "", **params: Any) -> str:
         """A run, by `run.start` or `state.fork`, to its end as this client is told it; its mark."""
         mark = uuid4().hex
-        params["input"] = said(text, mark)
         if method == "run.start":
             params |= {"assistant_id": self._caller.agent, "metadata": {"mark": mark}}
-        run = await self._accepted(method, params, mark)
+        run = await self._accepted(method, params, mark, text)
         assert run is not None, f"{method} answers no question"
         await self.over(run)
         self._followed = run
@@ -135,13 +134,14 @@ class ProtocolClient:
         if self._socket is not None:
             self._socket.transport.abort()
 
-    async def _accepted(self, method: str, params: dict[str, Any], mark: str) -> str | None:
+    async def _accepted(self, method: str, params: dict[str, Any], mark: str, text: str = "") -> str | None:
         """The run's id; who was not told looks whether it was accepted, before it asks again. None: there is nothing
         to answer."""
         while True:
             refused = ""
+            given = {"input": said(text, mark)} if text else {}
             with suppress(Lost):
-                answer = await self.once(method, params)
+                answer = await self.once(method, params | given)
                 if answer["type"] == "success":
                     run: str = answer["result"]["run_id"]
                     return run

@@ -46,7 +46,8 @@ async def streamed(caller: Caller) -> Ends:
             await caller.follow(joined, "GET", f"{last}/stream", most=None if over else 4)
             continue
         over = False
-    assert await caller.ask("GET", f"{last}/join") == await caller.values()
+    result, values = await caller.ask("GET", f"{last}/join"), await caller.values()
+    assert result == values or len(await caller.runs()) > len(marks), "the last run's, if none was accepted twice"
     assert (await caller.ask("GET", last))["status"] == "success"
     await caller.ask("DELETE", last, allowed=(409,))
     ends = await ends_of(caller, dict.fromkeys(marks, FINAL))
@@ -194,10 +195,10 @@ async def stopped(caller: Caller) -> Ends:
 
 async def _left(caller: Caller) -> str:
     """Where its server dies before it has seen its reader leave, the run goes on to its end."""
-    mark, text = uuid4().hex, SLOW
-    body = {"assistant_id": caller.agent, "input": said(text, mark), "metadata": {"mark": mark}}
+    mark = uuid4().hex
 
     async def leave() -> None:
+        body = {"assistant_id": caller.agent, "input": said(SLOW, mark), "metadata": {"mark": mark}}
         async with caller.opened("POST", f"{caller.home}/runs/stream", body | {"on_disconnect": "cancel"}) as response:
             run = response.headers["content-location"].rpartition("/")[2]
             await shown(caller.client, run, 30)
