@@ -5,8 +5,9 @@ from itertools import chain, islice
 
 from unbroken.adapters.memory.encoding import decode_effect
 from unbroken.adapters.memory.tables import Effect, Session
+from unbroken.adapters.memory.threads import owned
 from unbroken.adapters.memory.transactions import Database, Transaction
-from unbroken.domain.errors import NotYourThread, ThreadDeleted, UnknownRequest
+from unbroken.domain.errors import UnknownRequest
 from unbroken.domain.ports.runs import Runs
 from unbroken.domain.runs import ENDS, NO_RUNS, Run, RunState, state_of
 
@@ -17,7 +18,7 @@ class MemoryRuns(Runs):
 
     async def get(self, user_id: str, thread_id: str, run_id: str) -> Run:
         def step(transaction: Transaction) -> Run:
-            for run in _newest_first(_owned(transaction, user_id, thread_id)):
+            for run in _newest_first(owned(transaction, user_id, thread_id)):
                 if run.id == run_id:
                     return run
             raise UnknownRequest(run_id)
@@ -28,7 +29,7 @@ class MemoryRuns(Runs):
         self, user_id: str, thread_id: str, *, state: RunState | None = None, offset: int = 0, limit: int
     ) -> Sequence[Run]:
         def step(transaction: Transaction) -> list[Run]:
-            runs = _newest_first(_owned(transaction, user_id, thread_id))
+            runs = _newest_first(owned(transaction, user_id, thread_id))
             return list(islice((run for run in runs if state in (None, run.state)), offset, offset + limit))
 
         return await self._database.run("runs", step)
@@ -40,15 +41,6 @@ class MemoryRuns(Runs):
             return list(islice(chain.from_iterable(waiting), limit))
 
         return await self._database.run("unfinished_runs", step)
-
-
-def _owned(transaction: Transaction, user_id: str, thread_id: str) -> Session:
-    session = transaction.sessions.get(thread_id)
-    if session is None or session.key.user_id != user_id:
-        raise NotYourThread(thread_id)
-    if session.deleted:
-        raise ThreadDeleted(thread_id)
-    return session
 
 
 def _newest_first(session: Session) -> Iterator[Run]:

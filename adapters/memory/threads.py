@@ -21,7 +21,7 @@ class MemoryThreads(Threads):
 
     async def get(self, user_id: str, thread_id: str) -> Thread:
         return await self._database.run(
-            "thread", lambda transaction: _thread(transaction, _owned(transaction, user_id, thread_id))
+            "thread", lambda transaction: _thread(transaction, owned(transaction, user_id, thread_id))
         )
 
     async def page(self, user_id: str, *, query: str = "", before: Place | None = None, limit: int) -> Sequence[Thread]:
@@ -68,7 +68,7 @@ class MemoryThreads(Threads):
         encode_json("title", title)
 
         def step(transaction: Transaction) -> Thread:
-            session = replace(_owned(transaction, user_id, thread_id), title=title)
+            session = replace(owned(transaction, user_id, thread_id), title=title)
             transaction.put_session(session)
             return _thread(transaction, session)
 
@@ -118,7 +118,7 @@ def last_activity(session: Session) -> Place:
     return Place(max(moments), session.key.thread_id)
 
 
-def _owned(transaction: Transaction, user_id: str, thread_id: str) -> Session:
+def owned(transaction: Transaction, user_id: str, thread_id: str) -> Session:
     session = transaction.sessions.get(thread_id)
     if session is None or session.key.user_id != user_id:
         raise NotYourThread(thread_id)

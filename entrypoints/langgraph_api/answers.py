@@ -24,8 +24,7 @@ from unbroken.domain.errors import (
 )
 from unbroken.entrypoints.service import Service
 from unbroken.entrypoints.web.connection import Closed
-from unbroken.entrypoints.web.guard import Guard
-from unbroken.entrypoints.web.rest import Call, Problem, not_found, problem_of, read_body
+from unbroken.entrypoints.web.rest import Call, Problem, headers_of, not_found, problem_of, read_body
 
 T = TypeVar("T")
 
@@ -48,13 +47,7 @@ async def body_of(request: Call, type_: type[T]) -> T:
 
 def refused(request: Call, error: Exception) -> Response[dict[str, str]]:
     problem = _problem_of(error)
-    headers = {"Cache-Control": "no-store"}
-    if problem.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
-        headers["Connection"] = "close"  # the rest of the body is not read
-    guard: Guard = request.app.state.guard
-    if problem.status == HTTPStatus.UNAUTHORIZED and guard.identity.challenge:
-        headers["WWW-Authenticate"] = guard.identity.challenge
-    return Response({"detail": str(problem)}, status_code=problem.status, headers=headers)
+    return Response({"detail": str(problem)}, status_code=problem.status, headers=headers_of(request, problem))
 
 
 def _problem_of(error: Exception) -> Problem:

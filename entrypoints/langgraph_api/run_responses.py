@@ -82,35 +82,16 @@ class RunResponses:
         return started
 
     async def stream(self, user: User, thread_id: str | None, asked: Asked) -> ASGIApp:
-        self._open(user)
-        try:
-            started, followed = await self._start(user, thread_id, asked, follows=True)
-        except BaseException:
-            self._limits.closed(user.id)
-            raise
-        assert followed is not None
+        started, followed = await self._begin(user, thread_id, asked)
         return self._events(user, started, followed, asked.modes, cancels=asked.on_disconnect == "cancel")
 
     async def wait(self, user: User, thread_id: str | None, asked: Asked) -> ASGIApp:
-        self._open(user)
-        try:
-            started, followed = await self._start(user, thread_id, asked, follows=True)
-        except BaseException:
-            self._limits.closed(user.id)
-            raise
-        assert followed is not None
+        started, followed = await self._begin(user, thread_id, asked)
         return self._value(user, started, followed, cancels=asked.on_disconnect == "cancel")
 
     async def begun(self, user: User, thread_id: str, asked: Asked, run_id: str) -> tuple[Started, FollowedRun]:
         """Accept a run under an id that its caller has made, for `told`. Raises as `start`."""
-        self._open(user)
-        try:
-            started, followed = await self._start(user, thread_id, asked, follows=True, run_id=run_id)
-        except BaseException:
-            self._limits.closed(user.id)
-            raise
-        assert followed is not None
-        return started, followed
+        return await self._begin(user, thread_id, asked, run_id)
 
     async def joined(self, user: User, started: Started) -> FollowedRun:
         """A run that was started before, for `told`. Raises as `join_stream`."""
@@ -178,6 +159,19 @@ class RunResponses:
         if self._service.stopping:
             self._limits.closed(user.id)
             raise Problem(HTTPStatus.SERVICE_UNAVAILABLE, "restarting", "the server is stopping; ask again")
+
+    async def _begin(
+        self, user: User, thread_id: str | None, asked: Asked, run_id: str | None = None
+    ) -> tuple[Started, FollowedRun]:
+        """For a reader, who counts from here on."""
+        self._open(user)
+        try:
+            started, followed = await self._start(user, thread_id, asked, follows=True, run_id=run_id)
+        except BaseException:
+            self._limits.closed(user.id)
+            raise
+        assert followed is not None
+        return started, followed
 
     async def _start(
         self, user: User, thread_id: str | None, asked: Asked, *, follows: bool, run_id: str | None = None

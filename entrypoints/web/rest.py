@@ -117,16 +117,21 @@ def problem_of(error: Exception) -> Problem:
             return Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "the server failed; its log says why")
 
 
-def refused(request: Call, error: Exception) -> Response[dict[str, Any]]:
-    problem = problem_of(error)
+def headers_of(request: Call, problem: Problem) -> dict[str, str]:
+    """What a refusal says beside its status, whatever form its body has."""
     headers = {"Cache-Control": "no-store"}
     if problem.status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         headers["Connection"] = "close"  # the rest of the body is not read
     guard: Guard = request.app.state.guard
     if problem.status == HTTPStatus.UNAUTHORIZED and guard.identity.challenge:
         headers["WWW-Authenticate"] = guard.identity.challenge
+    return headers
+
+
+def refused(request: Call, error: Exception) -> Response[dict[str, Any]]:
+    problem = problem_of(error)
     content = {"error": {"code": problem.code, "message": str(problem)}}
-    return Response(content, status_code=problem.status, headers=headers)
+    return Response(content, status_code=problem.status, headers=headers_of(request, problem))
 
 
 REFUSALS: Final[dict[int | type[Exception], Callable[[Call, Exception], Response[Any]]]] = dict.fromkeys(

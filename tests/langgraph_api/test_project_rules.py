@@ -243,7 +243,7 @@ async def test_an_open_chat_ends_when_its_user_may_not_look_on(guarded: Server, 
 
 @pytest.mark.asyncio
 @pytest.mark.parametrize(("now", "code"), [("", 4401), ("green", 4403)])
-async def test_so_do_the_agent_protocol_s_socket_and_stream(guarded: Server, now: str, code: int) -> None:
+async def test_so_do_the_agent_protocol_s_socket_and_every_stream(guarded: Server, now: str, code: int) -> None:
     name = f"hal{code}"
     headers = {"Authorization": f"Bearer {name}"}
     async with AsyncClient(base_url=f"http://127.0.0.1:{guarded.port}", headers=headers, timeout=30) as client:
@@ -252,12 +252,14 @@ async def test_so_do_the_agent_protocol_s_socket_and_stream(guarded: Server, now
         async with (
             connect(f"{guarded.url}{address}", proxy=None, additional_headers=headers) as socket,
             client.stream("POST", address, json={"channels": ["values"]}) as response,
+            client.stream("GET", f"/threads/{thread}/stream") as joined,
         ):
-            assert response.status_code == 200
+            assert (response.status_code, joined.status_code) == (200, 200)
             (guarded.log.parent / f"{name}.moved").write_text(now)
-            with pytest.raises(RemoteProtocolError):
-                async with asyncio.timeout(30):
-                    await response.aread()
+            for stream in (response, joined):
+                with pytest.raises(RemoteProtocolError):
+                    async with asyncio.timeout(30):
+                        await stream.aread()
             with pytest.raises(ConnectionClosed) as end:
                 async with asyncio.timeout(30):
                     await until(socket, "nothing like this")
