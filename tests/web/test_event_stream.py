@@ -20,6 +20,8 @@ from unbroken.entrypoints.web.frames import CloseCode
 from unbroken.entrypoints.web.open_connections import Look, OpenConnections
 
 STALL_S, ASK_S = 30.0, 60.0
+PATIENCE_S = 1_000.0
+"""Of virtual time."""
 END = {"type": "http.response.body", "body": b"", "more_body": False}
 
 
@@ -72,7 +74,8 @@ class Response:
             left=self.left,
         )
         try:
-            await streamed({"type": "http", "headers": []}, self.receive, self.send)  # type: ignore[arg-type]
+            async with asyncio.timeout(PATIENCE_S):
+                await streamed({"type": "http", "headers": []}, self.receive, self.send)  # type: ignore[arg-type]
         finally:
             watch.cancel()
             await asyncio.gather(watch, return_exceptions=True)
@@ -163,6 +166,23 @@ async def test_whoever_leaves_has_left_and_the_body_is_closed() -> None:
     asyncio.get_running_loop().call_later(1, response.gone.set)
     assert await response.told(body()) == 1
     assert (response.text, response.ended, response.happened, closed) == ("one", False, ["closed", "left"], [True])
+
+
+@virtual
+async def test_the_body_is_closed_where_it_waits_for_its_reader_too() -> None:
+    response = Response()
+    closed = []
+
+    async def body() -> Any:
+        try:
+            response.takes.clear()
+            yield b"one"
+        finally:
+            closed.append(True)
+
+    asyncio.get_running_loop().call_later(1, response.gone.set)
+    await response.told(body())
+    assert (response.happened, closed) == (["closed", "left"], [True])
 
 
 @virtual
