@@ -7,6 +7,7 @@ again replaces itself.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 from msgspec import Struct
@@ -21,6 +22,7 @@ FORWARDED: Final = "ag_ui_forwarded_props"
 """Where a graph finds in its `configurable` what the front end offers and tells beside the conversation."""
 HEARD: Final = frozenset({"user", "tool", "system", "developer"})
 """Roles of messages that an agent is given. What it thought and did is its own (`reasoning`, `activity`)."""
+SHOWN: Final = HEARD | {"assistant"}
 MEDIA: Final = {"image": "image", "audio": "audio", "video": "video", "document": "file"}
 
 
@@ -85,6 +87,18 @@ def asked_of(given: RunAgentInput, assistant_id: str, *, state: dict[str, Any]) 
     if not heard:
         return None
     return Asked(assistant_id, input=update, config=config, if_not_exists="create")
+
+
+def goes_back_to(given: RunAgentInput, shown: Sequence[dict[str, Any]]) -> list[str] | None:
+    """The ids of what stays before what is said anew, where a front end has an earlier message answered again: then it
+    sends the conversation up to that one. `shown`: the thread's messages. None: it goes on where the thread is."""
+    ids = [message.id for message in given.messages if message.role in SHOWN]
+    known = [message["id"] for message in shown]
+    last = given.messages[-1] if given.messages else None
+    if given.resume or last is None or last.role != "user" or len(ids) >= len(known) or ids != known[: len(ids)]:
+        return None
+    anew = {message.id for message in _unheard(given.messages)}
+    return [id_ for id_ in ids if id_ not in anew]
 
 
 def _unheard(messages: list[Message]) -> list[Message]:

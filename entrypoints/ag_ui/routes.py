@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from http import HTTPStatus
 from typing import Any, Final
 from uuid import UUID, uuid5
 
@@ -10,13 +11,14 @@ import msgspec
 from litestar import post
 from litestar.params import FromPath
 from litestar.types import ASGIApp
+from msgspec import structs
 
 from unbroken.domain.catalogue import ThreadRecord
 from unbroken.domain.errors import NotYourThread, UnknownRequest
 from unbroken.domain.ports.identity import User
 from unbroken.domain.session import SessionKey
-from unbroken.entrypoints.ag_ui.asking import RunAgentInput, asked_of
-from unbroken.entrypoints.ag_ui.messages import without_messages
+from unbroken.entrypoints.ag_ui.asking import RunAgentInput, asked_of, goes_back_to
+from unbroken.entrypoints.ag_ui.messages import MESSAGES, shown_messages, without_messages
 from unbroken.entrypoints.ag_ui.telling import Telling, at_rest, object_of, sse
 from unbroken.entrypoints.langgraph_api.access import Access, access_of
 from unbroken.entrypoints.langgraph_api.answers import body_of
@@ -26,10 +28,13 @@ from unbroken.entrypoints.langgraph_api.run_responses import RunResponses, Start
 from unbroken.entrypoints.service import Service
 from unbroken.entrypoints.web.callers import identified
 from unbroken.entrypoints.web.event_stream import HEADERS
-from unbroken.entrypoints.web.rest import Call, existing
+from unbroken.entrypoints.web.rest import Call, Problem, existing
 
 RUNS: Final = UUID("5f3a1c52-8f0e-4d53-9a76-2a1c6d1b7f0e")
 """The namespace of runs' ids that are made of front ends' own."""
+PAGE: Final = 20
+FARTHEST: Final = 1_000
+"""States that are looked through for the one before a message that is answered again."""
 
 
 @post("/agui/{agent:str}", status_code=200)
@@ -60,6 +65,9 @@ class _Front:
         asked = asked_of(self._given, agent, state=_changed(self._given.state, values))
         if asked is None:
             return self._nothing_new(values)
+        before = goes_back_to(self._given, shown_messages(values.get(MESSAGES)))
+        if before is not None:
+            asked = structs.replace(asked, checkpoint_id=await self._where(assistant, before))
         started, followed = await self._responses.begun(self._user, self._thread_id, asked, self._run_id)
         return self._told(started, followed)
 
@@ -85,6 +93,29 @@ class _Front:
             return {}
         key = SessionKey(self._user.id, assistant.graph_id, self._thread_id)
         return object_of(await self._service.state.values(key, user=self._access.known))
+
+    async def _where(self, assistant: Served, before: list[str]) -> str:
+        """The checkpoint at which the thread held these messages alone: at rest, or else the first one."""
+        key = SessionKey(self._user.id, assistant.graph_id, self._thread_id)
+        found: str | None = None
+        cursor: str | None = None
+        for _ in range(FARTHEST // PAGE):
+            states = await self._service.states.history(key, limit=PAGE, before=cursor, user=self._access.known)
+            for state in states:
+                cursor = state["checkpoint"]["checkpoint_id"]
+                values = object_of(msgspec.json.encode(state["values"]))
+                if [message["id"] for message in shown_messages(values.get(MESSAGES))] == before:
+                    found = cursor
+                    if not state["next"]:
+                        return found
+            if len(states) < PAGE:
+                break
+        if found is None:
+            message = (
+                "the thread's history does not hold what was before this message: keep it with UNBROKEN_HISTORY=all"
+            )
+            raise Problem(HTTPStatus.CONFLICT, "history_gone", message)
+        return found
 
     def _told(self, started: Started, followed: FollowedRun) -> ASGIApp:
         telling = Telling(started.event, self._given.thread_id, self._given.run_id, again=followed.joins)

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from unbroken.entrypoints.ag_ui.asking import RunAgentInput, asked_of
+from unbroken.entrypoints.ag_ui.asking import RunAgentInput, asked_of, goes_back_to
 from unbroken.entrypoints.langgraph_api.run_bodies import Asked
 from unbroken.entrypoints.web.rest import Problem
 
@@ -36,6 +36,32 @@ def test_a_front_end_s_tool_answers_and_its_state_and_tools_are_told() -> None:
     answer = {"type": "tool", "id": "r", "tool_call_id": "c", "content": "done", "status": "error"}
     assert found.input == {"n": 2, "messages": [answer]}
     assert found.config == {"configurable": {"ag_ui_tools": [{"name": "show"}], "ag_ui_forwarded_props": {"a": 1}}}
+
+
+COMMITTED: list[dict[str, Any]] = [USER, ANSWER, {"id": "v", "role": "user"}, {"id": "b", "role": "assistant"}]
+
+
+@pytest.mark.parametrize(
+    ("ids", "more", "before"),
+    [
+        ("u", {}, []),
+        ("uav", {}, ["u", "a"]),
+        ("uav", {"resume": [{"interruptId": "q:1", "status": "resolved"}]}, None),
+        ("ua", {}, None),
+        ("uavb", {}, None),
+        ("uavbw", {}, None),
+        ("v", {}, None),
+        ("uw", {}, None),
+        ("", {}, None),
+    ],
+)
+def test_a_conversation_up_to_an_earlier_message_goes_back_to_it(
+    ids: str, more: dict[str, Any], before: list[str] | None
+) -> None:
+    thought = {"id": "r", "role": "reasoning", "content": "hm"}
+    messages = [{"id": id_, "role": "assistant" if id_ in "ab" else "user", "content": "x"} for id_ in ids]
+    given = msgspec.convert({"threadId": "t", "runId": "r", "messages": [thought, *messages], **more}, RunAgentInput)
+    assert goes_back_to(given, COMMITTED) == before
 
 
 def test_answers_to_interrupts_resume() -> None:

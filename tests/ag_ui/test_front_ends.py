@@ -91,6 +91,29 @@ async def test_a_conversation_goes_on_and_a_run_that_is_asked_for_again_is_the_s
 
 
 @pytest.mark.asyncio
+async def test_an_earlier_message_is_answered_again_where_it_was_said(folder: Path) -> None:
+    keeps = {"UNBROKEN_HISTORY": "all"}
+    with Server(folder, arguments=["--in-memory"], environment=keeps) as server:
+        for kept in (1, 3):
+            thread = str(uuid4())
+            told: Told = []
+            for words in (1, 2, 3):
+                told = await run(server, "one", body(f"words={words}", thread))
+            (snapshot,) = [event for event in told if event["type"] == "MESSAGES_SNAPSHOT"][-1:]
+            assert len(snapshot["messages"]) == 6
+            given = snapshot["messages"][:kept]
+            for n in range(2):
+                given[-1] = given[-1] | {"content": f"words={n + 1} said otherwise"}
+                again = await run(server, "one", body("", thread, messages=given))
+                conforms(again)
+                assert again[-1]["outcome"] == {"type": "success"}
+                assert conversation(again)[:-1] == [(one["role"], one["content"]) for one in given]
+                assert conversation(again)[-1][0] == "assistant", "what came after it is left behind"
+                told = await run(server, "one", body("words=1", thread))
+                assert len(conversation(told)) == kept + 3
+
+
+@pytest.mark.asyncio
 async def test_an_interrupt_is_answered_by_the_next_run(memory_server: Server) -> None:
     thread = str(uuid4())
     told = await run(memory_server, "booking", body("book", thread))
