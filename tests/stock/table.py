@@ -29,7 +29,8 @@ Of {number} cases {agree} agree. Where they differ, the reason is given; below t
 `useStream` of `@langchain/react` (over the Agent Streaming Protocol) and of `@langchain/langgraph-sdk/react` (over the
 classic REST) is tried in Chromium by `tests/stock/test_use_stream.py`: streaming, a reload, a second message, a
 question answered after a reload, a tool, and a `kill -9` in mid-answer. A server that is away for longer than 16 s is
-given up by these clients, by design: [front-ends.md](front-ends.md) has the numbers, and what to do.
+given up by these clients, by design: [front-ends.md](front-ends.md) has the numbers, and what to do. `agent-chat-ui`
+was tried by hand: see there.
 
 ![useStream after a kill -9 in mid-answer](pictures/use-stream.png)
 
