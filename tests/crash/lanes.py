@@ -27,6 +27,8 @@ class Passing(Struct, frozen=True):
     armed: int
     """Since the first message was on its way."""
     unarmed: int
+    length: int
+    """Of the whole scenario, in passings of any point by the server that is to be killed."""
 
     def kill(self, point: str, when: When, share: float, *, stalls: bool = False) -> Kill:
         """In the `share` of its passings, 0 to 1."""
@@ -37,7 +39,7 @@ class Passing(Struct, frozen=True):
 
 Place = tuple[str, When]
 Reach = dict[Place, list[Passing]]
-"""By point: the scenarios that pass it, those that pass it in a turn first."""
+"""By point: the scenarios that pass it, the one to be asked first for a kill in front."""
 
 
 class Lanes:
@@ -100,11 +102,21 @@ async def explore(lanes: Lanes, among: Iterable[str] = SCENARIOS) -> Reach:
             continue
         counted: Counter[tuple[str, When, bool]] = Counter()
         for line in result.recording.read_text().splitlines():
-            armed, when, point = line.split(" ", 2)
-            counted[point, "after" if when == "after" else "before", armed == "1"] += 1
+            in_turn, when, point = line.split(" ", 2)
+            counted[point, "after" if when == "after" else "before", in_turn == "1"] += 1
         for point, when in {(point, when) for point, when, _ in counted}:
-            passing = Passing(result.kill.scenario, counted[point, when, True], counted[point, when, False])
+            armed, unarmed = (counted[point, when, since] for since in (True, False))
+            passing = Passing(result.kill.scenario, armed, unarmed, counted.total())
             reach.setdefault((point, when), []).append(passing)
-    for passings in reach.values():
-        passings.sort(key=lambda passing: (not passing.armed, -passing.armed))
-    return reach
+    return {place: in_order(passings) for place, passings in reach.items()}
+
+
+def in_order(passings: Iterable[Passing]) -> list[Passing]:
+    """Which to ask for a kill, first to last. First one that passes in a turn and is smooth: rather one whose answers
+    are judged by what was said before them, and of these the shortest. Then those that pass most often, which are the
+    least likely to miss it."""
+    ordered = sorted(passings, key=lambda passing: -passing.armed)
+    smooth = [passing for passing in ordered if SCENARIOS[passing.scenario].smooth]
+    in_turns = [passing for passing in smooth if passing.armed or not ordered[0].armed]
+    first = min(in_turns, key=lambda each: (not SCENARIOS[each.scenario].plain, each.length), default=ordered[0])
+    return [first, *(passing for passing in ordered if passing is not first)]

@@ -45,6 +45,13 @@ class Scenario(Struct, frozen=True):
     """What a database, by its URL, holds of a thread before the first server begins."""
     trouble: Trouble = ""
     """That the server which is to be killed has with its database."""
+    by_clock: bool = False
+    """What it is there for are polls, of which it passes as many as there is time for."""
+
+    @property
+    def smooth(self) -> bool:
+        """One server plays it to its end, and has no trouble: what it passes once it will pass again."""
+        return not (self.drains or self.falls or self.trouble or self.by_clock)
 
     @property
     def plain(self) -> bool:

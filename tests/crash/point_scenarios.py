@@ -236,7 +236,7 @@ SCENARIOS: Final[Mapping[str, Scenario]] = {
     "rolled-back": Scenario("endings", rolled_back),
     "reconnecting": Scenario("one", reconnecting),
     "clumsy": Scenario("one", clumsy),
-    "idle": Scenario("one", idle),
+    "idle": Scenario("one", idle, by_clock=True),
     "draining": Scenario("endings", cancelled, drains=True),
     "cut-off": Scenario("three", long, drains=True),
     "closed": Scenario("endings", closed),
