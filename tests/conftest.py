@@ -39,6 +39,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--pg", type=int, default=18, choices=sorted(BIN_DIRS), help="PostgreSQL version for database_url")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first: a long one that begins last would keep one process busy while the others are done.
+
+    A file's tests stay together, and so do folders' but for that."""
+    slow = {item.path for item in items if item.get_closest_marker("slow") is not None}
+    items.sort(key=lambda item: item.path not in slow)
+
+
 def bin_dir_of(version: int) -> Path | None:
     """Fails the test if that version is not on this machine."""
     folder = BIN_DIRS[version]
