@@ -151,7 +151,8 @@ class _Work:
         event_id = self._claim.event.id
         memory = self._memory
         if isinstance(self._claim.event.body, StateUpdate):
-            await self._be_in_trouble()
+            if self._trouble not in ("swallow", "lingers"):  # it never speaks
+                await self._be_in_trouble()
             if self._plan.end == "fail":
                 raise AgentRaised("no node is called that")
             self._hear()
