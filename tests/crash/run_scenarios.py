@@ -337,17 +337,22 @@ async def _cancel(client: ProtocolClient) -> None:
 
 
 async def by_ag_ui(caller: Caller) -> Ends:
-    """Two runs, the first of them asked for twice, and one for which there is nothing to run."""
+    """Two runs, the first of them asked for twice, the second message answered again, and one for which there is nothing
+    to run."""
     mark, following = uuid4().hex, uuid4().hex
     said = [{"id": f"said-{mark}", "role": "user", "content": "words=6 pause=0.01"}]
     told = await _front(caller, mark, said)
     assert (await _front(caller, mark, said))[-1] == told[-1]
     said = [*_conversation(told), {"id": f"said-{following}", "role": "user", "content": "words=2"}]
-    told = await _front(caller, following, said)
+    first = await _front(caller, following, said)
+    told = await _front(caller, uuid4().hex, said)
+    before, answered = len(said), [_conversation(answer) for answer in (first, told)]
+    assert answered[0][:before] == answered[1][:before]
+    assert not {message["id"] for message in answered[0][before:]} & {message["id"] for message in answered[1][before:]}
     at_rest = await _front(caller, uuid4().hex, _conversation(told))
     assert _conversation(at_rest) == _conversation(told)
     ends = await ends_of(caller, {mark: FINAL, following: FINAL})
-    await stands(caller)
+    await stands(caller, (mark, following))
     shown = [(message["id"], message["content"]) for message in _conversation(told)]
     assert shown == [(message["id"], message["content"]) for message in (await caller.values())["messages"]]
     return ends

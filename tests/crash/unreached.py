@@ -16,6 +16,10 @@ _THROUGH: Final = "adapters.langgraph.write_through:WriteThroughSaver."
 UNREACHED: Final[Mapping[str, str]] = {
     f"{_END}_mended:3 await": "only if no store can hold the history",
     f"{_END}_mended:4 await": "only if no store can hold the history",
+    **{
+        f"application.turn_end:_settling:{point}": "only where the first try stood still past its limit"
+        for point in ("3 enter", "3 exit", "4 await")
+    },
     "application.effect_runner:EffectRunner._execute:3 await": "only if executing an effect raises: a defect",
     "adapters.postgres.outbox:PostgresOutbox.postpone:1 await": "only if executing an effect raises: a defect",
     "adapters.postgres.outbox:PostgresOutbox.revive:1 await": "only when somebody asks for a dead letter",
