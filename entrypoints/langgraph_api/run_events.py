@@ -200,7 +200,7 @@ class RunEvents:
         start = part.offset + sides
         if self._said is not None and self._said.id != part.message_id:
             self._kept = _mark(self._said.id)
-        had = self._after.position - start if self._after.attempt == attempt else self._before(part)
+        had = max(self._before(part), self._after.position - start if self._after.attempt == attempt else 0)
         rest = cut(part.text, had) if had > 0 else part.text
         if len(rest) < len(part.text):
             own = self._own(part, part.text[: len(part.text) - len(rest)])
@@ -215,7 +215,7 @@ class RunEvents:
         """How much of a part the reader has of earlier attempts: text that was committed opens the next one, too."""
         id_, after = part.message_id, self._after
         told = self._had_before.get(id_, 0)
-        if 0 < after.attempt < self._attempt and _mark(id_) in (after.message, after.kept):
+        if 0 < after.attempt <= self._attempt and _mark(id_) in (after.message, after.kept):
             told = max(told, MAX_UNITS if _mark(id_) == after.kept else after.text)
         between = len(part.text) - len(self._own(part, part.text))
         return max(0, told - self._messages.told().get(id_, 0)) + between if told else 0
@@ -288,9 +288,7 @@ class RunEvents:
         after = self._after
         if end.attempt != self._attempt:
             self._enter(end.attempt)
-            if after.attempt == end.attempt and after.position < END:
-                self._had(end.content)
-        if after.attempt < end.attempt:
+        if (after.attempt, after.position) < (end.attempt, END):
             self._had(end.content)
         for stored in end.content:
             if had := self._had_before.get(str(stored.get("id"))):

@@ -337,8 +337,8 @@ async def _cancel(client: ProtocolClient) -> None:
 
 
 async def by_ag_ui(caller: Caller) -> Ends:
-    """Two runs, the first of them asked for twice, the second message answered again, and one for which there is nothing
-    to run."""
+    """Two runs, the first of them asked for twice, the second message answered again, and one with nothing
+    to run for."""
     mark, following = uuid4().hex, uuid4().hex
     said = [{"id": f"said-{mark}", "role": "user", "content": "words=6 pause=0.01"}]
     told = await _front(caller, mark, said)

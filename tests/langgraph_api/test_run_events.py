@@ -277,8 +277,12 @@ def of_a_chat() -> tuple[Sequence[Part], Sequence[Part]]:
 
 
 @pytest.mark.parametrize("event", [RICH, CHAT], ids=["rich", "chat"])
-@pytest.mark.parametrize("here", [True, False], ids=["never left", "came back"])
-def test_what_an_attempt_has_committed_is_told_once_though_it_was_lost(event: Event, *, here: bool) -> None:
+@pytest.mark.parametrize(
+    ("here", "live"),
+    [(True, True), (False, True), (False, False)],
+    ids=["never left", "came back before the end", "came back after it"],
+)
+def test_what_an_attempt_has_committed_is_told_once_though_it_was_lost(event: Event, *, here: bool, live: bool) -> None:
     first, second = (LOST, FOLLOWING) if event is RICH else of_a_chat()
     lost = deliveries(first)
     following = [msgspec.structs.replace(one, attempt=8) for one in deliveries(second)]
@@ -293,6 +297,8 @@ def test_what_an_attempt_has_committed_is_told_once_though_it_was_lost(event: Ev
             if not here:
                 told_then = told_then[:left_again]
                 view = RunEvents(event, ["messages-tuple", "values"], after=last_of([*told_first, *told_then]))
+            if live and not here:
+                told_then += [made for one in following for made in view.take(one, b"{}")]
             rest = view.ends(BOTH, (), None)
             texts = joined([*told_first, *told_then, *rest], ["messages-tuple"])
             if event is RICH and left_again and joined(told_first, ["messages-tuple"]).get("m0") != "first":
