@@ -77,6 +77,7 @@ class _Line:
         self.killed_at: float | None = None
         self.serving = 0
         self.on_stall: Callable[[], None] = lambda: None
+        self.thawed = asyncio.Event()
         self._stalled = 0
         self._zygote = zygote
         self._common: dict[str, Any] = {"port": port, "database_url": database_url}
@@ -100,6 +101,11 @@ class _Line:
         for number in filter(None, (self._stalled, self.serving)):
             self._zygote.kill(number)
             await self._zygote.death(number)
+
+    @property
+    def stalled(self) -> bool:
+        """Whether a server stands still, or did."""
+        return self._stalled > 0
 
     def stop(self) -> None:
         self._zygote.stop(self.serving)
@@ -128,6 +134,7 @@ class _Line:
         await self._serve()
         await asyncio.sleep(STALL_S)
         self._zygote.thaw(stalled)
+        self.thawed.set()
 
 
 async def _drained(client: Client, line: _Line) -> None:
@@ -194,12 +201,22 @@ class Lane:
                     ends = await scenario.play(client)
                     last = await client.say("words=2 and now?")
                     await client.answered(last)
-                    if result.kill.stalls:  # the thawed one gets a moment for what it still believes to be its work
+                    if line.stalled:  # the thawed one gets a moment for what it still believes to be its work
+                        await line.thawed.wait()
                         await asyncio.sleep(STALL_S)
+                        await self._told_everything(client)
                 finally:
                     if stopping is not None:
                         stopping.cancel()
                 result.broken += [*wrong_ends(client, {**ends, last: ("final",)}), *client.view.faults]
+
+    async def _told_everything(self, client: Client) -> None:
+        """Whoever thaws accepts what it held, and that is answered, too."""
+        while True:
+            stored = await read_thread(self._database_url, client.thread)
+            if stored.applied_seq == len(stored.events) and (client.view.cursor or 0) >= stored.log_index:
+                return
+            await asyncio.sleep(0.05)
 
     def _trace(self, result: Result) -> Path:
         return self._folder / f"{result.thread}.jsonl"
