@@ -189,6 +189,7 @@ def test_it_opens_and_closes_by_keyboard_and_gives_the_focus_back(tab: Tab) -> N
 def test_escape_stops_the_answer_while_one_writes_beside_the_panel(tab: Tab) -> None:
     tab.say(ENDLESS)
     inspector = Inspector(tab).open()
+    expect(inspector.panel.get_by_role("heading", name="What happened")).to_be_focused()  # which comes a bit later
     tab.box.focus()
     tab.page.keyboard.press("Escape")
     tab.ended(1, "cancelled")
