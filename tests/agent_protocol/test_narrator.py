@@ -15,7 +15,6 @@ from tests.agent_protocol.told import (
     brief,
     logged,
     narrator,
-    said,
     spoken,
     streamed,
     told,
@@ -25,7 +24,6 @@ from unbroken.application.deliveries import Delivery, ShowText, ShowTool
 from unbroken.domain.effects import CancelTurn, CloseQuestion, LoggedBody, ReportFailure, RequestInput
 from unbroken.domain.live_stream import LiveStream
 from unbroken.domain.stream_parts import TextPart, ToolPart
-from unbroken.entrypoints.agent_protocol import positions
 from unbroken.entrypoints.agent_protocol.wire import Event
 
 
@@ -379,27 +377,3 @@ def test_a_rich_run_is_told_as_it_recorded_itself() -> None:
     assert events[4].params.node == "node"
     assert events[5].params.namespace == ("child:1",)
     assert events[3].params.timestamp == NOW_MS
-
-
-def test_every_position_lies_within_its_own_part_of_the_numbers() -> None:
-    attempt = 2**25 - 1
-    order = [
-        positions.before(attempt),
-        positions.began(attempt, 0),
-        positions.began(attempt, 63),
-        positions.live(attempt, 0, 0),
-        positions.text(attempt, 1),
-        positions.live(attempt, (1 << 20) + 101_000, 6),
-        positions.ended(attempt, 1),
-        positions.ended(attempt, positions.VALUES),
-        positions.ended(attempt, positions.NAMESPACES),
-        positions.ended(attempt, positions.NAMESPACES + 6 * 20_000),
-        positions.ended(attempt, positions.QUESTIONS),
-        positions.ended(attempt, positions.INTERRUPTED),
-        positions.before(attempt + 1) + 1,
-    ]
-    assert all(one < other for one, other in itertools.pairwise(order))
-    assert order[-1] <= 2**53
-    assert [positions.attempt_of(seq) for seq in order[1:-1]] == [attempt] * 11
-    assert positions.attempt_of(order[0]) == attempt - 1
-    assert said().id == "event-1"
