@@ -217,8 +217,10 @@ class RunEvents:
         told = self._had_before.get(id_, 0)
         if 0 < after.attempt <= self._attempt and _mark(id_) in (after.message, after.kept):
             told = max(told, MAX_UNITS if _mark(id_) == after.kept else after.text)
+        if not told:
+            return 0
         between = len(part.text) - len(self._own(part, part.text))
-        return max(0, told - self._messages.told().get(id_, 0)) + between if told else 0
+        return max(0, told - self._messages.told().get(id_, 0)) + between
 
     def _own(self, part: TextPart, text: str) -> str:
         """Without what stands between the message and the one before."""
