@@ -16,7 +16,8 @@ from websockets.asyncio.client import connect
 
 from tests.end_to_end.client import Client
 from tests.end_to_end.server import ROOT, START_LIMIT_S, UNBROKEN, Server, environment
-from tests.platform.test_workers import becomes, workers_of
+from tests.platform.probes import becomes
+from tests.platform.test_workers import workers_of
 from unbroken.adapters.langgraph.project import read_project
 from unbroken.entrypoints.served_project import Served
 from unbroken.entrypoints.settings import Settings

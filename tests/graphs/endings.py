@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import operator
 import secrets
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -20,6 +21,9 @@ from langgraph.types import Send, interrupt
 
 from tests.graphs.scripted import ScriptedModel, said
 from tests.graphs.speech import option
+
+BLOCKED = "a thread is blocked"
+"""Said once it is: what the process is told from then on finds it so."""
 
 
 class State(MessagesState):
@@ -75,6 +79,7 @@ async def deaf_for(seconds: float) -> None:
 
 
 def block(state: State) -> dict[str, Any]:
+    sys.stderr.write(f"{BLOCKED}\n")
     time.sleep(option(said(state["messages"]), "block", 0))
     return {}
 

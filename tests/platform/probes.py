@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from typing import Any
 
-from tests.end_to_end.server import Server
+from tests.end_to_end.server import START_LIMIT_S, Server
 
 
 def probe(server: Server, path: str) -> tuple[int, dict[str, Any]]:
@@ -34,3 +36,10 @@ async def until_ready_is(server: Server, wanted: int, *, limit_s: float = 20.0) 
             if status == wanted:
                 return checks
             await asyncio.sleep(0.05)
+
+
+def becomes(true: Callable[[], object], limit_s: float = START_LIMIT_S) -> None:
+    deadline = time.monotonic() + limit_s
+    while not true():
+        assert time.monotonic() < deadline, "it never came"
+        time.sleep(0.05)

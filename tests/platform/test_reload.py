@@ -10,7 +10,8 @@ import pytest
 
 from tests.end_to_end.client import Client
 from tests.end_to_end.server import Server
-from tests.platform.test_workers import becomes, served, workers_of
+from tests.platform.probes import becomes
+from tests.platform.test_workers import served, workers_of
 from unbroken.entrypoints.watched import Watched
 
 GRAPH = """

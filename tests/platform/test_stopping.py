@@ -19,7 +19,9 @@ import pytest
 from tests.end_to_end.client import Client
 from tests.end_to_end.server import GRAPHS, UNBROKEN, Server, environment
 from tests.end_to_end.tables import read_thread
-from tests.platform.probes import probe, until_ready_is
+from tests.graphs.endings import BLOCKED
+from tests.graphs.freezing import FROZEN
+from tests.platform.probes import becomes, probe, until_ready_is
 from unbroken.entrypoints.stopping import CUT_OFF
 
 LONG = "words=60 pause=0.05"
@@ -77,6 +79,7 @@ async def test_what_does_not_end_is_cut_off_and_another_replica_goes_on_at_once_
                     await streaming(client, await client.say(text, f"{thread}-1"))
                     await client.say("words=3", f"{thread}-2")
                     await client.until(lambda c: len(c.view.receipts) == 2)
+            await asyncio.to_thread(becomes, lambda: BLOCKED in server.said())
             began = time.monotonic()
             server.process.send_signal(signal.SIGTERM)
             assert await gone(server, 9) == CUT_OFF, "a thread of an agent's was still blocked"
@@ -98,6 +101,7 @@ async def test_an_agent_that_freezes_the_event_loop_does_not_keep_the_process(fo
         async with Client(server.url, thread="t", agent="freezing") as client:
             await client.say("hello")
             await client.until(lambda c: bool(c.view.receipts))
+            await asyncio.to_thread(becomes, lambda: FROZEN in server.said())
             server.process.send_signal(signal.SIGTERM)
             assert await gone(server, 10) == CUT_OFF
         assert "the stop took longer than 1.5 s" in server.said()

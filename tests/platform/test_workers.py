@@ -9,9 +9,7 @@ import re
 import signal
 import socket
 import subprocess
-import time
 import urllib.request
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
@@ -21,6 +19,8 @@ import pytest
 
 from tests.end_to_end.client import Client
 from tests.end_to_end.server import GRAPHS, START_LIMIT_S, UNBROKEN, Server, environment, free_port
+from tests.graphs.freezing import FROZEN
+from tests.platform.probes import becomes
 from unbroken.adapters.postgres.embedded import EmbeddedPostgres
 
 TWO = ("--workers", "2")
@@ -29,13 +29,6 @@ TWO = ("--workers", "2")
 def workers_of(server: Server) -> list[psutil.Process]:
     children = psutil.Process(server.process.pid).children()
     return [child for child in children if "unbroken.entrypoints.cli" in child.cmdline()]
-
-
-def becomes(true: Callable[[], object], limit_s: float = START_LIMIT_S) -> None:
-    deadline = time.monotonic() + limit_s
-    while not true():
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.05)
 
 
 def all_serve(server: Server, times: int = 1) -> None:
@@ -192,6 +185,7 @@ def test_a_worker_that_outlasts_its_limit_is_cut_off_and_the_exit_code_says_so(f
                 await client.until(lambda c: bool(c.view.receipts))
 
         asyncio.run(freeze())
+        becomes(lambda: FROZEN in server.said())
         assert server.stop() == 4
 
 
