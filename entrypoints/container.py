@@ -18,6 +18,7 @@ from unbroken.application.cancel import Cancel
 from unbroken.application.delete_thread import DeleteThread
 from unbroken.application.effect_runner import EffectRunner
 from unbroken.application.event_queue import EventQueue
+from unbroken.application.expire_threads import of_silent_threads, of_temporary_threads
 from unbroken.application.fire_timers import FireTimers
 from unbroken.application.follow_afar import FollowAfar
 from unbroken.application.live_sessions import LiveSessions
@@ -25,11 +26,9 @@ from unbroken.application.overhear import Overhear
 from unbroken.application.own_clock import OwnClock
 from unbroken.application.readiness import Readiness
 from unbroken.application.recover import Recover
-from unbroken.application.retain import Retain
 from unbroken.application.session_processor import SessionProcessor
 from unbroken.application.show_afar import ShowAfar
 from unbroken.application.subscribe import Subscribe
-from unbroken.application.sweep_temporary import SweepTemporary
 from unbroken.application.turn_end import TurnEnd
 from unbroken.domain.policy import RetryPolicy
 from unbroken.domain.ports.agent import Agents
@@ -198,7 +197,7 @@ class Container(containers.DeclarativeContainer):
         clock=clock,
         interval_s=EVICTION_POLL_S,
     )
-    retain = providers.Singleton(
-        Retain, user_data=user_data, delete=delete_thread, clock=clock, days=settings.provided.retention_days
+    expire_silent = providers.Singleton(
+        of_silent_threads, user_data=user_data, delete=delete_thread, clock=clock, days=settings.provided.retention_days
     )
-    sweep_temporary = providers.Singleton(SweepTemporary, user_data=user_data, delete=delete_thread, clock=clock)
+    expire_temporary = providers.Singleton(of_temporary_threads, user_data=user_data, delete=delete_thread, clock=clock)

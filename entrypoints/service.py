@@ -240,7 +240,7 @@ async def serving(settings: Settings, container: Container, agents: Agents) -> A
     container.peers().receive(partial(deliver, container.show_afar().wanted, container.follow_afar().fed))
     await container.recover().once()
     intake = (container.recover(), container.effect_runner(), container.fire_timers())
-    upkeep = (container.retain(), container.sweep_temporary())
+    upkeep = (container.expire_silent(), container.expire_temporary())
     service.intake = [asyncio.create_task(_forever(loop.forever)) for loop in (*intake, *upkeep)]
     # While turns are drained, a cancel from another replica still ends them, and readers hear what others do.
     lasting = [

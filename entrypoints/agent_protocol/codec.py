@@ -5,7 +5,7 @@ Whatever bytes a peer sends, these return a value or raise Bad, and nothing else
 
 from __future__ import annotations
 
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 from msgspec import Struct
@@ -22,9 +22,8 @@ from unbroken.entrypoints.agent_protocol.wire import (
     Filter,
     Success,
 )
+from unbroken.entrypoints.storable import TOO_DEEP, fault_of
 
-MAX_DEPTH: Final = 64
-"""Of lists and objects: what is stored must also be readable from a deep stack."""
 MAX_SEQ: Final = 2**53 - 1
 MAX_LISTED: Final = 256
 """Channels, namespaces and a namespace's segments of one filter; and answers in one command."""
@@ -85,14 +84,15 @@ def _params(command: Command) -> Struct:
 def decoded(data: bytes, kind: type[P], what: str) -> P:
     """Raises Bad: of another shape, nested too deeply, or with what no store takes."""
     try:
-        check_plain(msgspec.json.decode(data), what)
+        if (fault := fault_of(msgspec.json.decode(data))) is not None:
+            raise Bad(ErrorCode.INVALID_ARGUMENT, f"{what} {fault}")
         return msgspec.json.decode(data, type=kind)
     except msgspec.ValidationError as error:
         raise Bad(ErrorCode.INVALID_ARGUMENT, f"{what}: {error}") from None
     except (msgspec.DecodeError, UnicodeError):
         raise Bad(ErrorCode.INVALID_ARGUMENT, f"{what}: this is not JSON, or holds half a surrogate pair") from None
     except RecursionError:
-        raise Bad(ErrorCode.INVALID_ARGUMENT, f"{what} is nested deeper than {MAX_DEPTH}") from None
+        raise Bad(ErrorCode.INVALID_ARGUMENT, f"{what} {TOO_DEEP}") from None
 
 
 def check_filter(wanted: Filter) -> None:
@@ -113,26 +113,6 @@ def check_filter(wanted: Filter) -> None:
     since = getattr(wanted, "since", None)
     if since is not None and not 0 <= since <= MAX_SEQ:
         raise Bad(ErrorCode.INVALID_ARGUMENT, "since must be the seq of an event")
-
-
-def check_plain(value: Any, what: str) -> None:
-    """Raises Bad: U+0000, or lists and objects too deep in one another; found without recursion."""
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        following: list[Any] = []
-        for item in level:
-            if isinstance(item, str):
-                if "\x00" in item:
-                    raise Bad(ErrorCode.INVALID_ARGUMENT, f"{what} holds U+0000")
-            elif isinstance(item, list):
-                following.extend(item)
-            elif isinstance(item, dict):
-                following.extend(item)
-                following.extend(item.values())
-        if not following:
-            return
-        level = following
-    raise Bad(ErrorCode.INVALID_ARGUMENT, f"{what} is nested deeper than {MAX_DEPTH}")
 
 
 def encode(message: Success | Failure | Event) -> bytes:

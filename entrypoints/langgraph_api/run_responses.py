@@ -334,7 +334,7 @@ class RunResponses:
                 log.warning("the thread of a run without one stays: %s", error)
 
     def _forget_later(self, started: Started) -> None:
-        """If this process stops or dies before, `SweepTemporary` does it."""
+        """If this process stops or dies before, `ExpireThreads` does it."""
         task = asyncio.create_task(self._forget(started))
         self._forgetting.add(task)
         task.add_done_callback(self._forgetting.discard)

@@ -12,6 +12,7 @@ from typing import Any, Final, NoReturn
 import msgspec
 from msgspec import UNSET, Struct
 
+from unbroken.entrypoints.storable import HOLDS_NUL, TOO_DEEP, fault_of
 from unbroken.entrypoints.web.frames import (
     CLIENT_FRAMES,
     AckFrame,
@@ -26,8 +27,6 @@ from unbroken.entrypoints.web.frames import (
     ServerFrame,
 )
 
-MAX_DEPTH: Final = 64
-"""Of lists and objects inside `content` and `value`: what is stored must also be readable from a deep stack."""
 MAX_CURSOR: Final = 2**53 - 1
 """The largest integer that every JSON reader keeps exact."""
 
@@ -162,36 +161,22 @@ def _check_length(encoded: bytes, limit: int, path: str) -> None:
 
 def _check_text(text: str, path: str) -> bytes:
     if "\x00" in text:
-        raise BadFrame(ErrorCode.BAD_FRAME, f"{path} holds U+0000", path=path)
+        _refuse(HOLDS_NUL, path)
     return text.encode()
 
 
 def _check_value(value: Any, limit: int, path: str) -> None:
-    """Its length before anything that is slow; then no U+0000 and no deep nesting, found without recursion. Numbers
-    and surrogates the decoder has refused."""
+    """Its length before anything that is slow."""
     try:
         _check_length(_ENCODER.encode(value), limit, path)
     except RecursionError:
-        _refuse_depth(path)
-    level = [value]
-    for _ in range(MAX_DEPTH):
-        following: list[Any] = []
-        for item in level:
-            if isinstance(item, str):
-                _check_text(item, path)
-            elif isinstance(item, list):
-                following.extend(item)
-            elif isinstance(item, dict):
-                following.extend(item)
-                following.extend(item.values())
-        if not following:
-            return
-        level = following
-    _refuse_depth(path)
+        _refuse(TOO_DEEP, path)
+    if (fault := fault_of(value)) is not None:
+        _refuse(fault, path)
 
 
-def _refuse_depth(path: str) -> NoReturn:
-    raise BadFrame(ErrorCode.BAD_FRAME, f"{path} is nested deeper than {MAX_DEPTH}", path=path) from None
+def _refuse(fault: str, path: str) -> NoReturn:
+    raise BadFrame(ErrorCode.BAD_FRAME, f"{path} {fault}", path=path) from None
 
 
 def _explain(frame: str, error: Exception) -> NoReturn:

@@ -10,8 +10,12 @@ from tests.application.reader import Reader
 from tests.application.virtual_time import virtual
 from tests.application.world import KEY, Node, World, remembered, until
 from unbroken.application.delete_thread import DeleteThread
-from unbroken.application.retain import Retain
-from unbroken.application.sweep_temporary import IDLE_S, INTERVAL_S, SweepTemporary
+from unbroken.application.expire_threads import (
+    LEAST_REST_S,
+    TEMPORARY_IDLE_S,
+    of_silent_threads,
+    of_temporary_threads,
+)
 from unbroken.domain.errors import NotYourThread, ThreadDeleted, UnknownFile
 from unbroken.domain.events import RunStart, UserMessage
 from unbroken.domain.ports.agent import Attempt
@@ -136,7 +140,7 @@ async def test_threads_are_kept_for_as_many_days_as_they_are_to_be() -> None:
     await node.say("one")
     await node.ended()
     keeping, forever = [
-        Retain(user_data=world.store.user_data, delete=deleting(node), clock=world.clock, days=days)
+        of_silent_threads(user_data=world.store.user_data, delete=deleting(node), clock=world.clock, days=days)
         for days in (30, None)
     ]
     await asyncio.sleep(29 * DAY_S)
@@ -159,7 +163,7 @@ async def test_the_walk_outlives_a_store_that_does_not_answer() -> None:
     node = await world.replica()
     await node.say("one")
     await node.ended()
-    retain = Retain(user_data=world.store.user_data, delete=deleting(node), clock=world.clock, days=1)
+    retain = of_silent_threads(user_data=world.store.user_data, delete=deleting(node), clock=world.clock, days=1)
     await asyncio.sleep(2 * DAY_S)
     world.trouble.refuse("expire")
     walk = asyncio.create_task(retain.forever())
@@ -180,12 +184,14 @@ async def test_the_thread_of_a_run_goes_by_itself_when_nobody_has_deleted_it() -
     await second.ended(SessionKey("ann", "demo", "kept"))
     reader = Reader(await second.subscribe(KEY, cursor=0))
     await reader.drain()
-    sweep = SweepTemporary(user_data=world.store.user_data, delete=deleting(second), clock=world.clock)
+    sweep = of_temporary_threads(user_data=world.store.user_data, delete=deleting(second), clock=world.clock)
     assert await sweep.once()
     assert len(await world.log()) == 1, "who was cut off may come back for a while"
     world.trouble.refuse("expire_temporary")
     sweeping = asyncio.create_task(sweep.forever())
-    await until(lambda: world.store.database.sessions[KEY.thread_id].deleted, limit_s=IDLE_S + 3 * INTERVAL_S)
+    await until(
+        lambda: world.store.database.sessions[KEY.thread_id].deleted, limit_s=TEMPORARY_IDLE_S + 3 * LEAST_REST_S
+    )
     await gone(reader)
     reader.subscription.close()
     assert not world.store.database.sessions["kept"].deleted

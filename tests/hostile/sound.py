@@ -6,7 +6,8 @@ from typing import Any, Final
 
 import msgspec
 
-from unbroken.entrypoints.web.codec import MAX_CURSOR, MAX_DEPTH, BadFrame, Limits, decode
+from unbroken.entrypoints.storable import MAX_DEPTH
+from unbroken.entrypoints.web.codec import MAX_CURSOR, BadFrame, Limits, decode
 from unbroken.entrypoints.web.frames import AckFrame, ClientFrame, CloseCode, MessageFrame, RespondFrame
 
 ENCODER: Final = msgspec.json.Encoder()

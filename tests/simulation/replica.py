@@ -59,9 +59,9 @@ _given: Final[dict[str, providers.Object[Any]]] = {}
 _singletons: Final[list[providers.BaseSingleton[Any]]] = []
 USED: Final = (
     *("accept", "cancel", "subscribe", "acknowledge", "sessions", "outbox", "queue", "delete_thread", "threads"),
-    *("files", "readiness", "wakeups", "recover", "effect_runner", "fire_timers", "retain", "sweep_temporary", "live"),
-    *("audit", "checkpoints", "overhear", "lease", "peers", "own_clock", "show_afar", "follow_afar"),
-    *("thread_records", "assistants", "states", "runs", "committed_state"),
+    *("files", "readiness", "wakeups", "recover", "effect_runner", "fire_timers", "expire_silent", "live"),
+    *("expire_temporary", "audit", "checkpoints", "overhear", "lease", "peers", "own_clock"),
+    *("show_afar", "follow_afar", "thread_records", "assistants", "states", "runs", "committed_state"),
 )
 """What a replica takes out of its container."""
 
