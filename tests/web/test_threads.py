@@ -201,6 +201,8 @@ def test_another_sites_page_is_not_answered(rest: Rest, path: str) -> None:
 async def test_deleting_a_thread_tells_its_sockets_and_leaves_nothing(rest: Rest, thread: str) -> None:
     await talk(rest, thread, "hello")
     async with client(rest, thread) as one, client(rest, thread) as two:
+        for tab in (one, two):
+            await tab.until(lambda tab: bool(tab.view.log))
         assert rest.ask("DELETE", f"/api/threads/{thread}").status == 204
         for tab in (one, two):
             assert (await tab.ended())[0] == 4403
