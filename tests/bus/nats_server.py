@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import socket
 import subprocess
 import sys
 from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
+
+from tests.end_to_end.ports import free_port
 
 PROGRAM: Final = Path(sys.executable).with_name("nats-server")
 
@@ -19,9 +20,7 @@ class NatsServer:
 
     def __init__(self, *options: str, host: str = "127.0.0.1") -> None:
         self.host = host
-        with socket.socket() as probe:
-            probe.bind((host, 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port(host)
         self._options = options
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -14,7 +14,7 @@ from tests.crash.instrument import When
 from tests.crash.kills import SUCCESSOR, Kill, Lane, Result
 from tests.crash.point_scenarios import SCENARIOS
 from tests.crash.zygote import SETTINGS, Zygote
-from tests.end_to_end.server import free_port
+from tests.end_to_end.ports import free_port
 
 LANES = 8
 Passed = Callable[[Result], object]
@@ -84,9 +84,7 @@ async def lanes(
 ) -> AsyncIterator[Lanes]:
     """One lane for each database, which must be migrated and nobody else's."""
     async with Zygote(folder / "servers.log", settings) as zygote:
-        ports: set[int] = set()
-        while len(ports) < len(database_urls):  # one that is free may be found twice
-            ports.add(free_port())
+        ports = [free_port() for _ in database_urls]
         named = [
             (f"lane{number}", url, port) for number, (url, port) in enumerate(zip(database_urls, ports, strict=True))
         ]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.crash.zygote import Zygote
-from tests.end_to_end.server import free_port
+from tests.end_to_end.ports import free_port
 
 NOWHERE = "postgresql://nobody@127.0.0.1:1/nothing"
 

@@ -19,7 +19,8 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.client import Client
-from tests.end_to_end.server import ROOT, free_port
+from tests.end_to_end.ports import free_port
+from tests.end_to_end.server import ROOT
 from tests.web.tokens import SECRET, shared
 
 DOCKERFILE = (ROOT / "deploy" / "Dockerfile").read_text()

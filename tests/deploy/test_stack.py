@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 
 from tests.end_to_end.client import Client
-from tests.end_to_end.server import GRAPHS, ROOT, environment, free_port
+from tests.end_to_end.ports import free_port
+from tests.end_to_end.server import GRAPHS, ROOT, environment
 
 pytestmark = pytest.mark.slow
 

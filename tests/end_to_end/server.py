@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -14,6 +13,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
+
+from tests.end_to_end.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 GRAPHS = ROOT / "tests" / "graphs"
@@ -42,13 +43,6 @@ COMMIT = "turn=turn,whole=turn,fanning-whole=turn"
 
 started: list[Server] = []
 """Of this run, so that a failed test can show what they said."""
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 class Server:

@@ -10,7 +10,7 @@ from typing import Final
 
 import pytest
 
-from tests.end_to_end.server import free_port
+from tests.end_to_end.ports import free_port
 from tests.platform.test_stopping import COMMAND, FINDER, GRAPH, SOON_S, says, starting
 
 LOADS_UNTIL_TOLD: Final = """

@@ -18,7 +18,8 @@ import psutil
 import pytest
 
 from tests.end_to_end.client import Client
-from tests.end_to_end.server import GRAPHS, START_LIMIT_S, UNBROKEN, Server, environment, free_port
+from tests.end_to_end.ports import free_port
+from tests.end_to_end.server import GRAPHS, START_LIMIT_S, UNBROKEN, Server, environment
 from tests.graphs.freezing import FROZEN
 from tests.platform.probes import becomes
 from unbroken.adapters.postgres.embedded import EmbeddedPostgres

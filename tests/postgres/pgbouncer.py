@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Self
 from urllib.parse import parse_qs, urlsplit
 
-from tests.end_to_end.server import free_port
+from tests.end_to_end.ports import free_port
 
 SERVERS = 5
 """Connections that it keeps to the server: fewer than its clients have, so that they really share them."""

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.end_to_end.server import START_LIMIT_S, STOP_LIMIT_S, Server, free_port
+from tests.end_to_end.ports import free_port
+from tests.end_to_end.server import START_LIMIT_S, STOP_LIMIT_S, Server
 from tests.stock.stage import Stage
 
 PROJECT = Path(__file__).parents[1] / "projects" / "stock"

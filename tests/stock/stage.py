@@ -15,7 +15,7 @@ from typing import Self
 
 import uvicorn
 
-from tests.end_to_end.server import free_port
+from tests.end_to_end.ports import free_port
 from tests.stock.provider import Provider, Receive, Scope, Send, answer
 
 

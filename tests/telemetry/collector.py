@@ -17,7 +17,8 @@ from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportM
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.common.v1.common_pb2 import AnyValue, KeyValue
 
-from tests.end_to_end.server import environment, free_port
+from tests.end_to_end.ports import free_port
+from tests.end_to_end.server import environment
 
 PATIENCE_S: Final = 60.0
 AGENT: Final = Path(rotel.__file__).with_name("rotel-agent")

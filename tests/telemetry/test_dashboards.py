@@ -15,7 +15,8 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from tests.end_to_end.client import Client
-from tests.end_to_end.server import Server, free_port
+from tests.end_to_end.ports import free_port
+from tests.end_to_end.server import Server
 
 pytestmark = pytest.mark.slow
 
