@@ -153,6 +153,10 @@ class Commands:
 
     async def _fork(self, checkpoint_id: str, given: Any, config: dict[str, Any] | None) -> str:
         key = await self._key()
+        found = await self._service.states.read(key, Spot(checkpoint_id), user=self._access.known)
+        if found["created_at"] is None:
+            message = f"this thread has no checkpoint {checkpoint_id!r}: it was pruned, or never was"
+            raise Bad(ErrorCode.NO_SUCH_CHECKPOINT, message)
         return await self._run_asked(Asked(key.agent_id, input=given, config=config, checkpoint_id=checkpoint_id))
 
     async def _accept(self, key: SessionKey, body: RunStart, when_busy: WhenBusy | None) -> str:

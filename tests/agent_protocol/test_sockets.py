@@ -254,6 +254,9 @@ async def test_a_fork_goes_on_from_its_checkpoint(memory_server: Server, thread:
         texts = [message["content"] for message in state["values"]["messages"] if message["type"] == "human"]
         assert texts == ["first", "third"]
         assert state["checkpoint"]["id"] > newest["id"]
+        absent = str(uuid.uuid4())
+        refused = await agent.ask("state.fork", checkpoint_id=absent, input=said("fourth"))
+        assert (refused["error"], absent in refused["message"]) == ("no_such_checkpoint", True)
 
 
 @pytest.mark.asyncio
