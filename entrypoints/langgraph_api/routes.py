@@ -9,6 +9,8 @@ from unbroken.entrypoints.langgraph_api import assistants_api, states, store, sy
 CATALOGUE: Final = (
     system.ok,
     system.info,
+    system.crons,
+    system.cron,
     assistants_api.search_assistants,
     assistants_api.count_assistants,
     assistants_api.create_assistant,

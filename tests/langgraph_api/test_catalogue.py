@@ -222,6 +222,20 @@ async def test_a_search_of_the_memory_has_limits(server: Server, path: str, body
     assert (reply.status, re.search(named, reply.json["detail"]) is not None) == (422, True), reply.body
 
 
+async def test_a_timetable_is_refused_in_words_wherever_it_is_asked_for(stock: Any) -> None:
+    asked = (
+        stock.crons.create("one", schedule="* * * * *"),
+        stock.crons.create_for_thread("somewhere", "one", schedule="* * * * *"),
+        stock.crons.search(),
+        stock.crons.count(),
+        stock.crons.update("a", schedule="* * * * *"),
+        stock.crons.delete("a"),
+    )
+    for each in asked:
+        with pytest.raises(NotFoundError, match="by a timetable"):
+            await each
+
+
 @pytest.mark.parametrize("item", [{"namespace": []}, {"namespace": ["a.b"]}, {"namespace": ["langgraph"]}])
 async def test_an_item_that_cannot_be_named_is_refused(server: Server, item: dict[str, Any]) -> None:
     reply = Rest(server, "refused").ask("PUT", "/store/items", item | {"key": "k", "value": {}})

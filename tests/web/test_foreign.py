@@ -89,6 +89,13 @@ OF_NOBODY = {
     ("GET", "/health/ready"),
     ("GET", "/ok"),
     ("GET", "/info"),
+    # Refused for everybody.
+    ("POST", "/runs/crons"),
+    ("POST", "/runs/crons/search"),
+    ("POST", "/runs/crons/count"),
+    ("POST", "/threads/{thread_id:str}/runs/crons"),
+    ("PATCH", "/runs/crons/{cron_id:str}"),
+    ("DELETE", "/runs/crons/{cron_id:str}"),
     # The agents' long-term memory is everybody's, unless a project's rules say whose (tests/langgraph_api).
     ("PUT", "/store/items"),
     ("GET", "/store/items"),
