@@ -39,11 +39,36 @@ was tried by hand: see there.
 """
 
 
+MEANT = """
+## Otherwise on purpose
+
+What no case above shows, because nothing of it is a run that goes as planned:
+
+- **A run that fails leaves nothing pending.** Where something of it was shown or committed, that stays; otherwise the
+  thread is as it was before. `next` is empty, the error stands at the run and not at the thread, and a run with
+  `input: null` does not try the failed node again: send the input again, or go on from a checkpoint of the history
+  (`checkpoint_id`). A thread is never stuck on a node that fails each time.
+- **What goes on inside a run is told while it goes on.** Messages, values and questions are kept, and whoever comes
+  back hears of them, at any replica and after a crash. `updates`, `custom`, `tasks`, `checkpoints` and `debug` are
+  not: with `Last-Event-ID` they go on while the run does, and are not told again once it has ended.
+- **A thread is one graph's and one user's.** Another graph in it is refused with 409. A project's rules narrow what a
+  user sees of the own threads; they cannot show somebody else's.
+- `configurable.user_id` and `thread_id` are the server's to say. `metadata.attempt` counts the attempts of the
+  thread's runs, and so is not 1 in its second run.
+- The state of a subgraph is read, and not changed. A timer's turn is nobody's: there is no `langgraph_auth_user` in
+  it.
+- **Refused with a sentence:** crons, webhooks, `after_seconds`, `stream_mode: events`, `supersteps`, `extract`, a
+  `ttl` for one thread, deleting a run, deleting an assistant's threads with it, changing the assistant that a graph
+  has by itself. Bodies end at `UNBROKEN_MAX_FRAME_BYTES` (413).
+"""
+
+
 def table(cases: Sequence[Case], *, python: str, js: str) -> str:
     ordered = sorted(cases, key=lambda found: found.name.split("/")[:2])
     agree = sum(found.name not in REASONS for found in ordered)
     lines = [HEAD.format(python=python, js=js, number=len(ordered), agree=agree)]
     lines += [_row(found) for found in ordered]
+    lines += [MEANT]
     lines += ["\n## What differs\n\n", "The first line is LangGraph's server, the second Unbroken.\n"]
     lines += [_difference(found) for found in ordered if found.name in REASONS]
     return "".join(lines)
