@@ -38,6 +38,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from unbroken.domain.utf16 import well_formed
+
 CancelKind = Literal["cancel", "rollback"]
 """`cancel` keeps what was shown in the conversation, `rollback` forgets the event."""
 
@@ -182,12 +184,16 @@ class CommitUnknown(Unavailable):
 
 
 class TurnFailed(UnbrokenError):
-    """An attempt ended without an answer. `code` is the wire's word for it (protocol, rule 9)."""
+    """An attempt ended without an answer. `code` is the wire's word for it (protocol, rule 9).
+
+    Its message is often an exception's of somebody else, and becomes part of the event's end: it is made well-formed
+    here, or the very commit that tells the failure would be refused, and the event be run again.
+    """
 
     code = "model_failed"
 
     def __init__(self, message: str, *, retryable: bool = False) -> None:
-        super().__init__(message)
+        super().__init__(well_formed(message))
         self.retryable = retryable
 
 

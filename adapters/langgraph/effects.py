@@ -89,7 +89,7 @@ def node_effects(collected: Sequence[EffectDict]) -> tuple[NodeEffect, ...]:
     runs: dict[str, list[Any]] = {}
     effects = []
     for effect in collected:
-        node_path, run = str(effect.get("node", "")), effect.get("run")
+        node_path, run = well_formed(str(effect.get("node", ""))), effect.get("run")
         seen = runs.setdefault(node_path, [])
         if run not in seen:
             seen.append(run)

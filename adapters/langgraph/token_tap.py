@@ -163,7 +163,7 @@ class TokenTap(BaseCallbackHandler):
     def begin_with(self, messages: Sequence[tuple[str, BaseMessage]]) -> None:
         """(key, message) committed inside this event before this attempt."""
         self._settled.update(key for key, _ in messages)
-        texts = [(key, spoken(message)) for key, message in messages]
+        texts = [(well_formed(key), spoken(message)) for key, message in messages]
         self._attempt.begin_with([(key, text) for key, text in texts if text])
 
     def settle(self, new: Sequence[tuple[str, BaseMessage]], added_by_task: Mapping[str, Collection[str]]) -> None:
@@ -186,8 +186,9 @@ class TokenTap(BaseCallbackHandler):
             if key not in self._settled:
                 self._settled.add(key)
                 if key not in streamed and key not in rewritten and (text := spoken(message)):
-                    self._attempt.text(key, text)
-                    self._attempt.text_ends(key)
+                    shown_as = well_formed(key)
+                    self._attempt.text(shown_as, text)
+                    self._attempt.text_ends(shown_as)
         self._of_task.clear()
 
     def _model_starts(self, run_id: UUID, place: Place) -> None:
@@ -203,7 +204,7 @@ class TokenTap(BaseCallbackHandler):
         call = self._calls.get(run_id)
         if call is not None and not call.held:
             if call.shown_as is None:
-                call.shown_as = message_id or f"run-{run_id}"
+                call.shown_as = well_formed(message_id or f"run-{run_id}")
             self._attempt.text(call.shown_as, text)
 
     def _aside_says(self, run_id: UUID, message_id: str | None, text: str) -> None:
