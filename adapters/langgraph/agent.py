@@ -17,7 +17,7 @@ from unbroken.adapters.langgraph.history import Graph
 from unbroken.adapters.langgraph.messages import GONE_ON
 from unbroken.adapters.langgraph.parked import answer_to, response_in, waits_for_someone
 from unbroken.adapters.langgraph.recent_heads import AttemptHead, RecentHeads
-from unbroken.adapters.langgraph.run_start import config_of
+from unbroken.adapters.langgraph.run_start import config_of, context_of
 from unbroken.adapters.langgraph.settling import settled
 from unbroken.adapters.langgraph.staging import is_call
 from unbroken.adapters.langgraph.turn_run import DanglingToolCalls, TurnRun, remembering_nodes
@@ -175,4 +175,4 @@ def _goes_on(body: RunStart) -> bool:
 
 def _use(access: AccessContext, claim: Claim) -> GraphUse:
     body = claim.event.body
-    return GraphUse(access, config_of(claim), body.context if isinstance(body, RunStart) else None)
+    return GraphUse(access, config_of(claim), context_of(body, None) if isinstance(body, RunStart) else None)

@@ -21,14 +21,20 @@ OURS: Final = frozenset({"thread_id", "user_id", "run_id", "checkpoint_id", "che
 OUR_PREFIXES: Final = ("__", "langgraph_auth_")
 
 
-def config_of(claim: Claim) -> RunnableConfig:
-    """Of the claimed event's run: whose it is, and what its caller wants of it."""
+def config_of(claim: Claim, schema: type[Any] | None = None) -> RunnableConfig:
+    """Of the claimed event's run: whose it is, and what its caller wants of it. What its context sets is configurable,
+    too. `schema`: of the graph's context, once the graph is known: what that lacks is left out."""
     body, key = claim.event.body, claim.key
     ours = whose(key, None if isinstance(body, TimerFired) else body.user)
     if not isinstance(body, RunStart):
         return {"configurable": ours}
     wanted = body.config
-    theirs = _mapping(wanted, "configurable")
+    context = context_of(body, schema)
+    theirs = _mapping(wanted, "configurable") | (context if isinstance(context, dict) else {})
+    named: dict[str, Any] = {
+        name: body.metadata[name] for name in ("assistant_id", "graph_id") if name in body.metadata
+    }
+    ours = {**named, **ours, "run_id": claim.event.id}
     config: RunnableConfig = {
         "configurable": {name: value for name, value in theirs.items() if not _is_ours(name)} | ours,
         "metadata": _mapping(wanted, "metadata") | body.metadata | {"run_id": claim.event.id},
@@ -40,14 +46,35 @@ def config_of(claim: Claim) -> RunnableConfig:
     return config
 
 
+def without_run(configurable: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in configurable.items() if name != "run_id"}
+
+
 def context_of(body: EventBody, schema: type[Any] | None) -> Any:
     """What nodes find as their runtime's context: where none is given, what is configurable, as LangGraph's server has
-    it. A message brings neither, and then the defaults of the graph's own `schema` stand."""
-    if isinstance(body, RunStart) and body.context is not None:
-        return body.context
-    given = _mapping(body.config, "configurable") if isinstance(body, RunStart) else {}
-    known = getattr(schema, "__dataclass_fields__", None) or getattr(schema, "model_fields", None)
-    return {name: value for name, value in given.items() if not _is_ours(name) and (known is None or name in known)}
+    it; never what the graph's own `schema` does not have. A message brings neither, and then its defaults stand."""
+    if not isinstance(body, RunStart):
+        return {}
+    given = body.context
+    if given is None:
+        theirs = _mapping(body.config, "configurable")
+        given = {name: value for name, value in theirs.items() if not _is_ours(name)}
+    known = _names_of(schema)
+    if known is None or not isinstance(given, dict):
+        return given
+    return {name: value for name, value in given.items() if name in known}
+
+
+def _names_of(schema: type[Any] | None) -> Collection[str] | None:
+    """Under which values are given to it; None: any."""
+    if schema is None:
+        return None
+    if (fields := getattr(schema, "model_fields", None)) is not None:
+        return {name for key, field in fields.items() for name in (key, field.alias or key)}
+    if (fields := getattr(schema, "__dataclass_fields__", None)) is not None:
+        return set(fields)
+    keys = getattr(schema, "__required_keys__", None), getattr(schema, "__optional_keys__", None)
+    return None if keys == (None, None) else frozenset().union(*(some or () for some in keys))
 
 
 def command_of(

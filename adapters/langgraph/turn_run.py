@@ -31,7 +31,7 @@ from unbroken.adapters.langgraph.messages import (
 )
 from unbroken.adapters.langgraph.parked import questions_of, stands_still
 from unbroken.adapters.langgraph.recent_heads import AttemptHead
-from unbroken.adapters.langgraph.run_start import command_of, config_of, context_of
+from unbroken.adapters.langgraph.run_start import command_of, config_of, context_of, without_run
 from unbroken.adapters.langgraph.saver import StagingSaver
 from unbroken.adapters.langgraph.steps import Steps
 from unbroken.adapters.langgraph.token_tap import TokenTap
@@ -99,12 +99,13 @@ class TurnRun:
             messages = MessageSteps(steps)
             handlers += [messages, StreamToolCallHandler(steps.put, subgraphs=True)]
             self._steps = closing(messages)
-        config = config_of(claim)
-        self.config: RunnableConfig = {"configurable": config["configurable"]}
+        config = config_of(claim, graph.context_schema)
+        # What is written beside the run must not look like a part of it: LangGraph would go on from there.
+        self.config: RunnableConfig = {"configurable": without_run(config["configurable"])}
         # Only inherited: a streaming handler on the root's own list would make LangGraph run nodes by `astream`.
         self._running: RunnableConfig = {
             **config,
-            "configurable": self.config["configurable"] | steps.configurable(graph.store, rich=rich),
+            "configurable": config["configurable"] | steps.configurable(graph.store, rich=rich),
             "callbacks": AsyncCallbackManager(handlers=[], inheritable_handlers=handlers),
         }
         self._asked = body if isinstance(body, RunStart) else RunStart()

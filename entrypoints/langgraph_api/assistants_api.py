@@ -19,6 +19,7 @@ from unbroken.entrypoints.langgraph_api.access import Access, access_of
 from unbroken.entrypoints.langgraph_api.answers import body_of, invalid
 from unbroken.entrypoints.langgraph_api.graph_ids import assistant_id_of, graph_named
 from unbroken.entrypoints.langgraph_api.permissions import where_of
+from unbroken.entrypoints.langgraph_api.run_bodies import check_config
 from unbroken.entrypoints.service import Service
 from unbroken.entrypoints.web.query import THREAD_ID
 from unbroken.entrypoints.web.rest import Call, Problem
@@ -118,6 +119,7 @@ async def create_assistant(request: Call) -> dict[str, Any]:
         "name": asked.name or "Untitled",
     }
     where = await access.allowed("assistants", "create", value)
+    value |= _in_step(value["config"], value["context"])
     preset = _preset(value, asked.description)
     taken = graph_named(access.service.agents, assistant_id) is not None
     if taken or not await access.service.assistants.create(access.user.id, assistant_id, preset):
@@ -142,6 +144,7 @@ async def change_assistant(request: Call, assistant_id: FromPath[str]) -> dict[s
     kept = former.preset
     if "graph_id" in value:
         value["graph_id"] = _graph(access, value["graph_id"])
+    value |= _in_step(value.get("config"), value.get("context"), kept.config)
     merged = {name: value.get(name, getattr(kept, name)) for name in ("graph_id", "config", "context", "name")}
     merged["metadata"] = {**kept.metadata, **(value.get("metadata") or {})}
     preset = _preset(merged, value.get("description", kept.description))
@@ -270,6 +273,18 @@ def _graph(access: Access, named: str) -> str:
         known = ", ".join(access.service.agents.names())
         raise Problem(HTTPStatus.NOT_FOUND, "not_found", f"Graph {named!r} not found. Served are: {known}")
     return graph_id
+
+
+def _in_step(config: Any, context: Any, kept: Metadata | None = None) -> dict[str, Any]:
+    """What is configurable is the context as well, and the other way round, whichever of the two is given. `kept`: the
+    config that a context alone goes into. Raises Problem."""
+    check_config(config or {}, context)
+    if (config or {}).get("configurable"):
+        return {"context": config["configurable"]}
+    if context is None:
+        return {}
+    rest = {name: held for name, held in ((kept or {}) if config is None else config).items() if name != "configurable"}
+    return {"config": {**rest, "configurable": context} if context else rest}
 
 
 def _preset(value: dict[str, Any], description: str | None) -> Preset:

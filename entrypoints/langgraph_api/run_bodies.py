@@ -9,6 +9,7 @@ from msgspec import Struct
 from unbroken.domain.events import RunStart, WhenBusy
 from unbroken.entrypoints.langgraph_api.answers import invalid
 from unbroken.entrypoints.langgraph_api.assistants import Served
+from unbroken.entrypoints.web.rest import Problem
 
 MODES: Final = frozenset({"values", "updates", "messages", "messages-tuple", "custom", "checkpoints", "tasks", "debug"})
 ELSEWHERE: Final = frozenset({"tools", "lifecycle"})
@@ -73,13 +74,15 @@ def modes_of(asked: str | list[str] | None) -> list[str]:
 def run_of(asked: Asked, assistant: Served, *, stateless: bool = False) -> RunStart:
     """Raises Problem."""
     _refuse(asked, stateless)
+    _check_assistant(assistant)
     config = _config(asked, assistant)
     configurable = config.get("configurable") or {}
+    checkpoint_id = _checkpoint(asked, configurable)
     return RunStart(
         input=asked.input,
         command=_command(asked.command),
         config={key: config[key] for key in ("recursion_limit", "tags", "configurable") if config.get(key) is not None},
-        context=asked.context if asked.context is not None else assistant.context,
+        context=_context(asked, assistant, configurable),
         metadata={
             **assistant.metadata,
             **(config.get("metadata") or {}),
@@ -88,7 +91,7 @@ def run_of(asked: Asked, assistant: Served, *, stateless: bool = False) -> RunSt
             "graph_id": assistant.graph_id,
             "assistant_id": assistant.assistant_id,
         },
-        checkpoint_id=_checkpoint(asked, configurable),
+        checkpoint_id=checkpoint_id,
         interrupt_before=asked.interrupt_before,
         interrupt_after=asked.interrupt_after,
         rich=True,
@@ -105,12 +108,11 @@ def _refuse(asked: Asked, stateless: bool) -> None:
         raise invalid("You must provide a thread_id when resuming.")
     if asked.checkpoint is not None and asked.checkpoint.checkpoint_ns:
         raise invalid("checkpoint_ns: only checkpoints of the root graph can be gone on from")
-    _check_config(asked.config or {})
-    if (asked.config or {}).get("configurable") and asked.context:
-        raise invalid("Cannot specify both configurable and context. Prefer setting context alone.")
+    check_config(asked.config or {}, asked.context)
 
 
-def _check_config(config: dict[str, Any]) -> None:
+def check_config(config: dict[str, Any], context: Any) -> None:
+    """Of a run, or of an assistant. Raises Problem."""
     for name in ("configurable", "metadata"):
         if not isinstance(config.get(name) or {}, dict):
             raise invalid(f"config.{name} must be an object")
@@ -120,6 +122,20 @@ def _check_config(config: dict[str, Any]) -> None:
     tags = config.get("tags") or []
     if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags):
         raise invalid("config.tags must be a list of texts")
+    if not isinstance(context or {}, dict):
+        raise invalid("context must be an object")
+    if config.get("configurable") and context:
+        raise invalid("Cannot specify both configurable and context. Prefer setting context alone.")
+
+
+def _check_assistant(assistant: Served) -> None:
+    """What older versions have stored was not looked at. Raises Problem."""
+    try:
+        check_config(assistant.config, None)
+        check_config({}, assistant.context)
+    except Problem as problem:
+        message = f"assistant {assistant.assistant_id} cannot run: its {problem}. Update the assistant"
+        raise invalid(message) from problem
 
 
 def _client(asked: Asked, stateless: bool) -> dict[str, Any]:
@@ -135,6 +151,15 @@ def _config(asked: Asked, assistant: Served) -> dict[str, Any]:
     given = asked.config or {}
     configurable = {**(assistant.config.get("configurable") or {}), **(given.get("configurable") or {})}
     return {**assistant.config, **given, **({"configurable": configurable} if configurable else {})}
+
+
+def _context(asked: Asked, assistant: Served, configurable: dict[str, Any]) -> dict[str, Any] | None:
+    """The assistant's with the run's on top. None: neither gave one, and what is configurable stands for it."""
+    if not asked.context and not assistant.context:
+        return None
+    named = (asked.config or {}).get("configurable") or {}
+    given = asked.context or {name: configurable[name] for name in named if name in configurable}
+    return {**configurable, **(assistant.context or {}), **given}
 
 
 def _checkpoint(asked: Asked, configurable: dict[str, Any]) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator, Iterator
-from typing import Any
+from typing import Any, Final
 
 import pytest
 import pytest_asyncio
@@ -135,8 +135,9 @@ async def test_each_graph_is_an_assistant_and_others_are_made_of_it(stock: Any) 
     assert await stock.assistants.search(metadata={"m": 1}) == [made]
     changed = await stock.assistants.update(made["assistant_id"], metadata={"n": 2}, context={"tone": "warm"})
     assert (changed["version"], changed["metadata"], changed["name"]) == (2, {"m": 1, "n": 2}, "mine")
+    assert (changed["context"], changed["config"]) == ({"tone": "warm"}, {"configurable": {"tone": "warm"}})
     assert [one["version"] for one in await stock.assistants.get_versions(made["assistant_id"])] == [2, 1]
-    assert (await stock.assistants.set_latest(made["assistant_id"], 1))["context"] == {}
+    assert (await stock.assistants.set_latest(made["assistant_id"], 1))["context"] == {"a": 1}
     with pytest.raises(ConflictError):
         await stock.assistants.create("nested", assistant_id=made["assistant_id"])
     with pytest.raises(ConflictError):
@@ -146,6 +147,38 @@ async def test_each_graph_is_an_assistant_and_others_are_made_of_it(stock: Any) 
         await stock.assistants.get(made["assistant_id"])
     with pytest.raises(NotFoundError, match="Served are"):
         await stock.assistants.create("nothing")
+
+
+async def test_an_assistant_s_context_is_what_is_configurable(stock: Any) -> None:
+    one = await stock.assistants.create("nested", context={"a": 1}, config={"tags": ["x"]})
+    assert one["config"] == {"tags": ["x"], "configurable": {"a": 1}}
+    for change, config, context in (
+        ({"config": {"configurable": {"b": 2}}}, {"configurable": {"b": 2}}, {"b": 2}),
+        ({"config": {"configurable": {"c": 3}, "tags": ["y"]}}, {"configurable": {"c": 3}, "tags": ["y"]}, {"c": 3}),
+        ({"context": {"d": 4}}, {"configurable": {"d": 4}, "tags": ["y"]}, {"d": 4}),
+        ({"context": {}}, {"tags": ["y"]}, {}),
+    ):
+        changed = await stock.assistants.update(one["assistant_id"], **change)
+        assert (changed["config"], changed["context"]) == (config, context)
+
+
+UNUSABLE: Final[list[tuple[dict[str, Any], str]]] = [
+    ({"config": {"configurable": 5}}, "config.configurable"),
+    ({"config": {"tags": 7}}, "config.tags"),
+    ({"config": {"recursion_limit": "x"}}, "config.recursion_limit"),
+    ({"context": [1, 2]}, "context must be an object"),
+    ({"context": {"a": 1}, "config": {"configurable": {"b": 2}}}, "both"),
+]
+
+
+@pytest.mark.parametrize(("preset", "named"), UNUSABLE)
+async def test_an_assistant_is_looked_at_as_its_runs_are(stock: Any, preset: dict[str, Any], named: str) -> None:
+    with pytest.raises(UnprocessableEntityError, match=named):
+        await stock.assistants.create("nested", **preset)
+    one = await stock.assistants.create("nested")
+    with pytest.raises(UnprocessableEntityError, match=named):
+        await stock.assistants.update(one["assistant_id"], **preset)
+    assert (await stock.assistants.get(one["assistant_id"]))["version"] == 1
 
 
 @pytest.mark.parametrize(
