@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec import UNSET, Struct, UnsetType
 
+from unbroken.domain.catalogue import ThreadRecord
 from unbroken.domain.errors import (
     AlreadyEnded,
     Busy,
@@ -22,7 +23,7 @@ from unbroken.domain.errors import (
     UnknownAgent,
     UnknownRequest,
 )
-from unbroken.domain.events import RunStart, WhenBusy
+from unbroken.domain.events import WhenBusy
 from unbroken.domain.policy import own_question_id
 from unbroken.domain.ports.event_store import Receipt
 from unbroken.domain.ports.thread_states import Spot
@@ -48,7 +49,7 @@ from unbroken.entrypoints.ids import new_id
 from unbroken.entrypoints.langgraph_api.access import Access
 from unbroken.entrypoints.langgraph_api.assistants import served
 from unbroken.entrypoints.langgraph_api.open_questions import open_questions
-from unbroken.entrypoints.langgraph_api.run_bodies import Asked, run_of
+from unbroken.entrypoints.langgraph_api.run_bodies import Asked, NewRun, run_of
 from unbroken.entrypoints.web.rest import Problem
 from unbroken.entrypoints.web.user_limits import Allowance
 
@@ -159,29 +160,27 @@ class Commands:
             raise Bad(ErrorCode.NO_SUCH_CHECKPOINT, message)
         return await self._run_asked(Asked(key.agent_id, input=given, config=config, checkpoint_id=checkpoint_id))
 
-    async def _accept(self, key: SessionKey, body: RunStart, when_busy: WhenBusy | None) -> str:
+    async def _accept(self, key: SessionKey, run: NewRun, when_busy: WhenBusy | None) -> str:
         """The run's id is its event's."""
         allowance = self._allowance(key)
         if not allowance.message(asyncio.get_running_loop().time()):
             raise Bad(ErrorCode.UNKNOWN_ERROR, "too many messages in a minute: try again later")
         if not self.known_to_exist and not await allowance.thread():
             raise Bad(ErrorCode.PERMISSION_DENIED, "a user may have only so many threads: delete one first")
-        body = await self._access.run(self._thread_id, key.agent_id, body)
-        await self._check_graph(key)
+        record = await self._record(key)
+        body = await self._access.run(self._thread_id, run, record)
+        _check_graph(key, record)
         run_id = new_id()
         receipt = await self._service.accept(key, run_id, body, when_busy=when_busy, event_id=run_id)
         self.known_to_exist = True
         self._meta = _applied(receipt)
         return run_id
 
-    async def _check_graph(self, key: SessionKey) -> None:
-        """Raises Bad: the thread is another graph's. Of one that is not there yet, or is not this user's, the accept
-        decides."""
+    async def _record(self, key: SessionKey) -> ThreadRecord | None:
+        """None: it is not there yet, or is not this user's, as the accept decides."""
         with suppress(NotYourThread):
-            bound = (await self._service.thread_records.get(key.user_id, key.thread_id)).agent_id
-            if bound not in (None, key.agent_id):
-                message = f"this thread belongs to the graph {bound!r}: start {key.agent_id!r} in a thread of its own"
-                raise Bad(ErrorCode.INVALID_ARGUMENT, message)
+            return await self._service.thread_records.get(key.user_id, key.thread_id)
+        return None
 
     async def _cancel(self, run_id: str | None) -> None:
         key = await self._key()
@@ -239,6 +238,14 @@ class Commands:
         if agent_id is None:
             raise Bad(ErrorCode.NO_SUCH_RUN, "this thread had no run yet")
         return SessionKey(self._user_id, agent_id, self._thread_id)
+
+
+def _check_graph(key: SessionKey, record: ThreadRecord | None) -> None:
+    """Raises Bad: the thread is another graph's."""
+    bound = None if record is None else record.agent_id
+    if bound not in (None, key.agent_id):
+        message = f"this thread belongs to the graph {bound!r}: start {key.agent_id!r} in a thread of its own"
+        raise Bad(ErrorCode.INVALID_ARGUMENT, message)
 
 
 def _applied(receipt: Receipt) -> Meta | UnsetType:

@@ -7,11 +7,13 @@ from typing import Any, Final
 from msgspec import Struct
 from msgspec.structs import replace
 
-from unbroken.domain.catalogue import ThreadRecord, Where, matches
+from unbroken.domain.catalogue import ANY, Metadata, ThreadRecord, Where, matches
 from unbroken.domain.errors import NotYourThread
 from unbroken.domain.events import RunStart
 from unbroken.domain.ports.identity import Details, User
+from unbroken.entrypoints.langgraph_api.assistants import Served
 from unbroken.entrypoints.langgraph_api.permissions import Permissions, anything
+from unbroken.entrypoints.langgraph_api.run_bodies import OF_THE_SERVER, NewRun
 from unbroken.entrypoints.service import Service
 from unbroken.entrypoints.web.callers import identified
 from unbroken.entrypoints.web.rest import Call, existing
@@ -47,29 +49,57 @@ class Access(Struct, frozen=True):
             raise NotYourThread(thread_id)
         return record
 
-    async def run(self, thread_id: str | None, assistant_id: str, body: RunStart) -> RunStart:
-        """The run as the project's rules let it begin, with what is known of the user. A thread that comes to be with
-        it is noted with what the rules have set, so that they find it again. Raises Problem, NotYourThread (also for
-        a thread that they do not show), ThreadDeleted."""
-        if self.permissions is anything:
-            return body if self.known is None else replace(body, user=dict(self.known))
-        value: dict[str, Any] = {
-            "thread_id": thread_id,
-            "assistant_id": assistant_id,
-            "metadata": dict(body.metadata),
-            "kwargs": {name: getattr(body, name) for name in GIVEN},
-        }
-        where = await self.allowed("threads", "create_run", value)
-        metadata: dict[str, Any] = value["metadata"]
-        if thread_id is not None:
-            set_ = {name: set_ for name, set_ in metadata.items() if body.metadata.get(name) != set_}
-            await self.service.thread_records.create(self.user.id, thread_id, set_)
-            record = await self.service.thread_records.get(self.user.id, thread_id)
+    async def run(
+        self, thread_id: str, run: NewRun, record: ThreadRecord | None, *, stateless: bool = False
+    ) -> RunStart:
+        """The run as the project's rules let it begin, with what is known of the user. `record`: the thread as it is,
+        None if it comes to be with the run: then it is noted with the metadata that the run was asked for with, as the
+        rules have left them, so that they find it again. A thread's assistant is the one that ran there last.
+        `stateless`: nobody has named the thread, and the rules are told of none.
+        Raises Problem, NotYourThread (also for a thread that they do not show), ThreadDeleted, InvalidValue."""
+        body, where, said = run.body, ANY, run.said
+        if self.permissions is not anything:
+            value: dict[str, Any] = {
+                "thread_id": None if stateless else thread_id,
+                "assistant_id": run.assistant.assistant_id,
+                "metadata": dict(said),
+                "kwargs": {name: getattr(body, name) for name in GIVEN},
+            }
+            where = await self.allowed("threads", "create_run", value)
+            said = value["metadata"]
+            body = replace(body, **{name: value["kwargs"][name] for name in GIVEN}, metadata=run.metadata_with(said))
+        record = await self._noted(thread_id, run, record, said)
+        if record is not None:
             if not matches(record.metadata, where):
                 raise NotYourThread(thread_id)
-        known = None if self.known is None else dict(self.known)
-        given = {name: value["kwargs"][name] for name in GIVEN}
-        return replace(body, **given, metadata=metadata, user=known)
+            await self._ran_by(run.assistant, record)
+        return body if self.known is None else replace(body, user=dict(self.known))
+
+    async def _noted(
+        self, thread_id: str, run: NewRun, record: ThreadRecord | None, said: Metadata
+    ) -> ThreadRecord | None:
+        """The thread if it was there before the run, as it is now if rules were asked meanwhile. Where there is nothing
+        to note, and nobody who would look for it by that, the run's event makes the thread."""
+        unruled = self.permissions is anything
+        if record is not None and unruled:
+            return record
+        noted = {name: value for name, value in said.items() if name not in OF_THE_SERVER}
+        if not run.assistant.own:
+            noted["assistant_id"] = run.assistant.assistant_id
+        if not noted and unruled:
+            return None
+        records = self.service.thread_records
+        made = record is None and await records.create(self.user.id, thread_id, noted)
+        return None if made else await records.get(self.user.id, thread_id)
+
+    async def _ran_by(self, assistant: Served, record: ThreadRecord) -> None:
+        """A graph's own assistant follows from the graph, and is noted only where another one's stood."""
+        bound_elsewhere = record.agent_id not in (None, assistant.graph_id)
+        last = record.metadata.get("assistant_id")
+        if bound_elsewhere or last == assistant.assistant_id or (last is None and assistant.own):
+            return
+        noted = {"assistant_id": assistant.assistant_id}
+        await self.service.thread_records.describe(self.user.id, record.thread_id, noted)
 
 
 async def access_of(request: Call) -> Access:

@@ -22,6 +22,11 @@ class Served(Struct, frozen=True):
     context: Any = None
     metadata: dict[str, Any] = {}
 
+    @property
+    def own(self) -> bool:
+        """The graph's, and nobody's making."""
+        return self.assistant_id == assistant_id_of(self.graph_id)
+
 
 async def served(agents: Agents, assistants: Assistants, user_id: str, named: str) -> Served:
     """By a graph's name, the id of its own assistant, or the id of one that the user has created. Raises Problem,

@@ -6,6 +6,7 @@ from typing import Any, Final, Literal
 
 from msgspec import Struct
 
+from unbroken.domain.catalogue import Metadata
 from unbroken.domain.events import RunStart, WhenBusy
 from unbroken.entrypoints.langgraph_api.answers import invalid
 from unbroken.entrypoints.langgraph_api.assistants import Served
@@ -19,6 +20,8 @@ OURS: Final = frozenset({"thread_id", "user_id", "run_id", "checkpoint_id", "che
 RESERVED: Final = ("__", "langgraph_auth_")
 MOST_STEPS: Final = 1_000_000_000
 """As `recursion_limit`."""
+OF_THE_SERVER: Final = ("graph_id", "assistant_id")
+"""Of metadata, what no caller sets: it says what ran."""
 
 
 class CheckpointRef(Struct, frozen=True):
@@ -58,6 +61,21 @@ class Asked(Struct, frozen=True):
         return self.multitask_strategy or WhenBusy.ENQUEUE
 
 
+class NewRun(Struct, frozen=True):
+    """A run that is asked for, before anybody has allowed it."""
+
+    assistant: Served
+    body: RunStart
+    said: Metadata
+    """What its caller, and not the assistant, noted of it."""
+
+    def metadata_with(self, said: Metadata) -> Metadata:
+        """The run's, with `said` in the place of what its caller noted."""
+        background = {name: value for name, value in self.body.metadata.items() if name not in self.said}
+        ours = {name: self.body.metadata[name] for name in (*OF_THE_SERVER, "created_by")}
+        return {**background, **said, **ours}
+
+
 def modes_of(asked: str | list[str] | None) -> list[str]:
     """Raises Problem: one that there is not here."""
     modes = [asked] if isinstance(asked, str) else list(asked or ())
@@ -71,14 +89,14 @@ def modes_of(asked: str | list[str] | None) -> list[str]:
     return modes or ["values"]
 
 
-def run_of(asked: Asked, assistant: Served, *, stateless: bool = False) -> RunStart:
+def run_of(asked: Asked, assistant: Served, *, stateless: bool = False) -> NewRun:
     """Raises Problem."""
     _refuse(asked, stateless)
     _check_assistant(assistant)
     config = _config(asked, assistant)
     configurable = config.get("configurable") or {}
     checkpoint_id = _checkpoint(asked, configurable)
-    return RunStart(
+    body = RunStart(
         input=asked.input,
         command=_command(asked.command),
         config={key: config[key] for key in ("recursion_limit", "tags", "configurable") if config.get(key) is not None},
@@ -97,6 +115,8 @@ def run_of(asked: Asked, assistant: Served, *, stateless: bool = False) -> RunSt
         rich=True,
         client=_client(asked, stateless),
     )
+    said = {**((asked.config or {}).get("metadata") or {}), **(asked.metadata or {})}
+    return NewRun(assistant, body, said)
 
 
 def _refuse(asked: Asked, stateless: bool) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
+from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
@@ -13,6 +14,7 @@ import msgspec
 from litestar.types import ASGIApp
 from msgspec import Struct
 
+from unbroken.domain.catalogue import ThreadRecord
 from unbroken.domain.effects import ReportFailure
 from unbroken.domain.errors import Busy, NotYourThread, UnbrokenError
 from unbroken.domain.events import Event, RunStart
@@ -178,17 +180,22 @@ class RunResponses:
     ) -> tuple[Started, FollowedRun | None]:
         service = self._service
         assistant = await served(service.agents, service.assistants, user.id, asked.assistant_id)
-        body = run_of(asked, assistant, stateless=thread_id is None)
+        stateless = thread_id is None
+        run = run_of(asked, assistant, stateless=stateless)
         key = SessionKey(user.id, assistant.graph_id, thread_id or new_id())
-        await self._allow(key, thread_id, creates=asked.if_not_exists == "create")
-        body = await Access(user, service, self._permissions).run(thread_id, assistant.assistant_id, body)
-        followed = await self._follow(user, key) if follows else None
+        record = await self._allow(key, thread_id, creates=asked.if_not_exists == "create")
+        access = Access(user, service, self._permissions)
+        body = await access.run(key.thread_id, run, record, stateless=stateless)
         run_id = run_id or new_id()
+        followed: FollowedRun | None = None
         try:
+            followed = await self._follow(user, key) if follows else None
             receipt = await self._service.accept(key, run_id, body, when_busy=asked.when_busy, event_id=run_id)
         except BaseException as error:
             if followed is not None:
                 followed.close()
+            if stateless:
+                await self._unnote(key)
             if isinstance(error, Busy):
                 raise Problem(HTTPStatus.CONFLICT, "busy", BUSY) from error
             raise
@@ -196,24 +203,31 @@ class RunResponses:
             followed.joins = receipt.duplicate  # whoever asked for it first may have seen its end
         return Started(key, receipt.event), followed
 
-    async def _allow(self, key: SessionKey, thread_id: str | None, *, creates: bool) -> None:
-        """Whether the caller may say something more in this thread. Raises Problem, ThreadDeleted."""
+    async def _unnote(self, key: SessionKey) -> None:
+        """Of a thread that nobody has named: if its run was not accepted, nobody is to find it."""
+        with suppress(UnbrokenError):  # nothing was noted; and an accept that stands has bound it, and it stays
+            await self._service.thread_records.discard(key.user_id, key.thread_id)
+
+    async def _allow(self, key: SessionKey, thread_id: str | None, *, creates: bool) -> ThreadRecord | None:
+        """The thread, None if it is to come to be, if the caller may say something more in it. Raises Problem,
+        ThreadDeleted."""
         allowance = Allowance(self._limits, self._service.threads, key)
         if not allowance.message(asyncio.get_running_loop().time()):
             raise Problem(HTTPStatus.TOO_MANY_REQUESTS, "too_fast", "too many runs in a minute")
         if thread_id is not None:
             try:
-                bound_to = (await self._service.thread_records.get(key.user_id, thread_id)).agent_id
+                record = await self._service.thread_records.get(key.user_id, thread_id)
             except NotYourThread:
                 if not creates:
                     raise not_found() from None
             else:
-                if bound_to not in (None, key.agent_id):
-                    message = f"the thread belongs to the graph {bound_to!r}; start another one"
+                if record.agent_id not in (None, key.agent_id):
+                    message = f"the thread belongs to the graph {record.agent_id!r}; start another one"
                     raise Problem(HTTPStatus.CONFLICT, "other_graph", message)
-                return
+                return record
         if not await allowance.thread():
             raise Problem(HTTPStatus.CONFLICT, "too_many_threads", "delete a thread first")
+        return None
 
     async def _follow(
         self, user: User, key: SessionKey, *, joins: bool = False, whole_log: bool = False

@@ -307,3 +307,46 @@ async def test_an_answer_with_many_threads_is_not_longer_than_one_may_be(stock: 
         with pytest.raises(UnprocessableEntityError, match="ask for fewer"):
             await stock.threads.search(limit=560, select=select)
     assert len(await stock.threads.search(limit=560, select=["thread_id"])) == 560
+
+
+async def test_a_thread_s_assistant_is_the_one_that_ran_there_last(stock: Any) -> None:
+    mine = (await stock.assistants.create("one", name="mine", metadata={"mine": True}))["assistant_id"]
+    thread = (await stock.threads.create(metadata={"assistant_id": "nobody's"}))["thread_id"]
+    made = "55555555-5555-4555-8555-555555555555"
+    asked = {"messages": [{"role": "user", "content": "hello"}]}
+
+    async def of(assistant: str) -> set[str]:
+        return {one["thread_id"] for one in await stock.threads.search(metadata={"assistant_id": assistant})}
+
+    for name in (thread, made):
+        await stock.runs.wait(name, mine, input=asked, if_not_exists="create")
+        metadata = (await stock.threads.get(name))["metadata"]
+        assert metadata == {"assistant_id": mine, "graph_id": "one"}
+    assert await of(mine) == {thread, made}
+    await stock.runs.wait(thread, "one", input=asked)
+    own = (await stock.threads.get(thread))["metadata"]["assistant_id"]
+    assert own == (await stock.assistants.search(graph_id="one", metadata={"created_by": "system"}))[0]["assistant_id"]
+    assert await of(mine) == {made}
+    assert thread in await of(own)
+
+
+async def test_a_thread_that_comes_to_be_with_a_run_is_noted_with_the_run_s_metadata(stock: Any) -> None:
+    made, asked = "66666666-6666-4666-8666-666666666666", {"messages": [{"role": "user", "content": "hello"}]}
+    config = {"metadata": {"of": "the config", "both": 0}}
+    for both in (1, 2):  # the second run finds the thread, and notes nothing
+        await stock.runs.wait(made, "one", input=asked, config=config, metadata={"both": both}, if_not_exists="create")
+    metadata = (await stock.threads.get(made))["metadata"]
+    assert {name: metadata[name] for name in ("of", "both", "graph_id")} == {
+        "of": "the config",
+        "both": 1,
+        "graph_id": "one",
+    }
+    assert [run["metadata"]["both"] for run in await stock.runs.list(made)] == [2, 1]
+    kept = await stock.runs.create(None, "one", input=asked, metadata={"kept": 7}, on_completion="keep")
+    assert [one["thread_id"] for one in await stock.threads.search(metadata={"kept": 7})] == [kept["thread_id"]]
+
+
+async def test_a_run_that_is_refused_leaves_no_thread_behind(stock: Any) -> None:
+    with pytest.raises(UnprocessableEntityError):
+        await stock.runs.create(None, "one", input={"messages": "\x00"}, metadata={"left": 7})
+    assert await stock.threads.search(metadata={"left": 7}) == []

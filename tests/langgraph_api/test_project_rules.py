@@ -36,7 +36,19 @@ async def people(guarded: Server) -> AsyncIterator[People]:
     """LangGraph's client, of whoever says to be somebody."""
     async with AsyncExitStack() as stack:
         made: dict[str | None, Any] = {}
-        for name in (None, "ann", "bob", "carl", "fay", "fay.green", "hal.green", "mallory", "broken"):
+        for name in (
+            None,
+            "ann",
+            "bob",
+            "carl",
+            "fay",
+            "fay.green",
+            "gus.red",
+            "gus.blue",
+            "hal.green",
+            "mallory",
+            "broken",
+        ):
             headers = {"Authorization": f"Bearer {name}"} if name else {}
             client = get_client(url=f"http://127.0.0.1:{guarded.port}", headers=headers)
             made[name] = await stack.enter_async_context(client)
@@ -92,6 +104,41 @@ async def test_a_run_knows_its_user_and_its_thread_is_noted(people: People) -> N
     for run in await ann.runs.list(thread):
         with pytest.raises(NotFoundError):
             await people("bob").runs.get(thread, run["run_id"])
+
+
+@pytest.mark.asyncio
+async def test_a_run_without_a_thread_is_its_owner_s_to_follow_and_nobody_else_s(people: People) -> None:
+    """Nor that of the same person in another team: the rules alone tell those two apart."""
+    gus, asked = people("gus.red"), {"messages": [{"role": "user", "content": "for whom?"}]}
+    run = await gus.runs.create(None, "who", input=asked, on_completion="keep")
+    place = (run["thread_id"], run["run_id"])
+    assert (await gus.runs.join(*place))["messages"][-1]["content"] == "for gus, red, gus"
+    assert (await gus.runs.get(*place))["status"] == "success"
+    assert [part.event async for part in gus.runs.join_stream(*place)][-1] == "values"
+    told = await gus.threads.get(run["thread_id"])
+    assert told["metadata"]["team"] == "red"
+    with pytest.raises(NotFoundError, match="ended already"):
+        await gus.runs.cancel(*place)
+    for other in (people("gus.blue"), people("bob")):
+        for call in (other.runs.get, other.runs.cancel):
+            with pytest.raises(NotFoundError, match="no such thread"):
+                await call(*place)
+        with pytest.raises(HTTPStatusError, match="404"):
+            await other.runs.join(*place)
+        with pytest.raises(NotFoundError):
+            await anext(other.runs.join_stream(*place))
+        with pytest.raises(NotFoundError):
+            await other.threads.get(run["thread_id"])
+        assert run["thread_id"] not in [one["thread_id"] for one in await other.threads.search(limit=100)]
+
+
+@pytest.mark.asyncio
+async def test_who_says_what_the_rules_would_set_finds_the_thread_again(people: People) -> None:
+    thread = "44444444-4444-4444-8444-444444444444"
+    said = {"team": "red", "graph_id": "another", "note": 1}
+    await people("ann").runs.wait(thread, "who", input={"messages": []}, metadata=said, if_not_exists="create")
+    metadata = (await people("ann").threads.get(thread))["metadata"]
+    assert (metadata["team"], metadata["graph_id"], metadata["note"]) == ("red", "who", 1)
 
 
 @pytest.mark.asyncio

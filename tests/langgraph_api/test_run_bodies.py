@@ -37,7 +37,7 @@ def test_a_run_s_context_is_put_upon_its_assistant_s(
     assistant: Served, asked: dict[str, Any], context: Any, configurable: Any
 ) -> None:
     config = {"configurable": asked["configurable"]} if "configurable" in asked else None
-    body = run_of(Asked("a", config=config, context=asked.get("context")), assistant)
+    body = run_of(Asked("a", config=config, context=asked.get("context")), assistant).body
     assert (body.context, body.config.get("configurable")) == (context, configurable)
     assert BASE == {"color": "base", "n": 7}
 
@@ -58,4 +58,4 @@ def test_an_assistant_that_was_stored_unseen_says_what_is_wrong_with_it(stored: 
 
 
 def test_an_assistant_may_hold_the_same_twice() -> None:
-    assert run_of(Asked("a"), BOTH).context == BASE
+    assert run_of(Asked("a"), BOTH).body.context == BASE

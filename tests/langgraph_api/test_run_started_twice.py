@@ -16,6 +16,7 @@ from unbroken.domain.ports.identity import User
 from unbroken.domain.runs import Run, RunState
 from unbroken.entrypoints.langgraph_api import run_responses
 from unbroken.entrypoints.langgraph_api.assistants import Served
+from unbroken.entrypoints.langgraph_api.graph_ids import assistant_id_of
 from unbroken.entrypoints.langgraph_api.permissions import anything
 from unbroken.entrypoints.langgraph_api.run_bodies import Asked
 from unbroken.entrypoints.langgraph_api.run_responses import RunResponses
@@ -50,7 +51,7 @@ class Ended:
 @pytest.mark.asyncio
 async def test_who_asks_for_a_run_that_ended_meanwhile_is_told_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
     async def served(*_: Any) -> Served:
-        return Served("one", "one")
+        return Served(assistant_id_of("one"), "one")
 
     async def allowed(*_: Any, **__: Any) -> None:
         return
