@@ -20,6 +20,13 @@ def well_formed(text: str) -> str:
     return paired.replace("\x00", REPLACEMENT)
 
 
+def beginning(text: str, most: int) -> str:
+    """Its first `most` UTF-16 units; inside a surrogate pair, rounded down. `text` is well-formed."""
+    if text.isascii():
+        return text[:most]
+    return text[:most].encode("utf-16-le")[: 2 * most].decode("utf-16-le", "ignore")
+
+
 def cut(text: str, offset: int) -> str:
     """`text` without its first `offset` UTF-16 units; inside a surrogate pair, rounded down."""
     if text.isascii():

@@ -4,6 +4,9 @@ input has `messages`     the message is appended; the answer is what AI messages
 any other state          the text is the graph's input, a JSON object; the answer is its output, as JSON
 `@entrypoint`            by its parameter's type: text for `str`, messages for a list of any, else JSON;
                          the answer is the text it returns, or that of messages, else JSON
+
+Values are not said to anybody: where they are longer than an answer may be, its text is their beginning, and the state
+has them all. Messages that are too long fail the turn, whoever wrote them (domain/live_stream).
 """
 
 from __future__ import annotations
@@ -21,10 +24,16 @@ from unbroken.adapters.langgraph.messages import spoken
 from unbroken.adapters.langgraph.rows import to_json
 from unbroken.domain.errors import AgentRaised
 from unbroken.domain.events import Event, RunStart, TimerFired, text_of
+from unbroken.domain.live_stream import MAX_UNITS
 from unbroken.domain.stream_parts import join_messages
+from unbroken.domain.utf16 import beginning, well_formed
 
 MOST_KEYS = 12
 """That an error names."""
+GOES_ON = (
+    "\n\n(This is the beginning of the agent's output, which is too long for a chat: "
+    "the thread's state holds all of it.)"
+)
 
 
 def takes_messages(graph: Pregel[Any, Any, Any, Any]) -> bool:
@@ -48,16 +57,26 @@ def said_to(graph: Pregel[Any, Any, Any, Any], event: Event, effect_channels: Se
 
 
 def output_of(graph: Pregel[Any, Any, Any, Any], values: Any) -> str:
-    """What a finished run came to, as text. `values`: those of its last checkpoint."""
+    """What a finished run came to, as text: of values that are no messages, as much as an answer may hold. `values`:
+    those of its last checkpoint."""
     channels = graph.output_channels
     if not isinstance(channels, str) and isinstance(values, Mapping):
         values = {name: values[name] for name in channels if name in values}
     if isinstance(values, str):
-        return values
+        return _fitting(well_formed(values[: MAX_UNITS + 1]))
     messages = values if isinstance(values, Sequence) else [values]
     if messages and all(isinstance(message, BaseMessage) for message in messages):
         return join_messages([spoken(message) for message in messages])
-    return "" if values is None else json_of(values).decode()
+    if values is None:
+        return ""
+    # A unit takes at most three bytes, and a character that is cut in two is no part of the text.
+    return _fitting(json_of(values)[: 3 * MAX_UNITS + 4].decode(errors="ignore"))
+
+
+def _fitting(text: str) -> str:
+    if len(beginning(text, MAX_UNITS)) == len(text):
+        return text
+    return beginning(text, MAX_UNITS - len(GOES_ON)) + GOES_ON
 
 
 def _argument(graph: Pregel[Any, Any, Any, Any], given: Any, message: HumanMessage) -> Any:

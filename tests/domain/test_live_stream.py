@@ -16,7 +16,7 @@ from unbroken.domain.live_stream import (
     LiveStream,
 )
 from unbroken.domain.stream_parts import BETWEEN_MESSAGES, TextPart, ToolPart, join_messages
-from unbroken.domain.utf16 import REPLACEMENT, cut, units, well_formed
+from unbroken.domain.utf16 import REPLACEMENT, beginning, cut, units, well_formed
 
 raw = st.text(st.sampled_from("ab\x00\n\u00e9\u4e2d\U0001f600\ud83d\ude00\udfff"), max_size=12)
 """As models send it: half pairs and U+0000 included."""
@@ -54,6 +54,14 @@ def replacing(text: str) -> str:
         shown.append(REPLACEMENT if unit == 0 or 0xD800 <= unit < 0xE000 else chr(unit))
         at += 1
     return "".join(shown)
+
+
+@given(raw.map(well_formed), st.integers(0, 30))
+def test_a_beginning_is_as_long_as_it_may_be_and_what_follows_it_is_the_rest(text: str, most: int) -> None:
+    begins = beginning(text, most)
+    assert begins + cut(text, units(begins)) == text
+    assert units(begins) <= most
+    assert units(begins) >= min(most, units(text)) - 1
 
 
 @given(raw)

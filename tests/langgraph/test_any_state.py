@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import json
+import operator
 import sys
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 import pytest
+from langgraph.func import entrypoint
+from langgraph.graph import StateGraph
 
-from tests.langgraph.driving import Chat
+from tests.langgraph.driving import Chat, Store
 from tests.langgraph.test_projects import chat_with, graphs_of, own_imports
+from tests.langgraph.whole_turns import Whole
+from unbroken.adapters.langgraph.conversing import GOES_ON
 from unbroken.domain.errors import AgentRaised
-from unbroken.domain.events import InputResponse
+from unbroken.domain.events import InputResponse, RunStart
+from unbroken.domain.live_stream import MAX_UNITS
 from unbroken.domain.policy import question_id
+from unbroken.domain.utf16 import units
 
 __all__ = ["own_imports"]
 
@@ -96,3 +103,39 @@ async def test_a_stopped_run_leaves_the_state_at_rest() -> None:
     claim = await chat.accept('{"topic": "slow", "words": 1}')
     await chat.stop(claim, sys.modules["graphs"].slow)
     assert json.loads((await chat.say('{"topic": "dogs", "words": 2}')).text) == {"joke": "dogs in 2", "told": 2}
+
+
+class Pages(TypedDict, total=False):
+    pages: Annotated[list[str], operator.add]
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("page", ["x" * 700_000, "\U0001f600" * 350_000], ids=["letters", "pairs"])
+async def test_values_longer_than_an_answer_are_all_in_the_state_and_begin_in_the_chat(store: Store, page: str) -> None:
+    async def write(state: Pages) -> Pages:
+        return {"pages": [page]}
+
+    graph: Any = StateGraph(Pages).add_node("write", write).set_entry_point("write").compile()
+    whole = Whole(Chat(graph, store=store))
+    for number in range(1, 4):
+        text, pages = (await whole.answer(RunStart(input={"pages": []}))).text, [page] * number
+        shown = json.dumps({"pages": pages}, ensure_ascii=False, separators=(",", ":"))
+        assert (await whole.chat.values())["pages"] == pages
+        if number == 1:
+            assert text == shown
+        else:
+            assert text.endswith(GOES_ON)
+            assert shown.startswith(text.removesuffix(GOES_ON))
+            assert MAX_UNITS - 1 <= units(text) <= MAX_UNITS
+
+
+@pytest.mark.asyncio
+async def test_a_text_that_a_function_returns_is_made_to_fit_too(store: Store) -> None:
+    @entrypoint()
+    async def write(said: str) -> str:
+        return said * 200_000 if said != "nul" else "a \x00 byte"
+
+    graph: Any = write
+    whole = Whole(Chat(graph, store=store))
+    texts = [(await whole.answer(said)).text for said in ("12345", "123456", "nul")]
+    assert texts == ["12345" * 200_000, ("123456" * 200_000)[: MAX_UNITS - units(GOES_ON)] + GOES_ON, "a \ufffd byte"]

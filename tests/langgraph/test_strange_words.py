@@ -12,17 +12,11 @@ from langchain_core.messages import AIMessage
 from langgraph.graph import MessagesState, StateGraph
 from langgraph.types import interrupt
 
-from tests.application.scripted_agent import OneAgent
-from tests.application.world import RETRY, LeaseInHand
 from tests.langgraph.driving import Chat, Store
 from tests.langgraph.scripted import chain
-from unbroken.adapters.in_process.clock import SystemClock
-from unbroken.adapters.in_process.hub import Hub
+from tests.langgraph.whole_turns import Whole
 from unbroken.adapters.langgraph.effects import Effects, schedule_timer
-from unbroken.application.live_sessions import LiveSessions
-from unbroken.application.session_processor import SessionProcessor
-from unbroken.application.turn_end import TurnEnd
-from unbroken.domain.effects import LogEntry, ReportFailure, RequestInput, ScheduleTimer, SendMessage
+from unbroken.domain.effects import ReportFailure, RequestInput, ScheduleTimer, SendMessage
 
 NUL = "a \x00 byte"
 HALF = "a \x00 byte, \ud800 half"
@@ -34,42 +28,6 @@ pytestmark = pytest.mark.asyncio
 
 class Timed(MessagesState):
     effects: Effects
-
-
-class Whole:
-    """A chat whose turns end as the application ends them."""
-
-    def __init__(self, chat: Chat) -> None:
-        store, clock = chat.store, SystemClock()
-        self.chat = chat
-        self.live = LiveSessions(store.sessions, LeaseInHand())
-        agents = OneAgent(chat.agent)
-        end = TurnEnd(
-            agents=agents,
-            sessions=store.sessions,
-            unit_of_work=store.unit_of_work,
-            live=self.live,
-            clock=clock,
-            wakeups=Hub(carry=lambda deliver: None).join(1),
-            new_id=lambda: uuid4().hex,
-            on_effects=lambda: None,
-        )
-        self.processor = SessionProcessor(
-            agents=agents,
-            sessions=store.sessions,
-            unit_of_work=store.unit_of_work,
-            live=self.live,
-            end=end,
-            clock=clock,
-            retry=RETRY,
-            turn_limit_s=60.0,
-        )
-
-    async def say(self, body: str = "hello") -> list[LogEntry]:
-        """The entries of the event's end."""
-        claim = await self.chat.accept(body)
-        assert await self.processor.process(claim) is None
-        return list(await self.chat.store.outbox.read(self.chat.key.thread_id, after=claim.log_index, limit=10))
 
 
 class Counting:
