@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 from uuid import UUID, uuid5
@@ -14,6 +14,7 @@ from litestar.types import ASGIApp
 from msgspec import structs
 
 from unbroken.domain.catalogue import ThreadRecord
+from unbroken.domain.effects import RequestInput
 from unbroken.domain.errors import NotYourThread, UnknownRequest
 from unbroken.domain.ports.identity import User
 from unbroken.domain.session import SessionKey
@@ -23,6 +24,7 @@ from unbroken.entrypoints.ag_ui.telling import Telling, at_rest, object_of, sse
 from unbroken.entrypoints.langgraph_api.access import Access, access_of
 from unbroken.entrypoints.langgraph_api.answers import body_of
 from unbroken.entrypoints.langgraph_api.assistants import Served, served
+from unbroken.entrypoints.langgraph_api.open_questions import open_questions
 from unbroken.entrypoints.langgraph_api.run_following import FollowedRun
 from unbroken.entrypoints.langgraph_api.run_responses import RunResponses, Started, started_as
 from unbroken.entrypoints.service import Service
@@ -64,7 +66,7 @@ class _Front:
         values = {} if record is None else await self._values(assistant, record)
         asked = asked_of(self._given, agent, state=_changed(self._given.state, values))
         if asked is None:
-            return self._nothing_new(values)
+            return self._nothing_new(values, await self._questions(assistant, record))
         before = goes_back_to(self._given, shown_messages(values.get(MESSAGES)))
         if before is not None:
             asked = structs.replace(asked, checkpoint_id=await self._where(assistant, before))
@@ -93,6 +95,13 @@ class _Front:
             return {}
         key = SessionKey(self._user.id, assistant.graph_id, self._thread_id)
         return object_of(await self._service.state.values(key, user=self._access.known))
+
+    async def _questions(self, assistant: Served, record: ThreadRecord | None) -> Sequence[RequestInput]:
+        """What the thread waits for now."""
+        if record is None or record.agent_id != assistant.graph_id:
+            return ()
+        key = SessionKey(self._user.id, assistant.graph_id, self._thread_id)
+        return tuple((await open_questions(self._service.sessions, self._service.outbox, key)).values())
 
     async def _where(self, assistant: Served, before: list[str]) -> str:
         """The checkpoint at which the thread held these messages alone: at rest, or else the first one."""
@@ -127,8 +136,8 @@ class _Front:
 
         return self._responses.told(self._user, started, followed, pieces())
 
-    def _nothing_new(self, values: dict[str, Any]) -> ASGIApp:
-        body = sse(at_rest(self._given.thread_id, self._given.run_id, values))
+    def _nothing_new(self, values: dict[str, Any], questions: Sequence[RequestInput]) -> ASGIApp:
+        body = sse(at_rest(self._given.thread_id, self._given.run_id, values, questions))
         headers = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
 
         async def answer(scope: Any, receive: Any, send: Any) -> None:

@@ -81,13 +81,8 @@ class Telling:
             return [*told, {"type": "RUN_ERROR", "message": end.message, "code": end.code}]
         values = object_of(state)
         told += [*_conversation(values), *self._state(values)]
-        finished: AgUiEvent = {"type": "RUN_FINISHED", **self._names}
-        if isinstance(end, CancelTurn):
-            finished["outcome"] = {"type": "cancelled"}
-        elif questions:
-            finished["outcome"] = {"type": "interrupt", "interrupts": [_interrupt(asked) for asked in questions]}
-        else:
-            finished["outcome"] = {"type": "success"}
+        outcome = {"type": "cancelled"} if isinstance(end, CancelTurn) else _outcome(questions)
+        finished: AgUiEvent = {"type": "RUN_FINISHED", **self._names, "outcome": outcome}
         if isinstance(end, SendMessage) and end.token_usage:
             finished["usage"] = [{theirs: end.token_usage[ours] for ours, theirs in USAGE if ours in end.token_usage}]
         return [*told, finished]
@@ -141,12 +136,21 @@ class Telling:
         return told
 
 
-def at_rest(thread_id: str, run_id: str, values: dict[str, Any]) -> list[AgUiEvent]:
-    """Of a run that had nothing to run for: where its thread stands."""
+def at_rest(
+    thread_id: str, run_id: str, values: dict[str, Any], questions: Sequence[RequestInput] = ()
+) -> list[AgUiEvent]:
+    """Of a run that had nothing to run for: where its thread stands. `questions`: all that are open there."""
     names = {"threadId": thread_id, "runId": run_id}
     begins: AgUiEvent = {"type": "RUN_STARTED", **names, "protocolVersion": VERSION}
     state: AgUiEvent = {"type": "STATE_SNAPSHOT", "snapshot": without_messages(values)}
-    return [begins, *_conversation(values), state, {"type": "RUN_FINISHED", **names, "outcome": {"type": "success"}}]
+    return [begins, *_conversation(values), state, {"type": "RUN_FINISHED", **names, "outcome": _outcome(questions)}]
+
+
+def _outcome(questions: Sequence[RequestInput]) -> dict[str, Any]:
+    """Of what has ended, or stands still, with these open."""
+    if not questions:
+        return {"type": "success"}
+    return {"type": "interrupt", "interrupts": [_interrupt(asked) for asked in questions]}
 
 
 def _conversation(values: dict[str, Any]) -> list[AgUiEvent]:
