@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import pairwise
 from types import SimpleNamespace
@@ -15,10 +15,10 @@ import msgspec
 from langgraph_sdk import Auth
 from litestar.datastructures import Headers
 
-from unbroken.adapters.langgraph.json_values import as_json
 from unbroken.domain.errors import InvalidValue, NotAllowed, Refused
 from unbroken.domain.ports.identity import Caller, Identity, User
 from unbroken.domain.session import check_id
+from unbroken.entrypoints.web.project_users import said_of
 from unbroken.entrypoints.web.token_identity import TOKEN_PROTOCOL
 
 log = logging.getLogger(__name__)
@@ -29,7 +29,8 @@ PLACES: Final = {"threads": "thread_id", "runs": "run_id", "assistants": "assist
 NOT_IDS: Final = frozenset({"search", "count", "prune", "stream", "wait", "batch", "cancel", "crons"})
 MAX_DETAILS: Final = 16 << 10
 """Bytes of what is known of a user, as JSON: they go into each run."""
-KNOWN: Final = ("identity", "display_name", "is_authenticated", "permissions")
+MOST_TOLD: Final = 64
+"""Attributes of users that the log names as left out."""
 
 
 class ProjectIdentity(Identity):
@@ -51,6 +52,8 @@ class ProjectIdentity(Identity):
         if missing:
             raise InvalidValue(KEY, f"authenticate takes {missing[0]!r}; known are {', '.join(GIVEN)}")
         self._wanted = [name for name in self._wanted if name in GIVEN]
+        self._told: set[str] = set()
+        """What was left out of its users, and is in the log."""
 
     async def identify(self, caller: Caller) -> User:
         try:
@@ -65,31 +68,34 @@ class ProjectIdentity(Identity):
         except Exception:
             log.exception("the project's authenticate failed")
             raise Refused("authentication failed") from None
-        details = _details(found)
+        details = self._details(found)
         return User(details["identity"], details=details)
+
+    def _details(self, found: Any) -> dict[str, Any]:
+        """Plain JSON, since it goes on with the user's runs. Raises Refused: it names nobody."""
+        try:
+            details, left_out = said_of(found)
+        except Exception:
+            log.exception("what the project's authenticate returned cannot be read")
+            raise Refused("authentication failed") from None
+        for one in left_out:
+            if one not in self._told and len(self._told) < MOST_TOLD:
+                self._told.add(one)
+                log.warning("the project's authenticate: left out of its users, since it is not plain JSON: %s", one)
+        try:
+            check_id("identity", str(details.get("identity") or ""))
+        except InvalidValue as error:
+            log.warning("the project's authenticate named nobody: %s", error)
+            raise Refused("authentication failed") from None
+        if len(msgspec.json.encode(details)) > MAX_DETAILS:
+            log.warning("the project's authenticate said more than %d bytes of a user", MAX_DETAILS)
+            raise Refused("authentication failed")
+        return details | {"identity": str(details["identity"])}
 
 
 def handler_needs(handler: Callable[..., Any], name: str) -> bool:
     parameter = inspect.signature(handler).parameters[name]
     return parameter.default is parameter.empty
-
-
-def _details(found: Any) -> dict[str, Any]:
-    """Plain JSON, since it goes on with the user's runs. Raises Refused: it names nobody."""
-    if isinstance(found, str):
-        found = {"identity": found}
-    elif not isinstance(found, Mapping):
-        found = {name: getattr(found, name) for name in KNOWN if hasattr(found, name)}
-    details: dict[str, Any] = as_json(dict(found))
-    try:
-        check_id("identity", str(details.get("identity") or ""))
-    except InvalidValue as error:
-        log.warning("the project's authenticate named nobody: %s", error)
-        raise Refused("authentication failed") from None
-    if len(msgspec.json.encode(details)) > MAX_DETAILS:
-        log.warning("the project's authenticate said more than %d bytes of a user", MAX_DETAILS)
-        raise Refused("authentication failed")
-    return details | {"identity": str(details["identity"])}
 
 
 def _authorization(caller: Caller) -> str | None:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import threading
+from collections import UserDict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import date
 from http import HTTPStatus
 from typing import Any
 
 import pytest
 from langgraph_sdk import Auth
+from pydantic import BaseModel
 
 from unbroken.domain.catalogue import ANY, matches
-from unbroken.domain.errors import InvalidValue
+from unbroken.domain.errors import InvalidValue, Refused
 from unbroken.domain.ports.identity import Caller, User
 from unbroken.entrypoints.langgraph_api.project_rules import ProjectRules, filter_of
 from unbroken.entrypoints.web.project_identity import ProjectIdentity
@@ -130,3 +135,128 @@ async def test_an_address_that_names_nothing_has_no_parameters(path: str) -> Non
         return "ann"
 
     assert (await ProjectIdentity(auth).identify(caller(path=path))).id == "ann"
+
+
+class Ours:
+    """A user of no mapping's kind: plain attributes, computed ones, private ones, and what JSON has no form for."""
+
+    realm = "sea"
+
+    def __init__(self, identity: str) -> None:
+        self.identity = identity
+        self.teams = ("a", "b")
+        self.client = object()
+        self._token = "secret"
+
+    @property
+    def org(self) -> str:
+        return "acme"
+
+    @property
+    def unknown(self) -> str:
+        raise LookupError("nobody knows")
+
+    def method(self) -> str:
+        return "called"
+
+    def __getitem__(self, key: str) -> Any:
+        return getattr(self, key)
+
+
+@dataclass
+class Plain:
+    identity: str
+    org: str = "acme"
+    permissions: list[str] = field(default_factory=lambda: ["read"])
+
+
+class Slotted:
+    __slots__ = ("identity", "org")
+
+    def __init__(self, identity: str) -> None:
+        self.identity, self.org = identity, "acme"
+
+
+class Modelled(BaseModel):
+    identity: str
+    org: str = "acme"
+    born: date = date(2000, 1, 2)
+
+
+class Keyed:
+    """LangGraph's `BaseUser`, read by key alone."""
+
+    def __init__(self, identity: str) -> None:
+        self._of = {"identity": identity, "org": "acme"}
+
+    def __getitem__(self, key: str) -> Any:
+        return self._of[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._of)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("kind", "known"),
+    [
+        (Ours, {"org": "acme", "teams": ["a", "b"], "realm": "sea"}),
+        (Plain, {"org": "acme", "permissions": ["read"]}),
+        (Slotted, {"org": "acme"}),
+        (Modelled, {"org": "acme", "born": "2000-01-02"}),
+        (Keyed, {"org": "acme"}),
+    ],
+)
+async def test_rules_find_what_a_user_object_of_the_project_s_own_says(kind: Any, known: dict[str, Any]) -> None:
+    auth = Auth()
+
+    @auth.authenticate
+    async def asked(authorization: str | None) -> Any:
+        return kind(identity=authorization)
+
+    @auth.on.threads
+    async def rule(ctx: Auth.types.AuthContext, value: dict[str, Any]) -> dict[str, Any]:
+        return {"owner": f"{ctx.user.identity} of {ctx.user['org']}"}
+
+    user = await ProjectIdentity(auth).identify(caller(headers={"authorization": "ann"}))
+    assert user.details == {"identity": "ann", **known}
+    assert await ProjectRules(auth)(user, "threads", "read", {}) == (({"owner": "ann of acme"},),)
+
+
+@pytest.mark.asyncio
+async def test_what_cannot_be_kept_of_a_user_is_named_once(caplog: pytest.LogCaptureFixture) -> None:
+    auth = Auth()
+
+    @auth.authenticate
+    async def asked(authorization: str | None) -> Any:
+        return Ours("ann")
+
+    identity = ProjectIdentity(auth)
+    for _ in range(2):
+        await identity.identify(caller())
+    told = [record.getMessage() for record in caplog.records if "left out" in record.getMessage()]
+    assert [line.rpartition(": ")[2] for line in told] == ["client (TypeError)", "unknown (LookupError)"]
+
+
+@pytest.mark.asyncio
+async def test_who_cannot_be_read_is_not_let_in() -> None:
+    class Torn(UserDict[str, Any]):
+        def __getitem__(self, key: str) -> Any:
+            raise OSError("gone")
+
+    class Nameless:
+        org = "acme"
+
+        @property
+        def identity(self) -> str:
+            raise OSError("gone")
+
+    for found in (Torn(identity="ann"), Nameless(), None, 7):
+        auth = Auth()
+
+        @auth.authenticate
+        async def asked(found: Any = found) -> Any:
+            return found
+
+        with pytest.raises(Refused, match="authentication failed"):
+            await ProjectIdentity(auth).identify(caller())
