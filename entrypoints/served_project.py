@@ -14,7 +14,7 @@ from msgspec import Struct
 from unbroken.adapters.langgraph.importing import variable
 from unbroken.adapters.langgraph.loading import NamedGraph, load_graphs, named_graph, with_bundled
 from unbroken.adapters.langgraph.long_term_store import Index, index_of
-from unbroken.adapters.langgraph.project import NAME, Cors, Project, read_project
+from unbroken.adapters.langgraph.project import NAME, Cors, GraphEntry, Project, read_project
 from unbroken.adapters.langgraph.project_environment import make_importable, set_variables
 from unbroken.application.sweep_items import INTERVAL_S
 from unbroken.domain.errors import InvalidValue
@@ -89,10 +89,7 @@ def what_is_served(settings: Settings) -> Served:
         log.warning("%s", line)
     if project.ignored:
         log.info("%s: without meaning here: %s", project.file.name, ", ".join(project.ignored))
-    graphs = [
-        named_graph(name, entry.path, root=project.root, description=entry.description)
-        for name, entry in project.graphs().items()
-    ]
+    graphs = [_graph(project, name, entry) for name, entry in project.graphs().items()]
     return Served(
         with_bundled(graphs, settings.model, settings.model_base_url),
         project,
@@ -115,6 +112,15 @@ def project_of(settings: Settings) -> Project | None:
     if settings.agents:
         raise InvalidValue("config", "a project and agents are named: leave out UNBROKEN_CONFIG, or --agent")
     return read_project(settings.config / NAME if settings.config.is_dir() else settings.config)
+
+
+def _graph(project: Project, name: str, entry: GraphEntry) -> NamedGraph:
+    """Raises InvalidValue, which names its key instead of the agent."""
+    try:
+        return named_graph(name, entry.path, root=project.root, description=entry.description)
+    except InvalidValue as error:
+        message = str(error).removeprefix(f"{error.field}: ")
+        raise InvalidValue(project.key(f"graphs.{name}"), message) from error
 
 
 def _auth(project: Project) -> Auth | None:

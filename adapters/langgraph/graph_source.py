@@ -24,7 +24,7 @@ from msgspec import Struct
 
 from unbroken.adapters.langgraph.containment import Exited
 from unbroken.adapters.langgraph.history import Graph
-from unbroken.adapters.langgraph.importing import last_line
+from unbroken.adapters.langgraph.importing import one_line
 from unbroken.domain.errors import AgentRaised, InvalidValue
 
 RUNS: Final = "threads.create_run"
@@ -131,7 +131,7 @@ def as_graph(label: str, source: str, found: Any) -> Graph:
         try:
             found = found.compile()
         except Exception as error:
-            raise InvalidValue(label, f"{source} does not compile: {last_line(error)}") from error
+            raise InvalidValue(label, f"{source} does not compile: {one_line(error)}") from error
     if not isinstance(found, Pregel):
         kind = type(found).__name__
         raise InvalidValue(label, f"{source} is a {kind}, not a LangGraph graph (StateGraph, or what it compiles to)")

@@ -10,14 +10,20 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+import sysconfig
 import traceback
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Final
 
+from unbroken.adapters.langgraph.misfits import in_one, misfits, shortened
 from unbroken.domain.errors import InvalidValue
 
 FORMS = ("file.py:variable", "module:variable")
+MAX_LINE: Final = 500
+OURS: Final = "unbroken."
+STANDARD: Final = sysconfig.get_path("stdlib")
+INSTALLED: Final = frozenset({"site-packages", "dist-packages"})
 
 
 def variable(label: str, source: str, root: Path | None = None) -> Any:
@@ -41,12 +47,29 @@ def search_first(directory: Path) -> None:
         sys.path.insert(0, str(directory))
 
 
-def last_line(error: BaseException) -> str:
-    """What a person needs of an exception in somebody's code: its last line, or the place of a syntax error."""
+def one_line(error: BaseException, root: Path | None = None) -> str:
+    """What a person needs of an exception in somebody's code: what it says, bounded, and where it was raised, as far
+    as that is theirs. Paths are told from `root`, or from here."""
     if isinstance(error, SyntaxError):
         return f"SyntaxError: {error.msg} ({Path(error.filename or '?').name}, line {error.lineno})"
-    lines = [line for line in "".join(traceback.format_exception_only(error)).splitlines() if line.strip()]
-    return lines[-1].strip() if lines else type(error).__name__
+    if (fields := misfits(error)) is not None:
+        told = f"{type(error).__name__}: {fields}"
+    else:
+        told = in_one(traceback.format_exception_only(error)) or type(error).__name__
+    place = _place(error, (root or Path()).resolve())
+    return shortened(told, MAX_LINE) + (f" ({place})" if place else "")
+
+
+def _place(error: BaseException, root: Path) -> str | None:
+    """`file:line` of the innermost statement that is neither ours nor installed."""
+    found = None
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        path = Path(frame.f_code.co_filename)
+        ours = str(frame.f_globals.get("__name__", "")).startswith(OURS)
+        installed = path.is_relative_to(STANDARD) or not INSTALLED.isdisjoint(path.parts)
+        if path.is_absolute() and not ours and not installed:
+            found = f"{path.relative_to(root) if path.is_relative_to(root) else path}:{line}"
+    return found
 
 
 def _imported(label: str, where: str, root: Path | None) -> ModuleType:
@@ -58,7 +81,7 @@ def _imported(label: str, where: str, root: Path | None) -> ModuleType:
     try:
         return _import_file(path.resolve(), label) if is_file else _import_module(where, root or Path.cwd())
     except (Exception, SystemExit) as error:
-        raise InvalidValue(label, f"{where} does not import: {last_line(error)}") from error
+        raise InvalidValue(label, f"{where} does not import: {one_line(error, root)}") from error
 
 
 def _import_module(name: str, root: Path) -> ModuleType:

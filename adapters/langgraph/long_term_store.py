@@ -29,7 +29,7 @@ from langgraph.store.base import (
 )
 from langgraph.store.base import Item as StoreItem
 
-from unbroken.adapters.langgraph.importing import last_line, variable
+from unbroken.adapters.langgraph.importing import one_line, variable
 from unbroken.adapters.langgraph.json_values import json_of
 from unbroken.adapters.langgraph.project import IndexEntry, Project
 from unbroken.domain.errors import InvalidValue
@@ -185,7 +185,7 @@ def _embeddings(project: Project, entry: IndexEntry) -> Embeddings:
     try:
         return ensure_embeddings(entry.embed)
     except Exception as error:
-        raise InvalidValue(label, f"{entry.embed} cannot be used: {last_line(error)}") from error
+        raise InvalidValue(label, f"{entry.embed} cannot be used: {one_line(error, project.root)}") from error
 
 
 def _conditions(op: SearchOp) -> list[Condition]:

@@ -7,6 +7,7 @@ they are imported.
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import tomllib
 from collections.abc import Iterable, Mapping, MutableMapping, Sequence
@@ -26,7 +27,9 @@ LISTED: Final = "requirements.txt"
 
 
 def set_variables(project: Project, environment: MutableMapping[str, str] = os.environ) -> Sequence[str]:
-    """Variables of the project's `env`; those that are set stand. Returns lines to tell: what is not as it says."""
+    """Variables of the project's `env`; those that are set stand. Returns lines to tell: what is not as it says.
+
+    Raises InvalidValue for a file that is no text, and for what no environment can hold; nothing is set then."""
     given = project.entries.env
     if given is None:
         return []
@@ -35,13 +38,41 @@ def set_variables(project: Project, environment: MutableMapping[str, str] = os.e
         file = project.root / given
         if not file.is_file():
             return [f"{project.key('env')}: the file {given} does not exist; going on without it"]
-        values = dotenv_values(file)
+        values = _read(project, file)
     else:
         values = {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in given.items()}
-    for name, text in values.items():
-        if text is not None:
-            environment.setdefault(name, text)
+    set_ = {name: text for name, text in values.items() if text is not None}
+    for name, text in set_.items():
+        _check(project, name, text)
+    for name, text in set_.items():
+        environment.setdefault(name, text)
     return []
+
+
+def _read(project: Project, file: Path) -> Mapping[str, str | None]:
+    try:
+        return dotenv_values(file)
+    except UnicodeDecodeError as error:
+        line = file.read_bytes()[: error.start].count(b"\n") + 1
+        told = f"{file.name} is not UTF-8: line {line} has the byte 0x{error.object[error.start]:02x}; save it as UTF-8"
+        raise InvalidValue(project.key("env"), told) from None
+    except OSError as error:
+        raise InvalidValue(project.key("env"), f"{file.name} cannot be read: {error.strerror}") from None
+
+
+def _check(project: Project, name: str, text: str) -> None:
+    """Raises InvalidValue."""
+    if not name or "=" in name or "\0" in name:
+        expected = "expected at least one character, and neither '=' nor a NUL"
+        raise InvalidValue(project.key("env"), f"{name!r} cannot be a variable's name; {expected}")
+    if "\0" in text:
+        raise InvalidValue(project.key(f"env.{name}"), "holds a NUL (U+0000), which no variable can")
+    for what, told in (("name", name), ("value", text)):
+        try:
+            os.fsencode(told)
+        except UnicodeEncodeError:
+            message = f"the {what} of {name!a} has a character that {sys.getfilesystemencoding()} cannot write"
+            raise InvalidValue(project.key("env"), message) from None
 
 
 def make_importable(project: Project) -> Sequence[str]:
@@ -54,7 +85,7 @@ def make_importable(project: Project) -> Sequence[str]:
         if not dependency.startswith("."):
             lacks = _lacking([dependency])
             missing += lacks
-            sources += [f'"{dependency}"'] if lacks else []
+            sources += [dependency] if lacks else []
             continue
         folder = (project.root / dependency).resolve()
         if not folder.is_dir():
@@ -63,10 +94,10 @@ def make_importable(project: Project) -> Sequence[str]:
             search_first(place)
         lacks = _lacking(_asked_in(folder))
         missing += lacks
-        sources += [_installed_by(folder)] if lacks else []
+        sources += _installed_by(folder) if lacks else []
     if not missing:
         return []
-    command = f"{sys.executable} -m pip install {' '.join(sources)}"
+    command = shlex.join([sys.executable, "-m", "pip", "install", *sources])
     return [f"{project.key('dependencies')}: not here: {', '.join(sorted(set(missing)))}; to install them: {command}"]
 
 
@@ -76,10 +107,10 @@ def _roots(folder: Path) -> Iterable[Path]:
     return (source, folder) if source.is_dir() and not (source / "__init__.py").exists() else (folder,)
 
 
-def _installed_by(folder: Path) -> str:
+def _installed_by(folder: Path) -> list[str]:
     if any((folder / name).is_file() for name in INSTALLABLE):
-        return f"-e {folder}"
-    return f"-r {folder / LISTED}"
+        return ["-e", str(folder)]
+    return ["-r", str(folder / LISTED)]
 
 
 def _asked_in(folder: Path) -> Sequence[str]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from litestar.types import ASGIApp, Receive, Send
 
-from unbroken.adapters.langgraph.importing import last_line
+from unbroken.adapters.langgraph.importing import one_line
 from unbroken.domain.errors import InvalidValue
 
 
@@ -53,7 +53,7 @@ class _Lifespan:
             try:
                 state = await self._theirs.enter_async_context(self._users.router.lifespan_context(self._users))
             except Exception as error:  # noqa: BLE001 (theirs may raise anything; uvicorn is told)
-                message = {"type": "lifespan.startup.failed", "message": f"http.app does not start: {last_line(error)}"}
+                message = {"type": "lifespan.startup.failed", "message": f"http.app does not start: {one_line(error)}"}
             else:
                 self._scope.setdefault("state", {}).update(state or {})
         await self._send(message)

@@ -111,7 +111,8 @@ def test_every_mistake_is_one_line_that_names_the_agent(tmp_path: Path) -> None:
     assert refusal("a=good.py:nope") == "agent a: good.py has no variable 'nope'"
     assert "good.py:number is a int, not a LangGraph graph" in refusal("a=good.py:number")
     assert "is a module, not" in refusal("a=good.py:json")
-    assert refusal("a=broken.py:graph") == "agent a: broken.py does not import: no key for the model"
+    told = "agent a: broken.py does not import: RuntimeError: first line; no key for the model (broken.py:2)"
+    assert refusal("a=broken.py:graph") == told
     assert "SyntaxError" in refusal("a=syntax.py:graph")
     assert "syntax.py, line 1" in refusal("a=syntax.py:graph")
     assert "No module named 'no_such_package_here'" in refusal("a=missing.py:graph")
@@ -119,6 +120,25 @@ def test_every_mistake_is_one_line_that_names_the_agent(tmp_path: Path) -> None:
     assert "No module named 'no_such_module'" in refusal("a=no_such_module:graph")
     assert "does not compile" in refusal("a=dangling.py:graph")
     assert refusal("a=good.py:graph", "a=good.py:builder") == "agent a: is given twice"
+
+
+def test_a_mistake_is_told_with_the_statement_of_the_users_own_that_made_it(tmp_path: Path) -> None:
+    written(tmp_path / "deep" / "words.py", "import json\ndef read():\n    return json.loads('{')\n")
+    written(tmp_path / "calls.py", "from deep.words import read\nread()\n")
+    written(tmp_path / "lacks.py", "import json\n\nimport no_such_package_here\n")
+    written(
+        tmp_path / "keys.py",
+        "from pydantic import BaseModel\nclass Keys(BaseModel):\n    api_key: str\n    n: int\nKeys(n='secret')\n",
+    )
+    written(tmp_path / "long.py", "raise ValueError('x' * 5000)")
+    assert refusal("a=calls.py:graph").endswith("(char 1) (deep/words.py:3)"), "and not a library's"
+    assert refusal("a=lacks.py:graph").endswith("No module named 'no_such_package_here' (lacks.py:3)")
+    assert refusal(f"a={tmp_path}/keys.py:graph").endswith(
+        "ValidationError: api_key: Field required; "
+        "n: Input should be a valid integer, unable to parse string as an integer (keys.py:5)"
+    )
+    assert refusal("a=long.py:graph").endswith("xxx… (long.py:1)")
+    assert len(refusal("a=long.py:graph")) < 600
 
 
 def test_agents_are_served_by_name_the_default_first(tmp_path: Path) -> None:

@@ -117,7 +117,10 @@ async def test_vectors_of_another_length_are_told(tmp_path: Path) -> None:
     ("embed", "said"),
     [
         ("./none.py:embed", r"^langgraph.json: store.index.embed: the file ./none.py does not exist$"),
-        ("nobody:model", r"^langgraph.json: store.index.embed: nobody:model cannot be used: "),
+        (
+            "nobody:model",
+            r"^langgraph.json: store.index.embed: nobody:model cannot be used: ValueError: Provider 'nobody' is not ",
+        ),
     ],
 )
 async def test_embeddings_that_cannot_be_had_are_told_in_one_line(tmp_path: Path, embed: str, said: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,8 @@ from unbroken.adapters.langgraph.loading import NamedGraph, named_graph
 from unbroken.adapters.langgraph.project import parse_project, read_project
 from unbroken.adapters.langgraph.project_environment import make_importable, set_variables
 from unbroken.domain.errors import InvalidValue, TurnFailed
+from unbroken.entrypoints.served_project import what_is_served
+from unbroken.entrypoints.settings import Settings
 
 PROJECTS = Path(__file__).parents[1] / "projects"
 PLACE = Path("/somewhere/langgraph.json")
@@ -196,8 +199,49 @@ def test_missing_packages_are_told_with_the_command_that_installs_them(tmp_path:
     (line,) = make_importable(parse_project(json.dumps(content).encode(), tmp_path / "langgraph.json"))
     assert line.startswith("langgraph.json: dependencies: not here: langgraph>=99 (here is ")
     assert "no-such-one, no-such-package>=2, no_such_third; to install them: " in line
-    assert line.endswith(f'pip install "no_such_third" -r {tmp_path}/pkg/requirements.txt -e {tmp_path}')
+    assert line.endswith(f"pip install no_such_third -r {tmp_path}/pkg/requirements.txt -e {tmp_path}")
     assert sys.path[:3] == [str(tmp_path), str(tmp_path / "src"), str(tmp_path / "pkg")]
+
+
+def test_the_command_that_installs_is_one_that_a_shell_reads_as_it_is_meant(tmp_path: Path) -> None:
+    folder = tmp_path / "my pkg"
+    folder.mkdir()
+    (folder / "requirements.txt").write_text("no-such-one\n")
+    wanted = 'no_such[foo]>=1; python_version>"3"'
+    content = {**LEAST, "dependencies": [wanted, "./my pkg"]}
+    (line,) = make_importable(parse_project(json.dumps(content).encode(), tmp_path / "langgraph.json"))
+    command = shlex.split(line.partition("to install them: ")[2])
+    assert command == [sys.executable, "-m", "pip", "install", "-r", f"{folder}/requirements.txt", wanted]
+
+
+@pytest.mark.parametrize(
+    ("env", "told"),
+    [
+        ({"A=B": "x"}, "env: 'A=B' cannot be a variable's name; expected at least one character, and neither '='"),
+        ({"": "x"}, "env: '' cannot be a variable's name"),
+        ({"A\0B": "x"}, "env: 'A\\x00B' cannot be a variable's name"),
+        ({"A": "x\0y"}, "env.A: holds a NUL"),
+        ("latin.env", "env: latin.env is not UTF-8: line 2 has the byte 0xfc; save it as UTF-8"),
+    ],
+)
+def test_what_no_environment_can_hold_is_told_and_nothing_of_it_set(tmp_path: Path, env: Any, told: str) -> None:
+    (tmp_path / "latin.env").write_bytes("A=1\nNAME=grün\n".encode("latin-1"))
+    given = env if isinstance(env, str) else {"GOOD": "1", **env}
+    project = parse_project(json.dumps({**LEAST, "env": given}).encode(), tmp_path / "langgraph.json")
+    environment: dict[str, str] = {}
+    with pytest.raises(InvalidValue) as raised:
+        set_variables(project, environment)
+    assert str(raised.value).startswith(f"langgraph.json: {told}")
+    assert not environment
+
+
+def test_a_graph_of_a_project_is_named_by_its_key(tmp_path: Path) -> None:
+    (tmp_path / "failing.py").write_text("def read():\n    return {}['deep']\ngraph = read()\n")
+    (tmp_path / "langgraph.json").write_text(json.dumps({"graphs": {"a": "./failing.py:graph"}}))
+    with pytest.raises(InvalidValue) as raised:
+        what_is_served(Settings(config=tmp_path))
+    told = "langgraph.json: graphs.a: ./failing.py does not import: KeyError: 'deep' (failing.py:2)"
+    assert str(raised.value) == told
 
 
 def test_graph_of_a_static_source_is_the_one_that_was_imported() -> None:

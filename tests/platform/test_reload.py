@@ -66,7 +66,7 @@ async def test_what_does_not_import_is_told_and_waited_for(folder: Path, databas
     with Server(folder, database_url=database_url, agents={}, arguments=["--reload"]) as server:
         (folder / "agent.py").write_text("def broken(:\n")
         await asyncio.to_thread(becomes, lambda: "not serving; waiting for a file to change" in server.said())
-        assert "unbroken: agent a: ./agent.py does not import: SyntaxError" in server.said()
+        assert "unbroken: langgraph.json: graphs.a: ./agent.py does not import: SyntaxError" in server.said()
         assert workers_of(server) == [], "the old one does not serve on"
         (folder / "langgraph.json").write_text("{")
         await asyncio.to_thread(becomes, lambda: "unbroken: langgraph.json: is not JSON" in server.said())
