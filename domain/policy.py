@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from enum import Enum
+from typing import Final
 
 from msgspec import Struct
 
@@ -21,6 +22,9 @@ from unbroken.domain.errors import AnswerTooLong, BranchGone, QuestionClosed, Ti
 from unbroken.domain.events import EventBody, InputResponse, RunStart, TimerFired
 from unbroken.domain.session import Claim
 from unbroken.domain.turn import Question
+
+MOST_DIGITS: Final = 15
+"""Of an event's number in a question's id."""
 
 
 class Opening(Enum):
@@ -116,6 +120,12 @@ def question_id(own_id: str, seq: int) -> str:
 def own_question_id(interrupt_id: str) -> str:
     """The agent's id of a question that clients know by `interrupt_id`."""
     return interrupt_id.rpartition(":")[0]
+
+
+def asking_seq(interrupt_id: str) -> int:
+    """Of the event that asked what clients know by `interrupt_id`; 0: it is no such id."""
+    digits = interrupt_id.rpartition(":")[2]
+    return int(digits) if digits.isascii() and digits.isdecimal() and len(digits) <= MOST_DIGITS else 0
 
 
 def questions_after(claim: Claim, pending: Sequence[Question]) -> Questions:

@@ -192,6 +192,7 @@ async def running(
             head_cache_bytes=settings.head_cache_bytes,
             memory=memory,
             whole_history=whole_history,
+            runs=store.runs,
         )
         container = Container(
             settings=settings,

@@ -17,17 +17,18 @@ from unbroken.adapters.langgraph.history import Graph
 from unbroken.adapters.langgraph.messages import GONE_ON
 from unbroken.adapters.langgraph.parked import answer_to, response_in, waits_for_someone
 from unbroken.adapters.langgraph.recent_heads import AttemptHead, RecentHeads
-from unbroken.adapters.langgraph.run_start import config_of, context_of
+from unbroken.adapters.langgraph.run_start import config_of, context_of, shape_of
 from unbroken.adapters.langgraph.settling import settled
 from unbroken.adapters.langgraph.staging import is_call
 from unbroken.adapters.langgraph.turn_run import DanglingToolCalls, TurnRun, remembering_nodes
 from unbroken.domain.checkpoints import ROOT
 from unbroken.domain.errors import BranchGone, UnbrokenError
 from unbroken.domain.events import InputResponse, RunStart, StateUpdate
-from unbroken.domain.policy import CommitMode
+from unbroken.domain.policy import CommitMode, asking_seq
 from unbroken.domain.ports.agent import Agent, Attempt
 from unbroken.domain.ports.checkpoints import Checkpoints
 from unbroken.domain.ports.files import Files
+from unbroken.domain.ports.runs import Runs
 from unbroken.domain.session import Claim, SessionKey
 from unbroken.domain.turn import Answer, Fork, Settled, Settling
 
@@ -50,15 +51,18 @@ class LangGraphAgent(Agent):
         files: Files | None = None,
         heads: RecentHeads | None = None,
         whole_history: bool = False,
+        runs: Runs | None = None,
     ) -> None:
         """`graph`: the one graph, or what makes one for each attempt. `files` None: references to files stay as they
         are. `heads`: what is remembered, shared among agents; None: a memory of its own. `whole_history`: every
-        checkpoint is kept, and not only those that something goes on from."""
+        checkpoint is kept, and not only those that something goes on from. `runs`: where an answer finds how the run
+        began that asked; None: it is given what a message is."""
         self.source = graph if isinstance(graph, GraphSource) else FixedGraph(graph)
         self.commit = commit
         self._whole = whole_history
         self._checkpoints = checkpoints
         self._files = files
+        self._runs = runs
         self._habits = Habits()
         fixed = self.source.fixed
         self._remembering = None if fixed is None else remembering_nodes(fixed)
@@ -69,9 +73,10 @@ class LangGraphAgent(Agent):
         head = self._head(attempt)
         self._heads.drop(attempt.claim)  # until this attempt has come to an answer
         try:
+            former = await self._former(attempt.claim)
             with agent_code():
-                async with self.source.open(_use(RUNS, attempt.claim)) as graph:
-                    run = await self._repaired(graph, attempt, head)
+                async with self.source.open(_use(RUNS, attempt.claim, former)) as graph:
+                    run = await self._repaired(graph, attempt, head, former)
                     attempt.gate.check()
                     answer = await run.answer()
         except (UnbrokenError, asyncio.CancelledError):
@@ -87,7 +92,8 @@ class LangGraphAgent(Agent):
 
     async def settle(self, settling: Settling) -> Settled:
         self._heads.drop(settling.claim)
-        async with self.source.open(_use(UPDATES, settling.claim)) as graph:
+        former = await self._former(settling.claim)
+        async with self.source.open(_use(UPDATES, settling.claim, former)) as graph:
             return await settled(graph, self._checkpoints, settling)
 
     def _head(self, attempt: Attempt) -> AttemptHead:
@@ -96,22 +102,36 @@ class LangGraphAgent(Agent):
             return AttemptHead(self._checkpoints, claim.key.thread_id, dict(attempt.fork.heads)[ROOT])
         return AttemptHead(self._checkpoints, claim.key.thread_id, claim.head, self._heads.get(claim))
 
-    async def _repaired(self, graph: Graph, attempt: Attempt, head: AttemptHead) -> TurnRun:
+    async def _former(self, claim: Claim) -> RunStart | None:
+        """How the run began that the event goes on with: the one that asked what a chat answers, or the last one before
+        somebody wrote the state. A run brings its own."""
+        thread_id, body = claim.key.thread_id, claim.event.body
+        if self._runs is None:
+            return None
+        if isinstance(body, InputResponse):
+            return await self._runs.asking(thread_id, asking_seq(body.interrupt_id))
+        if isinstance(body, StateUpdate):
+            return await self._runs.latest_start(thread_id, below=claim.event.seq)
+        return None
+
+    async def _repaired(self, graph: Graph, attempt: Attempt, head: AttemptHead, former: RunStart | None) -> TurnRun:
         """A message that follows unanswered tool calls (it came instead of the answer to a question) is found out
         before any node runs; the run then begins anew, with results for those calls."""
         try:
-            return await self._run(graph, attempt, head)
+            return await self._run(graph, attempt, head, former)
         except DanglingToolCalls:
-            return await self._run(graph, attempt, self._head(attempt), dangling=True)
+            return await self._run(graph, attempt, self._head(attempt), former, dangling=True)
 
-    async def _run(self, graph: Graph, attempt: Attempt, head: AttemptHead, *, dangling: bool = False) -> TurnRun:
+    async def _run(
+        self, graph: Graph, attempt: Attempt, head: AttemptHead, former: RunStart | None, *, dangling: bool = False
+    ) -> TurnRun:
         claim = attempt.claim
         attempt.gate.check()
         if attempt.fork is not None and not claim.resumes:
             await self._check(claim, attempt.fork, head)
         attachments = self._attachments(claim.key)
         remembering = remembering_nodes(graph) if self._remembering is None else self._remembering
-        run = TurnRun(graph, head, attempt, self._habits, attachments, remembering, whole=self._whole)
+        run = TurnRun(graph, head, attempt, self._habits, attachments, remembering, whole=self._whole, former=former)
         if claim.resumes:
             await run.resume(commits=self._commits)
         elif attempt.fork is None and (answer := response_in(claim.event.body)) is not None:
@@ -173,6 +193,6 @@ def _goes_on(body: RunStart) -> bool:
     return body.command is not None or body.input is None
 
 
-def _use(access: AccessContext, claim: Claim) -> GraphUse:
-    body = claim.event.body
-    return GraphUse(access, config_of(claim), context_of(body, None) if isinstance(body, RunStart) else None)
+def _use(access: AccessContext, claim: Claim, former: RunStart | None) -> GraphUse:
+    shape = shape_of(claim.event.body, former)
+    return GraphUse(access, config_of(claim, former), None if shape is None else context_of(shape, None))

@@ -19,6 +19,7 @@ from unbroken.domain.policy import CommitMode
 from unbroken.domain.ports.agent import Agent, Agents
 from unbroken.domain.ports.checkpoints import Checkpoints
 from unbroken.domain.ports.files import Files
+from unbroken.domain.ports.runs import Runs
 
 BUNDLED = "assistant"
 """The bundled agent's name, scripted or with a model: so threads go on when a model is plugged in."""
@@ -61,6 +62,7 @@ def load_agents(
     head_cache_bytes: int = MAX_BYTES,
     memory: BaseStore | None = None,
     whole_history: bool = False,
+    runs: Runs | None = None,
 ) -> LangGraphAgents:
     """`exceptions`: the commit mode of single agents, by name. `head_cache_bytes`: for all agents together. `memory`:
     the long-term one that their nodes find. Raises InvalidValue for a name that is not served."""
@@ -74,6 +76,7 @@ def load_agents(
             files=files,
             heads=heads,
             whole_history=whole_history,
+            runs=runs,
         )
         for named in graphs
     }

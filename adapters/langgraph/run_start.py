@@ -14,30 +14,49 @@ from unbroken.adapters.langgraph.inputs import resets
 from unbroken.domain.errors import AgentRaised, QuestionClosed
 from unbroken.domain.events import EventBody, RunStart, TimerFired
 from unbroken.domain.policy import own_question_id
-from unbroken.domain.session import Claim
+from unbroken.domain.ports.identity import Details
+from unbroken.domain.session import Claim, SessionKey
 
 OURS: Final = frozenset({"thread_id", "user_id", "run_id", "checkpoint_id", "checkpoint_ns", "checkpoint_map"})
 """Keys of `configurable` that say whose state is touched: never the caller's."""
 OUR_PREFIXES: Final = ("__", "langgraph_auth_")
 
 
-def config_of(claim: Claim, schema: type[Any] | None = None) -> RunnableConfig:
-    """Of the claimed event's run: whose it is, and what its caller wants of it. What its context sets is configurable,
-    too. `schema`: of the graph's context, once the graph is known: what that lacks is left out."""
-    body, key = claim.event.body, claim.key
-    ours = whose(key, None if isinstance(body, TimerFired) else body.user)
-    if not isinstance(body, RunStart):
+def shape_of(body: EventBody, former: RunStart | None) -> RunStart | None:
+    """Whose config and context the event is worked off with: its own, or those of the `former` run that it goes on
+    with. None: a message's, and the graph's own defaults stand."""
+    return body if isinstance(body, RunStart) else former
+
+
+def config_of(claim: Claim, former: RunStart | None = None, schema: type[Any] | None = None) -> RunnableConfig:
+    """Of the claimed event's run: whose it is, and what its caller wants of it, or of the `former` one that it goes on
+    with. `schema`: as for `config_for`."""
+    body = claim.event.body
+    shape = shape_of(body, former)
+    config = config_for(claim.key, None if isinstance(body, TimerFired) else body.user, shape, schema)
+    if shape is not None:
+        config["configurable"]["run_id"] = config["metadata"]["run_id"] = claim.event.id
+    return config
+
+
+def config_for(
+    key: SessionKey, user: Details | None, shape: RunStart | None, schema: type[Any] | None = None
+) -> RunnableConfig:
+    """What is done in this thread for `user`, as a run of this `shape` would be; None: nothing shapes it. What its
+    context sets is configurable, too. `schema`: of the graph's context, once the graph is known: what that lacks is
+    left out."""
+    ours = whose(key, user)
+    if shape is None:
         return {"configurable": ours}
-    wanted = body.config
-    context = context_of(body, schema)
+    wanted = shape.config
+    context = context_of(shape, schema)
     theirs = _mapping(wanted, "configurable") | (context if isinstance(context, dict) else {})
     named: dict[str, Any] = {
-        name: body.metadata[name] for name in ("assistant_id", "graph_id") if name in body.metadata
+        name: shape.metadata[name] for name in ("assistant_id", "graph_id") if name in shape.metadata
     }
-    ours = {**named, **ours, "run_id": claim.event.id}
     config: RunnableConfig = {
-        "configurable": {name: value for name, value in theirs.items() if not _is_ours(name)} | ours,
-        "metadata": _mapping(wanted, "metadata") | body.metadata | {"run_id": claim.event.id},
+        "configurable": {name: value for name, value in theirs.items() if not _is_ours(name)} | named | ours,
+        "metadata": _mapping(wanted, "metadata") | shape.metadata,
     }
     if "recursion_limit" in wanted:
         config["recursion_limit"] = int(wanted["recursion_limit"])
@@ -50,19 +69,23 @@ def without_run(configurable: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in configurable.items() if name != "run_id"}
 
 
-def context_of(body: EventBody, schema: type[Any] | None) -> Any:
+def context_of(shape: RunStart | None, schema: type[Any] | None) -> Any:
     """What nodes find as their runtime's context: where none is given, what is configurable, as LangGraph's server has
     it; never what the graph's own `schema` does not have. A message brings neither, and then its defaults stand."""
-    if not isinstance(body, RunStart):
+    if shape is None:
         return {}
-    given = body.context
+    given = shape.context
     if given is None:
-        theirs = _mapping(body.config, "configurable")
-        given = {name: value for name, value in theirs.items() if not _is_ours(name)}
+        given = theirs_of(shape.config)
     known = _names_of(schema)
     if known is None or not isinstance(given, dict):
         return given
     return {name: value for name, value in given.items() if name in known}
+
+
+def theirs_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What is `configurable` in a caller's config, but for what is never the caller's."""
+    return {name: value for name, value in _mapping(config, "configurable").items() if not _is_ours(name)}
 
 
 def _names_of(schema: type[Any] | None) -> Collection[str] | None:

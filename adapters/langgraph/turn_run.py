@@ -31,7 +31,7 @@ from unbroken.adapters.langgraph.messages import (
 )
 from unbroken.adapters.langgraph.parked import questions_of, stands_still
 from unbroken.adapters.langgraph.recent_heads import AttemptHead
-from unbroken.adapters.langgraph.run_start import command_of, config_of, context_of, without_run
+from unbroken.adapters.langgraph.run_start import command_of, config_of, context_of, shape_of, without_run
 from unbroken.adapters.langgraph.saver import StagingSaver
 from unbroken.adapters.langgraph.steps import Steps
 from unbroken.adapters.langgraph.token_tap import TokenTap
@@ -68,8 +68,10 @@ class TurnRun:
         remembering: frozenset[str] = frozenset(),
         *,
         whole: bool = False,
+        former: RunStart | None = None,
     ) -> None:
-        """`remembering`: see `remembering_nodes`. `whole`: every checkpoint is kept."""
+        """`remembering`: see `remembering_nodes`. `whole`: every checkpoint is kept. `former`: how the run began that
+        the event goes on with, if it is a run's and not its own."""
         claim = attempt.claim
         self.attempt = attempt
         self._head = checkpoints
@@ -99,7 +101,8 @@ class TurnRun:
             messages = MessageSteps(steps)
             handlers += [messages, StreamToolCallHandler(steps.put, subgraphs=True)]
             self._steps = closing(messages)
-        config = config_of(claim, graph.context_schema)
+        config = config_of(claim, former, graph.context_schema)
+        self._shape = shape_of(body, former)
         # What is written beside the run must not look like a part of it: LangGraph would go on from there.
         self.config: RunnableConfig = {"configurable": without_run(config["configurable"])}
         # Only inherited: a streaming handler on the root's own list would make LangGraph run nodes by `astream`.
@@ -165,7 +168,7 @@ class TurnRun:
         stream = self.graph.astream(
             entry,
             self._at(self._running),
-            context=context_of(self.attempt.claim.event.body, self.graph.context_schema),
+            context=context_of(self._shape, self.graph.context_schema),
             stream_mode="checkpoints",
             interrupt_before=self._asked.interrupt_before,
             interrupt_after=self._asked.interrupt_after,

@@ -8,7 +8,9 @@ from unbroken.adapters.memory.tables import Effect, Session
 from unbroken.adapters.memory.threads import owned
 from unbroken.adapters.memory.transactions import Database, Transaction
 from unbroken.domain.errors import UnknownRequest
-from unbroken.domain.ports.runs import Runs
+from unbroken.domain.events import InputResponse, RunStart
+from unbroken.domain.policy import asking_seq
+from unbroken.domain.ports.runs import WITHIN, Runs
 from unbroken.domain.runs import ENDS, NO_RUNS, Run, RunState, state_of
 
 
@@ -41,6 +43,30 @@ class MemoryRuns(Runs):
             return list(islice(chain.from_iterable(waiting), limit))
 
         return await self._database.run("unfinished_runs", step)
+
+    async def asking(self, thread_id: str, seq: int) -> RunStart | None:
+        def step(transaction: Transaction) -> RunStart | None:
+            session, at = transaction.sessions.get(thread_id), seq
+            while session is not None and not session.deleted and 0 < at <= session.last_seq:
+                body = session.event(at).body
+                if not isinstance(body, InputResponse):
+                    return body if isinstance(body, RunStart) else None
+                asked = asking_seq(body.interrupt_id)
+                at = asked if asked < at else 0
+            return None
+
+        return await self._database.run("asking_run", step)
+
+    async def latest_start(self, thread_id: str, *, below: int | None = None) -> RunStart | None:
+        def step(transaction: Transaction) -> RunStart | None:
+            session = transaction.sessions.get(thread_id)
+            if session is None or session.deleted:
+                return None
+            end = session.last_seq + 1 if below is None else min(below, session.last_seq + 1)
+            bodies = (session.event(seq).body for seq in range(end - 1, max(0, end - 1 - WITHIN), -1))
+            return next((body for body in bodies if isinstance(body, RunStart)), None)
+
+        return await self._database.run("latest_start", step)
 
 
 def _newest_first(session: Session) -> Iterator[Run]:

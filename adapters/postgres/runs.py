@@ -6,7 +6,8 @@ from typing import Final
 from unbroken.adapters.postgres.pool import Pool, Row
 from unbroken.adapters.postgres.rows import decode_body
 from unbroken.domain.errors import NotYourThread, ThreadDeleted, TimedOut, UnknownRequest
-from unbroken.domain.ports.runs import Runs
+from unbroken.domain.events import RunStart
+from unbroken.domain.ports.runs import WITHIN, Runs
 from unbroken.domain.runs import ENDS, NO_RUNS, Run, RunState
 
 
@@ -48,6 +49,24 @@ UNFINISHED: Final = f"""
 ORDER BY s.thread_id COLLATE "C", e.seq LIMIT $2
 """
 
+ASKING: Final = """
+WITH RECURSIVE line AS (
+    SELECT e.seq, e.type, e.payload FROM events e WHERE e.thread_id = $1 AND e.seq = $2
+    UNION ALL
+    SELECT e.seq, e.type, e.payload FROM line l
+    JOIN events e ON e.thread_id = $1 AND e.seq < l.seq
+        AND e.seq = substring(l.payload ->> 'interrupt_id' FROM ':([0-9]{1,15})$')::bigint
+    WHERE l.type = 'input_response')
+SELECT payload FROM line WHERE type = 'run_start'
+"""
+
+LATEST_START: Final = f"""
+SELECT e.payload FROM (
+    SELECT seq, type, payload FROM events
+    WHERE thread_id = $1 AND ($2::bigint IS NULL OR seq < $2) ORDER BY seq DESC LIMIT {WITHIN}) e
+WHERE e.type = 'run_start' ORDER BY e.seq DESC LIMIT 1
+"""
+
 
 class PostgresRuns(Runs):
     def __init__(self, pool: Pool) -> None:
@@ -69,6 +88,12 @@ class PostgresRuns(Runs):
     async def unfinished(self, user_id: str, *, limit: int) -> Sequence[Run]:
         return [_run(row) for row in await self._pool.read(UNFINISHED, user_id, limit)]
 
+    async def asking(self, thread_id: str, seq: int) -> RunStart | None:
+        return _start(await self._pool.read(ASKING, thread_id, seq))
+
+    async def latest_start(self, thread_id: str, *, below: int | None = None) -> RunStart | None:
+        return _start(await self._pool.read(LATEST_START, thread_id, below))
+
     async def _check(self, user_id: str, thread_id: str) -> None:
         """Whose a thread is never changes; one that is deleted after this has no events left to tell of."""
         rows = await self._pool.read(OWNED, thread_id)
@@ -76,6 +101,11 @@ class PostgresRuns(Runs):
             raise NotYourThread(thread_id)
         if rows[0]["deleted_at"] is not None:
             raise ThreadDeleted(thread_id)
+
+
+def _start(rows: Sequence[Row]) -> RunStart | None:
+    body = decode_body(rows[0]["payload"]) if rows else None
+    return body if isinstance(body, RunStart) else None
 
 
 def _run(row: Row) -> Run:

@@ -23,8 +23,8 @@ from unbroken.domain.errors import (
     UnknownAgent,
     UnknownRequest,
 )
-from unbroken.domain.events import WhenBusy
-from unbroken.domain.policy import own_question_id
+from unbroken.domain.events import RunStart, WhenBusy
+from unbroken.domain.policy import asking_seq, own_question_id
 from unbroken.domain.ports.event_store import Receipt
 from unbroken.domain.ports.thread_states import Spot
 from unbroken.domain.session import SessionKey
@@ -48,6 +48,7 @@ from unbroken.entrypoints.agent_protocol.wire import (
 from unbroken.entrypoints.ids import new_id
 from unbroken.entrypoints.langgraph_api.access import Access
 from unbroken.entrypoints.langgraph_api.assistants import served
+from unbroken.entrypoints.langgraph_api.going_on import served_before
 from unbroken.entrypoints.langgraph_api.open_questions import open_questions
 from unbroken.entrypoints.langgraph_api.run_bodies import Asked, NewRun, run_of
 from unbroken.entrypoints.web.rest import Problem
@@ -134,6 +135,10 @@ class Commands:
         key = SessionKey(self._user_id, assistant.graph_id, self._thread_id)
         return await self._accept(key, run_of(asked, assistant), asked.multitask_strategy)
 
+    async def _go_on(self, key: SessionKey, asked: Asked, former: RunStart | None) -> str:
+        """With the config and the context that the run before had, whichever assistant that was one of."""
+        return await self._accept(key, run_of(asked, await served_before(self._service, key, former)), None)
+
     async def _respond(self, params: InputRespond) -> str:
         answers = _answers(params)
         key = await self._key()
@@ -148,9 +153,9 @@ class Commands:
             resume[name] = answer.response
         also = {"update": params.update, "goto": params.goto}
         command = {"resume": resume} | {name: value for name, value in also.items() if value is not None}
-        return await self._run_asked(
-            Asked(key.agent_id, command=command, config=params.config, metadata=params.metadata)
-        )
+        former = await self._service.runs.asking(self._thread_id, asking_seq(own[min(resume)]))
+        asked_for = Asked(key.agent_id, command=command, config=params.config, metadata=params.metadata)
+        return await self._go_on(key, asked_for, former)
 
     async def _fork(self, checkpoint_id: str, given: Any, config: dict[str, Any] | None) -> str:
         key = await self._key()
@@ -158,7 +163,9 @@ class Commands:
         if found["created_at"] is None:
             message = f"this thread has no checkpoint {checkpoint_id!r}: it was pruned, or never was"
             raise Bad(ErrorCode.NO_SUCH_CHECKPOINT, message)
-        return await self._run_asked(Asked(key.agent_id, input=given, config=config, checkpoint_id=checkpoint_id))
+        former = await self._service.runs.latest_start(self._thread_id)
+        asked = Asked(key.agent_id, input=given, config=config, checkpoint_id=checkpoint_id)
+        return await self._go_on(key, asked, former)
 
     async def _accept(self, key: SessionKey, run: NewRun, when_busy: WhenBusy | None) -> str:
         """The run's id is its event's."""

@@ -25,6 +25,7 @@ from unbroken.entrypoints.ids import new_id
 from unbroken.entrypoints.langgraph_api.access import Access
 from unbroken.entrypoints.langgraph_api.assistants import served
 from unbroken.entrypoints.langgraph_api.event_stream import encoded
+from unbroken.entrypoints.langgraph_api.going_on import for_answer
 from unbroken.entrypoints.langgraph_api.permissions import Permissions
 from unbroken.entrypoints.langgraph_api.ruled import looking
 from unbroken.entrypoints.langgraph_api.run_bodies import Asked, run_of
@@ -181,8 +182,10 @@ class RunResponses:
         service = self._service
         assistant = await served(service.agents, service.assistants, user.id, asked.assistant_id)
         stateless = thread_id is None
-        run = run_of(asked, assistant, stateless=stateless)
         key = SessionKey(user.id, assistant.graph_id, thread_id or new_id())
+        if not stateless:
+            assistant = await for_answer(service, key, asked, assistant)
+        run = run_of(asked, assistant, stateless=stateless)
         record = await self._allow(key, thread_id, creates=asked.if_not_exists == "create")
         access = Access(user, service, self._permissions)
         body = await access.run(key.thread_id, run, record, stateless=stateless)

@@ -8,7 +8,8 @@ from tests.contracts.conversation import PLENTY, Conversation, checkpoint_id, sa
 from tests.contracts.subjects import Subject
 from unbroken.domain.effects import CancelTurn, CloseQuestion, ReportFailure, RequestInput, SkipEvent
 from unbroken.domain.errors import NotYourThread, ThreadDeleted, UnknownRequest
-from unbroken.domain.events import InputResponse, UserMessage
+from unbroken.domain.events import EventBody, InputResponse, RunStart, StateUpdate, UserMessage
+from unbroken.domain.ports.runs import WITHIN
 from unbroken.domain.runs import Run, RunState
 from unbroken.domain.session import SessionKey
 
@@ -152,3 +153,53 @@ async def test_nobody_elses_runs_are_told(store: Subject) -> None:
         await run_of(talk, claim.event.id)
     with pytest.raises(ThreadDeleted):
         await store.runs.page("ann", talk.thread_id, limit=PLENTY)
+
+
+async def ended(talk: Conversation, *bodies: EventBody) -> None:
+    for body in bodies:
+        await talk.finish(await talk.accepted(talk.new(body)))
+
+
+async def test_the_run_that_asked_is_found_behind_however_many_answers(store: Subject) -> None:
+    talk = await Conversation.begin(store)
+    first = RunStart({"a": 1}, config={"configurable": {"model": "m1"}}, context={"tenant": "acme"})
+    await ended(talk, first, InputResponse("q:1", "yes"), UserMessage("between"), InputResponse("breakpoint:c:2", True))
+    asking = store.runs.asking
+    assert [await asking(talk.thread_id, seq) for seq in range(6)] == [None, first, first, None, first, None]
+    await ended(talk, InputResponse("q:3", 1), InputResponse("q:6", 1), InputResponse("q:1" + 15 * "0", 1))
+    await ended(
+        talk, InputResponse("q", 1), InputResponse("q:x", 1), InputResponse("q:99", 1), InputResponse("q:-1", 1)
+    )
+    assert [await asking(talk.thread_id, seq) for seq in range(5, 12)] == [None] * 7
+    await ended(talk, RunStart(command={"resume": "x"}), InputResponse("q:12", 1))
+    assert await asking(talk.thread_id, 13) == RunStart(command={"resume": "x"})
+    assert await asking(unique("thread"), 1) is None
+    await store.threads.delete("ann", talk.thread_id)
+    assert await asking(talk.thread_id, 1) is None
+
+
+async def test_the_latest_run_of_a_thread_is_found_below_any_event(store: Subject) -> None:
+    talk = await Conversation.begin(store)
+    latest = store.runs.latest_start
+    assert await latest(talk.thread_id) is None
+    first, second = RunStart({"a": 1}), RunStart({"a": 2})
+    await ended(talk, UserMessage("hello"), first, StateUpdate({"a": 3}), second, UserMessage("more"))
+    assert await latest(talk.thread_id) == second
+    below = [await latest(talk.thread_id, below=seq) for seq in range(1, 8)]
+    assert below == [None, None, first, first, second, second, second]
+    await talk.accept(talk.new(RunStart({"a": 4})))  # one that waits, or runs, counts as well
+    assert await latest(talk.thread_id) == RunStart({"a": 4})
+    await store.threads.delete("ann", talk.thread_id)
+    assert await latest(talk.thread_id) is None
+
+
+async def test_no_run_is_looked_for_farther_back_than_some_events(store: Subject) -> None:
+    talk = await Conversation.begin(store)
+    first = RunStart({"a": 1})
+    await talk.accept(talk.new(first))
+    for _ in range(WITHIN - 1):
+        await talk.accept(queue_limit=2 * WITHIN)
+    assert await store.runs.latest_start(talk.thread_id) == first
+    await talk.accept(queue_limit=2 * WITHIN)
+    assert await store.runs.latest_start(talk.thread_id) is None
+    assert await store.runs.latest_start(talk.thread_id, below=WITHIN + 1) == first
