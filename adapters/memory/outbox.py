@@ -10,9 +10,9 @@ from unbroken.adapters.memory.encoding import decode_effect, decode_trace
 from unbroken.adapters.memory.tables import Effect, Marks, Session
 from unbroken.adapters.memory.transactions import Database, Transaction
 from unbroken.domain.audit import DeliveryMark
-from unbroken.domain.effects import EffectBody, EffectClaim, EffectStatus, LogEntry
+from unbroken.domain.effects import EffectClaim, EffectStatus, LogEntry
 from unbroken.domain.ports.clock import Clock
-from unbroken.domain.ports.outbox import Outbox, Reached
+from unbroken.domain.ports.outbox import Ended, Outbox, Reached
 from unbroken.domain.runs import ENDS
 from unbroken.domain.utf16 import well_formed
 
@@ -32,12 +32,12 @@ class MemoryOutbox(Outbox):
 
         return await self._database.run("read", step)
 
-    async def end_of(self, thread_id: str, seq: int) -> EffectBody | None:
-        def step(transaction: Transaction) -> EffectBody | None:
+    async def end_of(self, thread_id: str, seq: int) -> Ended | None:
+        def step(transaction: Transaction) -> Ended | None:
             session = transaction.sessions.get(thread_id)
             rows = session.effects.values() if session else ()
             end = next((row for row in rows if row.event_seq == seq and row.type in ENDS), None)
-            return decode_effect(end.body) if end else None
+            return Ended(decode_effect(end.body), end.checkpoint_id or None) if end else None
 
         return await self._database.run("end_of", step)
 

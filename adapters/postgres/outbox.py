@@ -6,8 +6,8 @@ from typing import Final
 
 from unbroken.adapters.postgres.pool import Pool, Row
 from unbroken.adapters.postgres.rows import decode_effect, decode_logged, decode_trace, event_of
-from unbroken.domain.effects import EffectBody, EffectClaim, LogEntry
-from unbroken.domain.ports.outbox import Outbox, Reached
+from unbroken.domain.effects import EffectClaim, LogEntry
+from unbroken.domain.ports.outbox import Ended, Outbox, Reached
 from unbroken.domain.runs import ENDS
 from unbroken.domain.utf16 import well_formed
 
@@ -21,7 +21,8 @@ ORDER BY f.log_index LIMIT $3
 """
 
 END_OF: Final = """
-SELECT payload FROM effects WHERE thread_id = $1 AND event_seq = $2 AND type = ANY ($3::text[]) ORDER BY ordinal LIMIT 1
+SELECT payload, checkpoint_id FROM effects
+WHERE thread_id = $1 AND event_seq = $2 AND type = ANY ($3::text[]) ORDER BY ordinal LIMIT 1
 """
 
 MARK: Final = """
@@ -112,9 +113,11 @@ class PostgresOutbox(Outbox):
             for row in rows
         ]
 
-    async def end_of(self, thread_id: str, seq: int) -> EffectBody | None:
+    async def end_of(self, thread_id: str, seq: int) -> Ended | None:
         rows = await self._pool.read(END_OF, thread_id, seq, list(ENDS))
-        return decode_effect(rows[0]["payload"]) if rows else None
+        if not rows:
+            return None
+        return Ended(decode_effect(rows[0]["payload"]), rows[0]["checkpoint_id"] or None)
 
     async def mark(self, sent: Mapping[str, Reached], acked: Mapping[str, Reached]) -> None:
         threads = sorted({*sent, *acked})

@@ -15,8 +15,8 @@ from unbroken.adapters.telemetry.identity import context_of, link, span_named
 from unbroken.adapters.telemetry.logs import naming
 from unbroken.adapters.telemetry.telemetry import NS, Telemetry, failed, now_ns
 from unbroken.application.effect_runner import EffectRunner
-from unbroken.domain.effects import EffectBody, EffectClaim, LogEntry
-from unbroken.domain.ports.outbox import Outbox, Reached
+from unbroken.domain.effects import EffectClaim, LogEntry
+from unbroken.domain.ports.outbox import Ended, Outbox, Reached
 
 SESSIONS: Final = 10_000
 ENTRIES: Final = 8
@@ -61,7 +61,7 @@ class ObservedOutbox(Outbox):
     async def read(self, thread_id: str, *, after: int, limit: int) -> Sequence[LogEntry]:
         return await self._inner.read(thread_id, after=after, limit=limit)
 
-    async def end_of(self, thread_id: str, seq: int) -> EffectBody | None:
+    async def end_of(self, thread_id: str, seq: int) -> Ended | None:
         return await self._inner.end_of(thread_id, seq)
 
     async def revive(self, thread_id: str, effect_id: str) -> bool:

@@ -17,6 +17,14 @@ class Reached(Struct, frozen=True):
     """How long ago it was reached."""
 
 
+class Ended(Struct, frozen=True):
+    """How an event ended."""
+
+    body: EffectBody
+    checkpoint_id: str | None
+    """The root head that its end has left, whatever came after it; None: there was none."""
+
+
 class Outbox(ABC):
     """The effects table: the log that clients read, and the queue of what has no place in it."""
 
@@ -25,7 +33,7 @@ class Outbox(ABC):
         """Log entries with `log_index > after`, ascending, gap-free. Raises StoreUnavailable."""
 
     @abstractmethod
-    async def end_of(self, thread_id: str, seq: int) -> EffectBody | None:
+    async def end_of(self, thread_id: str, seq: int) -> Ended | None:
         """What the event ended with, in the log or not; None: it has not, or its thread is gone. Raises
         StoreUnavailable."""
 

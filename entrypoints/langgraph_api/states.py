@@ -103,7 +103,7 @@ async def update_state(request: Call, thread_id: FromPath[str]) -> dict[str, Any
     access = await access_of(request)
     asked = await body_of(request, NewState)
     record = await access.thread(thread_id, "update")
-    if record.status is RecordStatus.BUSY:
+    if await _runs(access.service, record):
         raise Problem(HTTPStatus.CONFLICT, "busy", "the thread is busy with a run; write its state when that has ended")
     service = access.service
     key = _bound_key(service, access.user.id, record)
@@ -113,9 +113,17 @@ async def update_state(request: Call, thread_id: FromPath[str]) -> dict[str, Any
     known = None if access.known is None else dict(access.known)
     update = StateUpdate(asked.values, asked.as_node, asked.checkpoint_id or spot.checkpoint_id, known)
     receipt = await service.accept(key, new_id(), update)
-    await until_written(service, thread_id, receipt.event.seq)
-    head = (await service.states.read(key, Spot(), user=known))["checkpoint"]
-    return {"checkpoint": head, "configurable": head, "checkpoint_id": head["checkpoint_id"] if head else None}
+    checkpoint_id = await until_written(service, thread_id, receipt.event.seq)
+    head = {"checkpoint_id": checkpoint_id, "thread_id": thread_id, "checkpoint_ns": ""}
+    return {"checkpoint": head, "configurable": head, "checkpoint_id": checkpoint_id}
+
+
+async def _runs(service: Service, record: ThreadRecord) -> bool:
+    """Whether anything but other writes of the state is unfinished in the thread."""
+    if record.status is not RecordStatus.BUSY:
+        return False
+    view = await service.sessions.view(record.thread_id)
+    return view is not None and any(not isinstance(event.body, StateUpdate) for event in view.pending)
 
 
 async def _read(request: Call, thread_id: str, spot: Spot, subgraphs: bool, select: Any) -> State:
@@ -190,17 +198,19 @@ def _bound_key(service: Service, user_id: str, record: ThreadRecord) -> SessionK
     return key
 
 
-async def until_written(service: Service, thread_id: str, seq: int) -> None:
-    """Wait for the update's end, wherever it runs. Raises Problem if it failed or was pushed aside, NotYourThread if
-    its thread is gone."""
+async def until_written(service: Service, thread_id: str, seq: int) -> str | None:
+    """The head that the update has left, once it has ended, wherever it runs. Raises Problem if it failed or was pushed
+    aside, NotYourThread if its thread is gone."""
     look_s = FIRST_LOOK_S
     while (view := await service.sessions.view(thread_id)) is not None and view.applied_seq < seq:
         await asyncio.sleep(look_s)
         look_s = min(2 * look_s, LONGEST_LOOK_S)
-    match await service.outbox.end_of(thread_id, seq):
-        case None:
-            raise NotYourThread(thread_id)
+    ended = await service.outbox.end_of(thread_id, seq)
+    if ended is None:
+        raise NotYourThread(thread_id)
+    match ended.body:
         case SkipEvent(code="cancelled") | CancelTurn():
             raise Problem(HTTPStatus.CONFLICT, "busy", "a run came first and pushed it aside: nothing was written")
         case SkipEvent(reason=message, code=str(code)) | ReportFailure(code=code, message=message):
             raise Problem(HTTPStatus.BAD_REQUEST, code, message)  # a process of the version before logged it
+    return ended.checkpoint_id

@@ -12,14 +12,13 @@ from hypothesis import strategies as st
 from tests.agent_protocol.told import answer, said
 from unbroken.domain.effects import (
     CloseQuestion,
-    EffectBody,
     EffectClaim,
     LogEntry,
     LoggedBody,
     RequestInput,
     SendMessage,
 )
-from unbroken.domain.ports.outbox import Outbox, Reached
+from unbroken.domain.ports.outbox import Ended, Outbox, Reached
 from unbroken.domain.ports.sessions import Sessions
 from unbroken.domain.session import Claim, Position, SessionKey, SessionView, Strays
 from unbroken.domain.turn import Fork
@@ -65,7 +64,7 @@ class Logged(Outbox, Sessions):
     async def view(self, thread_id: str) -> SessionView | None:
         return self._view
 
-    async def end_of(self, thread_id: str, seq: int) -> EffectBody | None:
+    async def end_of(self, thread_id: str, seq: int) -> Ended | None:
         raise NotImplementedError
 
     async def mark(self, sent: Mapping[str, Reached], acked: Mapping[str, Reached]) -> None:

@@ -42,7 +42,8 @@ async def write(node: Node) -> int:
 
 
 async def end_of(world: World, seq: int) -> EffectBody | None:
-    return await world.store.outbox.end_of(KEY.thread_id, seq)
+    ended = await world.store.outbox.end_of(KEY.thread_id, seq)
+    return None if ended is None else ended.body
 
 
 async def nothing_was_said(world: World, node: Node, reader: Reader) -> None:

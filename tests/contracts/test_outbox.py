@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from msgspec.structs import replace
 
-from tests.contracts.conversation import PLENTY, Conversation, replica_of, said, unique
+from tests.contracts.conversation import PLENTY, Conversation, checkpoint_id, replica_of, said, state_at, unique
 from tests.contracts.subjects import Subject
 from unbroken.domain.effects import (
     CancelTurn,
@@ -21,7 +21,7 @@ from unbroken.domain.effects import (
     SkipEvent,
 )
 from unbroken.domain.events import StateUpdate
-from unbroken.domain.ports.outbox import Reached
+from unbroken.domain.ports.outbox import Ended, Reached
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -80,9 +80,9 @@ async def test_what_an_event_ended_with_is_found_in_the_log_or_beside_it(store: 
     talk = await Conversation.begin(store)
     claim = await talk.accepted(talk.new(StateUpdate({"a": 1})))
     assert await store.outbox.end_of(talk.thread_id, claim.event.seq) is None
-    await talk.finish(claim, CloseQuestion("q:1", "superseded"), end, alarm(1))
-    await talk.finish(await talk.accepted(), said("of another one"))
-    assert await store.outbox.end_of(talk.thread_id, claim.event.seq) == end
+    await talk.finish(claim, CloseQuestion("q:1", "superseded"), end, alarm(1), state=state_at(1))
+    await talk.finish(await talk.accepted(), said("of another one"), state=state_at(2, parent=1))
+    assert await store.outbox.end_of(talk.thread_id, claim.event.seq) == Ended(end, checkpoint_id(1))
     assert await store.outbox.end_of(unique("thread"), claim.event.seq) is None
     await store.threads.delete(talk.key.user_id, talk.thread_id)
     assert await store.outbox.end_of(talk.thread_id, claim.event.seq) is None

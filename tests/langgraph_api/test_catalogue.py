@@ -291,6 +291,22 @@ async def test_a_state_is_written_in_order_with_the_turns_and_refused_in_words(s
     assert (await stock.threads.get(thread))["status"] == "idle", "the failure is its caller's, and not the thread's"
 
 
+async def test_states_written_at_once_are_written_one_after_another_and_each_is_told_its_own(stock: Any) -> None:
+    thread = (await stock.threads.create(graph_id="one"))["thread_id"]
+
+    async def write(number: int) -> Any:
+        said = {"role": "user", "content": f"number {number}", "id": f"m{number}"}
+        return await stock.threads.update_state(thread, {"messages": [said]}, as_node="__start__")
+
+    await write(0)
+    written = await asyncio.gather(*(write(number) for number in range(1, 7)))
+    assert len({one["checkpoint_id"] for one in written}) == 6
+    history = await stock.threads.get_history(thread)
+    of = {state["checkpoint_id"]: [said["id"] for said in state["values"]["messages"]] for state in history}
+    assert [of[one["checkpoint"]["checkpoint_id"]][-1] for one in written] == [f"m{number}" for number in range(1, 7)]
+    assert [len(said) for said in of.values()] == [7, 6, 5, 4, 3, 2, 1]
+
+
 @pytest.mark.parametrize("sought", [{"a": ["x" * 40] * 200}, {"a": [[n] for n in range(17)]}])
 async def test_what_is_looked_for_is_short(stock: Any, sought: dict[str, Any]) -> None:
     """Comparing long lists with each other would keep everybody waiting."""

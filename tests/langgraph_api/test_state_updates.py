@@ -17,6 +17,7 @@ from tests.application.world import KEY, World, until
 from unbroken.domain.effects import CancelTurn, EffectBody, ReportFailure
 from unbroken.domain.errors import NotYourThread, ThreadDeleted
 from unbroken.domain.events import RunStart, StateUpdate, WhenBusy
+from unbroken.domain.ports.outbox import Ended
 from unbroken.entrypoints.langgraph_api.states import until_written
 from unbroken.entrypoints.web.rest import Problem
 
@@ -81,8 +82,8 @@ async def seen_before(thread_id: str) -> Any:
 async def test_what_a_process_of_the_version_before_logged_is_understood(end: EffectBody, status: HTTPStatus) -> None:
     world, _, _ = await talk("one")
 
-    async def end_of(thread_id: str, seq: int) -> EffectBody:
-        return end
+    async def end_of(thread_id: str, seq: int) -> Ended:
+        return Ended(end, None)
 
     service: Any = SimpleNamespace(sessions=world.store.sessions, outbox=SimpleNamespace(end_of=end_of))
     with pytest.raises(Problem) as refused:
