@@ -15,9 +15,17 @@ class CommittedState(ABC):
         has none, or not that one any more. `user`: who asks, for what makes a graph; None: nobody asked a project's
         `auth`. Raises UnknownAgent, StoreUnavailable."""
 
+    @abstractmethod
+    async def outputs(self, key: SessionKey, *, user: Details | None = None) -> frozenset[str] | None:
+        """The names among those values that runs give away; None: all of them. Raises UnknownAgent, and what makes the
+        graph may raise anything."""
+
 
 class NoState(CommittedState):
     """Of agents that keep none."""
 
     async def values(self, key: SessionKey, checkpoint_id: str | None = None, *, user: Details | None = None) -> bytes:
         return b"{}"
+
+    async def outputs(self, key: SessionKey, *, user: Details | None = None) -> frozenset[str] | None:
+        return None

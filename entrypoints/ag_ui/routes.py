@@ -66,7 +66,8 @@ class _Front:
         values = {} if record is None else await self._values(assistant, record)
         asked = asked_of(self._given, agent, state=_changed(self._given.state, values))
         if asked is None:
-            return self._nothing_new(values, await self._questions(assistant, record))
+            shown = await self._shown(assistant, values)
+            return self._nothing_new(shown, await self._questions(assistant, record))
         before = goes_back_to(self._given, shown_messages(values.get(MESSAGES)))
         if before is not None:
             asked = structs.replace(asked, checkpoint_id=await self._where(assistant, before))
@@ -103,6 +104,12 @@ class _Front:
         key = SessionKey(self._user.id, assistant.graph_id, self._thread_id)
         return tuple((await open_questions(self._service.sessions, self._service.outbox, key)).values())
 
+    async def _shown(self, assistant: Served, values: dict[str, Any]) -> dict[str, Any]:
+        """As far as runs give it away, and the conversation."""
+        key = SessionKey(self._user.id, assistant.graph_id, self._thread_id)
+        outputs = await self._service.state.outputs(key, user=self._access.known)
+        return {name: held for name, held in values.items() if outputs is None or name in {*outputs, MESSAGES}}
+
     async def _where(self, assistant: Served, before: list[str]) -> str:
         """The checkpoint at which the thread held these messages alone: at rest, or else the first one."""
         key = SessionKey(self._user.id, assistant.graph_id, self._thread_id)
@@ -127,6 +134,7 @@ class _Front:
         return found
 
     def _told(self, started: Started, followed: FollowedRun) -> ASGIApp:
+        followed.also = frozenset({MESSAGES})  # the conversation is shown in any case
         telling = Telling(started.event, self._given.thread_id, self._given.run_id, again=followed.joins)
 
         async def pieces() -> AsyncGenerator[bytes, None]:

@@ -8,7 +8,7 @@ from typing import Protocol, TypeVar
 from msgspec import Struct
 from msgspec.structs import replace
 
-from unbroken.application.deliveries import Delivery, ShowGap, ShowLogged
+from unbroken.application.deliveries import Delivery, ShowGap, ShowLogged, ShowStep
 from unbroken.application.subscribe import TAIL_CURSOR, Subscription
 from unbroken.domain.effects import CancelTurn, LogEntry, ReportFailure, RequestInput, SendMessage
 from unbroken.domain.errors import ThreadDeleted
@@ -17,6 +17,7 @@ from unbroken.domain.ports.identity import Details
 from unbroken.domain.runs import Run
 from unbroken.domain.session import SessionKey
 from unbroken.entrypoints.langgraph_api.open_questions import asked_by, open_at
+from unbroken.entrypoints.langgraph_api.output_values import NARROWED, narrowed
 from unbroken.entrypoints.langgraph_api.run_events import Ended
 from unbroken.entrypoints.service import Service
 
@@ -63,6 +64,8 @@ class FollowedRun:
         self._subscription = subscription
         self.joins = joins
         """The run may have ended before this began."""
+        self.also: frozenset[str] = frozenset()
+        """Names of values that are shown even where the graph's output does not have them."""
 
     @classmethod
     async def begin(
@@ -93,7 +96,7 @@ class FollowedRun:
                 return
             for delivery in deliveries:
                 state = await self.state() if view.wants_state(delivery) else None
-                made += view.take(delivery, state)
+                made += view.take(await self.shown(delivery), state)
             end = await self._end_in(deliveries, run.id)
             if made:
                 yield made
@@ -112,14 +115,28 @@ class FollowedRun:
         return end
 
     async def state(self) -> bytes:
-        """The values that are committed now. Raises StoreUnavailable."""
-        return await self._service.state.values(self._key, user=self._user)
+        """The values that are committed now, as far as runs give them away. Raises StoreUnavailable."""
+        return await self._narrowed("values", await self._service.state.values(self._key, user=self._user))
 
     async def values(self, run_id: str) -> bytes:
-        """What the run's end has committed. Raises StoreUnavailable."""
+        """What the run's end has committed, as far as runs give it away. Raises StoreUnavailable."""
         run = await self._run(run_id)
         checkpoint_id = None if run is None else run.checkpoint_id
-        return await self._service.state.values(self._key, checkpoint_id, user=self._user)
+        state = await self._service.state.values(self._key, checkpoint_id, user=self._user)
+        return await self._narrowed("values", state)
+
+    async def shown(self, delivery: Delivery) -> Delivery:
+        """With no more of the root graph's state than its runs give away."""
+        if not isinstance(delivery, ShowStep) or delivery.part.method not in NARROWED:
+            return delivery
+        part = delivery.part
+        if part.namespace or part.data is None:
+            return delivery
+        return replace(delivery, part=replace(part, data=await self._narrowed(part.method, part.data)))
+
+    async def _narrowed(self, method: str, data: bytes) -> bytes:
+        outputs = await self._service.state.outputs(self._key, user=self._user)
+        return data if outputs is None else narrowed(method, data, outputs | self.also)
 
     async def next(self) -> Sequence[Delivery] | None:
         """None: the thread is gone."""

@@ -67,7 +67,7 @@ class FollowedThread:
         if view is None:
             return []
         state = await self._followed.state() if view.wants_state(delivery) else None
-        return view.take(delivery, state)
+        return view.take(await self._followed.shown(delivery), state)
 
     async def _ends(self, view: RunEvents, event: Event, end: End) -> list[RunEvent]:
         state = await self._followed.values(event.id) if view.wants_end(end.body) else None

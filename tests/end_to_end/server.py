@@ -33,6 +33,7 @@ AGENTS = {
     "booking": "booking.py:graph",
     "delta": "differences.py:graph",
     "nested": "nested.py:graph",
+    "discreet": "discreet.py:graph",
     "fanning": "fanning.py:graph",
     "ranging": "ranging.py:graph",
     "fanning-whole": "fanning.py:graph",

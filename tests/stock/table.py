@@ -55,6 +55,8 @@ What no case above shows, because nothing of it is a run that goes as planned:
   user sees of the own threads; they cannot show somebody else's.
 - `configurable.user_id` and `thread_id` are the server's to say. `metadata.attempt` counts the attempts of the
   thread's runs, and so is not 1 in its second run.
+- A superstep that changes nothing of a graph's output tells `values` all the same, the same ones once more. A context
+  that is given to an assistant later replaces what was configurable, and no other part of its config.
 - The state of a subgraph is read, and not changed. A timer's turn is nobody's: there is no `langgraph_auth_user` in
   it.
 - **Refused with a sentence:** crons, webhooks, `after_seconds`, `stream_mode: events`, `supersteps`, `extract`, a
