@@ -9,7 +9,7 @@ from langgraph_sdk.runtime import AccessContext
 
 from unbroken.adapters.langgraph.attachments import Attachments
 from unbroken.adapters.langgraph.containment import agent_code
-from unbroken.adapters.langgraph.conversing import said_to
+from unbroken.adapters.langgraph.conversing import expected_by, said_to
 from unbroken.adapters.langgraph.failures import agent_raised
 from unbroken.adapters.langgraph.graph_source import RUNS, UPDATES, FixedGraph, GraphSource, GraphUse
 from unbroken.adapters.langgraph.habits import Habits
@@ -72,6 +72,7 @@ class LangGraphAgent(Agent):
         task = asyncio.current_task()
         head = self._head(attempt)
         self._heads.drop(attempt.claim)  # until this attempt has come to an answer
+        graph: Graph | None = None
         try:
             former = await self._former(attempt.claim)
             with agent_code():
@@ -85,7 +86,8 @@ class LangGraphAgent(Agent):
             if asyncio.current_task() is not task:
                 raise  # the event loop is gone, and this coroutine with it
             attempt.gate.check()
-            raise agent_raised(error) from error
+            expected = None if graph is None else expected_by(graph, attempt.claim.event, error)
+            raise agent_raised(error, expected) from error
         if head.head is not None:
             self._heads.put(attempt.claim, head.head, head.known)
         return answer

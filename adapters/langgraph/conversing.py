@@ -1,6 +1,7 @@
 """How a chat is put to a graph, whatever its state is, and what of its state is the answer.
 
-input has `messages`     the message is appended; the answer is what AI messages say that were added
+input has `messages`     the message is appended; the answer is what AI messages say that were added; where none
+                         was, and the output has no `messages`, it is the output, as JSON
 any other state          the text is the graph's input, a JSON object; the answer is its output, as JSON
 `@entrypoint`            by its parameter's type: text for `str`, messages for a list of any, else JSON;
                          the answer is the text it returns, or that of messages, else JSON
@@ -11,16 +12,17 @@ has them all. Messages that are too long fail the turn, whoever wrote them (doma
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import msgspec
-from langchain_core.messages import BaseMessage, HumanMessage
+from langchain_core.messages import AIMessage, BaseMessage, HumanMessage
 from langgraph.pregel import Pregel
 
 from unbroken.adapters.langgraph.inputs import input_of, message_of, resets
 from unbroken.adapters.langgraph.json_values import json_of
 from unbroken.adapters.langgraph.messages import spoken
+from unbroken.adapters.langgraph.misfits import misfit_model
 from unbroken.adapters.langgraph.rows import to_json
 from unbroken.domain.errors import AgentRaised
 from unbroken.domain.events import Event, RunStart, TimerFired, text_of
@@ -28,6 +30,7 @@ from unbroken.domain.live_stream import MAX_UNITS
 from unbroken.domain.stream_parts import join_messages
 from unbroken.domain.utf16 import beginning, well_formed
 
+MESSAGES = "messages"
 MOST_KEYS = 12
 """That an error names."""
 GOES_ON = (
@@ -37,7 +40,7 @@ GOES_ON = (
 
 
 def takes_messages(graph: Pregel[Any, Any, Any, Any]) -> bool:
-    return "messages" in _keys(graph)
+    return MESSAGES in _keys(graph)
 
 
 def said_to(graph: Pregel[Any, Any, Any, Any], event: Event, effect_channels: Sequence[str]) -> Any:
@@ -51,9 +54,25 @@ def said_to(graph: Pregel[Any, Any, Any, Any], event: Event, effect_channels: Se
         return _argument(graph, given, message)
     parsed = _parsed(given)
     if not isinstance(parsed, dict):
-        keys = ", ".join([*_keys(graph)][:MOST_KEYS])
-        raise AgentRaised(f"this agent takes a JSON object as its message, with these keys: {keys}")
+        raise AgentRaised(_takes(_keys(graph)))
     return {**parsed, **resets(effect_channels)}
+
+
+def expected_by(graph: Pregel[Any, Any, Any, Any], event: Event, error: BaseException) -> str | None:
+    """What the graph takes, if the error says that what it was told in a chat does not fit its state. None: it says
+    something else."""
+    if isinstance(event.body, RunStart) or takes_messages(graph) or (model := misfit_model(error)) is None:
+        return None
+    schemas = getattr(getattr(graph, "builder", None), "schemas", {})
+    return _takes(_keys(graph)) if any(getattr(schema, "__name__", None) == model for schema in schemas) else None
+
+
+def answer_of(graph: Pregel[Any, Any, Any, Any], values: Any, new: Sequence[BaseMessage]) -> str:
+    """What a turn's end says. `values`: those of its last checkpoint; None: the run stands still, or there was none.
+    `new`: the messages that the turn added."""
+    if takes_messages(graph) and (MESSAGES in _output(graph) or any(isinstance(one, AIMessage) for one in new)):
+        return join_messages([spoken(message) for message in new])
+    return "" if values is None else output_of(graph, values)
 
 
 def output_of(graph: Pregel[Any, Any, Any, Any], values: Any) -> str:
@@ -92,11 +111,13 @@ def _argument(graph: Pregel[Any, Any, Any, Any], given: Any, message: HumanMessa
     if "messages" in schema.get("properties", {}) and not isinstance(parsed, dict):
         return {"messages": [message]}
     if schema.get("type") == "object" and not isinstance(parsed, dict):
-        keys = ", ".join([*schema.get("properties", {})][:MOST_KEYS])
-        raise AgentRaised(
-            "this agent takes a JSON object as its message" + (f", with these keys: {keys}" if keys else "")
-        )
+        raise AgentRaised(_takes(schema.get("properties", {})))
     return parsed
+
+
+def _takes(keys: Iterable[str]) -> str:
+    named = ", ".join([*keys][:MOST_KEYS])
+    return "this agent takes a JSON object as its message" + (f", with these keys: {named}" if named else "")
 
 
 def _parsed(given: Any) -> Any:
@@ -113,3 +134,9 @@ def _keys(graph: Pregel[Any, Any, Any, Any]) -> Mapping[str, Any]:
     """Of a state graph's input; a function has none."""
     builder = getattr(graph, "builder", None)
     return {} if builder is None else builder.schemas.get(builder.input_schema, graph.channels)
+
+
+def _output(graph: Pregel[Any, Any, Any, Any]) -> Sequence[str]:
+    """The channels that a run's result is made of."""
+    channels = graph.output_channels
+    return [channels] if isinstance(channels, str) else channels

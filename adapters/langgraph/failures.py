@@ -7,6 +7,7 @@ from contextlib import suppress
 
 from langgraph.errors import GraphRecursionError
 
+from unbroken.adapters.langgraph.misfits import misfits
 from unbroken.domain.errors import AgentRaised
 
 MAX_MESSAGE = 300
@@ -34,15 +35,18 @@ SECRETS = (
 )
 
 
-def agent_raised(error: BaseException) -> AgentRaised:
-    return AgentRaised(told(error), retryable=is_transient(error))
+def agent_raised(error: BaseException, expected: str | None = None) -> AgentRaised:
+    """`expected`: what the agent takes, where what it was given is the cause."""
+    message = told(error)
+    return AgentRaised(f"{message}; {expected}" if expected else message, retryable=is_transient(error))
 
 
 def told(error: BaseException) -> str:
-    """The exception's type and the first line of its message, without what looks like a secret; bounded."""
+    """The exception's type and the first line of its message, or the fields that a model found wanting, without what
+    looks like a secret; bounded."""
     if isinstance(error, GraphRecursionError):
         return "GraphRecursionError: the agent reached its limit of steps without an answer"
-    lines = _said(error).strip().splitlines()
+    lines = (misfits(error) or _said(error)).strip().splitlines()
     first = lines[0] if lines else ""
     for pattern, replacement in SECRETS:
         first = pattern.sub(replacement, first)

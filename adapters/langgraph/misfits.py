@@ -23,6 +23,11 @@ def misfits(error: BaseException) -> str | None:
     return "; ".join([*told, *more])
 
 
+def misfit_model(error: BaseException) -> str | None:
+    """The name of the model that something does not fit. None: the exception is no such error."""
+    return error.title if isinstance(error, ValidationError) else None
+
+
 def in_one(texts: Iterable[str]) -> str:
     """Their lines, one after another."""
     lines = [line.strip() for text in texts for line in text.splitlines() if line.strip()]

@@ -14,7 +14,7 @@ from langgraph.pregel._tools import StreamToolCallHandler
 from langgraph.types import StateSnapshot
 
 from unbroken.adapters.langgraph.attachments import Attachments
-from unbroken.adapters.langgraph.conversing import output_of, takes_messages
+from unbroken.adapters.langgraph.conversing import answer_of
 from unbroken.adapters.langgraph.effects import effect_channels, node_effects
 from unbroken.adapters.langgraph.habits import Habits
 from unbroken.adapters.langgraph.history import Graph, History, kept_by, place_before, until
@@ -25,7 +25,6 @@ from unbroken.adapters.langgraph.messages import (
     as_dict,
     mend,
     messages_in,
-    spoken,
     token_usage,
     unanswered_tool_calls,
 )
@@ -38,7 +37,6 @@ from unbroken.adapters.langgraph.token_tap import TokenTap
 from unbroken.domain.checkpoints import StateChange
 from unbroken.domain.events import RunStart, StateUpdate
 from unbroken.domain.ports.agent import Attempt
-from unbroken.domain.stream_parts import join_messages
 from unbroken.domain.turn import Answer, Fork, Question
 
 Item = Mapping[str, Any]
@@ -204,7 +202,7 @@ class TurnRun:
         questions = await self._questions()
         collected = [effect for channel in self.effect_channels for effect in values.get(channel) or ()]
         return Answer(
-            text=self._text(values, new),
+            text=answer_of(self.graph, None if self._last is None or self.unfinished else values, new),
             content=[as_dict(message) for message in new],
             state=self._take(),
             questions=questions,
@@ -219,11 +217,6 @@ class TurnRun:
         if isinstance(self.attempt.claim.event.body, StateUpdate) and not snapshot.interrupts:
             return ()  # nobody has run up to here, so nobody is asked whether to go on
         return questions_of(snapshot)
-
-    def _text(self, values: Any, new: Sequence[BaseMessage]) -> str:
-        if takes_messages(self.graph):
-            return join_messages([spoken(message) for message in new])
-        return "" if self._last is None or self.unfinished else output_of(self.graph, values)
 
     def _take(self) -> StateChange:
         change = self.saver.take()

@@ -57,6 +57,44 @@ async def test_a_function_is_given_what_its_parameter_says(name: str, said: str,
 
 
 @pytest.mark.asyncio
+async def test_a_conversation_whose_answer_is_no_message_ends_with_its_output() -> None:
+    chat = chat_of("replying")
+    assert (await chat.say("and?")).text == '{"answer":"forty-two"}'
+    assert (await chat.say("look")).text == '{"answer":"looked"}', "a tool's result is nobody's answer"
+    assert (await chat.say("speak")).text == "I speak", "what is said comes first"
+    assert (await chat.say("and?")).text == '{"answer":"forty-two"}'
+    claim = await chat.accept("ask")
+    asked = await chat.run(claim)
+    assert asked.text == ""
+    (question,) = asked.questions
+    answered = await chat.say(InputResponse(question_id(question.interrupt_id, claim.event.seq), "nine"))
+    assert answered.text == '{"answer":"nine"}'
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ('{"dich": "soup"}', "ValidationError: dish: Field required"),
+        ('{"dish": "soup", "plates": "my secret"}', "ValidationError: plates: Input should be a valid integer, "),
+    ],
+)
+async def test_what_a_model_of_the_state_finds_wanting_is_told_with_the_keys_there_are(said: str, told: str) -> None:
+    with pytest.raises(AgentRaised) as raised:
+        await chat_of("ordering").say(said)
+    assert str(raised.value).startswith(told)
+    keys = "; this agent takes a JSON object as its message, with these keys: dish, plates, served"
+    assert str(raised.value).endswith(keys)
+    assert "secret" not in str(raised.value)
+
+
+@pytest.mark.asyncio
+async def test_what_another_model_finds_wanting_is_not_the_messages_fault() -> None:
+    with pytest.raises(AgentRaised, match=r"^ValidationError: total: Field required$"):
+        await chat_of("ordering").say('{"dish": "nothing"}')
+
+
+@pytest.mark.asyncio
 async def test_a_function_finds_what_it_returned_before() -> None:
     chat = chat_of("double")
     await chat.say("1")

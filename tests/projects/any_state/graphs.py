@@ -2,8 +2,10 @@
 
 import asyncio
 
-from langgraph.graph import START, StateGraph
+from langchain_core.messages import AIMessage, ToolMessage
+from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.types import interrupt
+from pydantic import BaseModel
 from typing_extensions import TypedDict
 
 slow = asyncio.Event()
@@ -49,3 +51,49 @@ jokes = (
     .add_edge("write", "tell")
 )
 asking = StateGraph(State, input_schema=Wish).add_node("ask", ask).add_edge(START, "ask").compile()
+
+
+class Reply(TypedDict):
+    answer: str
+
+
+class Asked(MessagesState, Reply):
+    pass
+
+
+async def reply(state: Asked) -> dict[str, object]:
+    match state["messages"][-1].content:
+        case "speak":
+            return {"messages": [AIMessage("I speak")], "answer": "spoken"}
+        case "ask":
+            return {"answer": interrupt("how many?")}
+        case "look":
+            return {"messages": [ToolMessage("seen", tool_call_id="c")], "answer": "looked"}
+    return {"answer": "forty-two"}
+
+
+replying = (
+    StateGraph(Asked, input_schema=MessagesState, output_schema=Reply)
+    .add_node("reply", reply)
+    .add_edge(START, "reply")
+    .compile()
+)
+
+
+class Order(BaseModel):
+    dish: str
+    plates: int = 1
+    served: int = 0
+
+
+class Bill(BaseModel):
+    total: int
+
+
+async def serve(state: Order) -> dict[str, object]:
+    if state.dish == "nothing":
+        Bill.model_validate({})
+    return {"served": state.served + state.plates}
+
+
+ordering = StateGraph(Order).add_node("serve", serve).add_edge(START, "serve").compile()
