@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Struct
+
+from unbroken.domain.errors import InvalidValue
 
 Namespace = tuple[str, ...]
 """Its labels, outermost first; none is empty, or holds a dot or U+0000."""
 
 Vector = tuple[float, ...]
+
+
+MAX_TTL_S: Final = 1_000 * 365 * 86_400.0
+"""Of an item's time to live, in either direction: calendars end, and the official table counts minutes in 32 bits."""
 
 
 class ItemName(Struct, frozen=True):
@@ -41,6 +47,11 @@ class ItemPut(Struct, frozen=True):
     """Seconds until it expires, if nothing refreshes it."""
     vectors: Mapping[str, Vector] = {}
     """What it is found by, by the part of the value that was embedded. Those of an earlier value are forgotten."""
+
+    def check(self) -> None:
+        """Raises InvalidValue: nobody can tell when it would expire."""
+        if self.ttl_s is not None and not abs(self.ttl_s) <= MAX_TTL_S:
+            raise InvalidValue("ttl", f"must be at most {MAX_TTL_S / 60:.0f} minutes, which is a thousand years")
 
 
 Comparison = Literal["eq", "ne", "gt", "gte", "lt", "lte"]

@@ -45,6 +45,7 @@ from unbroken.domain.items import (
     Vector,
 )
 from unbroken.domain.ports.items import Items
+from unbroken.domain.utf16 import well_formed
 
 COMPARISONS: Final[dict[str, Comparison]] = {
     "$eq": "eq",
@@ -189,7 +190,7 @@ def _embeddings(project: Project, entry: IndexEntry) -> Embeddings:
 
 
 def _conditions(op: SearchOp) -> list[Condition]:
-    """Raises ValueError for an operator that there is not."""
+    """Raises ValueError for an operator that there is not. Members are sought as `json_of` has stored them."""
     conditions = []
     for member, wanted in (op.filter or {}).items():
         signs = (
@@ -198,7 +199,7 @@ def _conditions(op: SearchOp) -> list[Condition]:
         for sign, value in signs.items():
             if sign not in COMPARISONS:
                 raise ValueError(f"unsupported operator: {sign}; there are {', '.join(COMPARISONS)}")
-            conditions.append(Condition(member, COMPARISONS[sign], json_of(value)))
+            conditions.append(Condition(well_formed(member), COMPARISONS[sign], json_of(value)))
     return conditions
 
 

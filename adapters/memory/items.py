@@ -34,6 +34,8 @@ class MemoryItems(Items):
         self._clock = clock
 
     async def read(self, names: Sequence[ItemName], *, refresh: Collection[ItemName] = ()) -> Sequence[Item | None]:
+        _check(names)
+
         def step(transaction: Transaction) -> Sequence[Item | None]:
             found = [self._there(transaction, name) for name in names]
             self._refresh(transaction, [one for one in found if one is not None and one.item.name in refresh])
@@ -42,8 +44,9 @@ class MemoryItems(Items):
         return await self._database.run("read_items", step)
 
     async def write(self, puts: Sequence[ItemPut], *, remove: Collection[ItemName] = ()) -> None:
+        _check([*(put.name for put in puts), *remove])
         for put in puts:
-            encode_json("key", [*put.name.namespace, put.name.key])
+            put.check()
 
         def step(transaction: Transaction) -> None:
             now = self._clock.now()
@@ -119,6 +122,11 @@ class MemoryItems(Items):
             if one.ttl_s is not None:
                 expires_at = now + timedelta(seconds=one.ttl_s)
                 transaction.items.put(one.item.name, replace(one, expires_at=expires_at))
+
+
+def _check(names: Sequence[ItemName]) -> None:
+    for name in names:
+        encode_json("key", [*name.namespace, name.key])
 
 
 def _expired(stored: StoredItem, now: datetime) -> bool:

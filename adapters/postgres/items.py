@@ -101,6 +101,7 @@ class PostgresItems(Items):
         """None: not asked yet."""
 
     async def read(self, names: Sequence[ItemName], *, refresh: Collection[ItemName] = ()) -> Sequence[Item | None]:
+        _check(names)
         if refresh:
             await self._pool.write(REFRESH, *_columns(refresh))
         rows = await self._pool.read(READ, *_columns(names))
@@ -108,15 +109,17 @@ class PostgresItems(Items):
         return [found.get(name) for name in names]
 
     async def write(self, puts: Sequence[ItemPut], *, remove: Collection[ItemName] = ()) -> None:
+        _check([*(put.name for put in puts), *remove])
         for put in puts:
-            encode_json("key", [*put.name.namespace, put.name.key])
+            put.check()
         vectors = [
             {"prefix": _prefix(put.name.namespace), "key": put.name.key, "part": part, "vector": _array(vector)}
             for put in puts
             for part, vector in put.vectors.items()
         ]
         values = [put.value.decode() for put in puts]
-        ttls = [put.ttl_s for put in puts]
+        # To the microsecond, which is what a timestamp has: PostgreSQL refuses to divide what is hardly anything.
+        ttls = [None if put.ttl_s is None else round(put.ttl_s, 6) for put in puts]
         names = _columns([put.name for put in puts])
         sent = (*names, values, ttls, encode_json("vectors", vectors), *_columns(remove))
         most = MOST_TRIES if puts and remove else 1
@@ -222,6 +225,11 @@ def _listing(search: NamespaceSearch) -> tuple[str, Sequence[Any]]:
 def _item(row: Row) -> Item:
     name = ItemName(tuple(row["prefix"].split(".")), row["key"])
     return Item(name, row["value"], row["created_at"], row["updated_at"])
+
+
+def _check(names: Sequence[ItemName]) -> None:
+    for name in names:
+        encode_json("key", [*name.namespace, name.key])
 
 
 def _prefix(namespace: Namespace) -> str:

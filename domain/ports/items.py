@@ -13,12 +13,13 @@ class Items(ABC):
     @abstractmethod
     async def read(self, names: Sequence[ItemName], *, refresh: Collection[ItemName] = ()) -> Sequence[Item | None]:
         """In the order of `names`; None: there is no such item. `refresh`: those begin their time to live anew. Raises
-        StoreUnavailable."""
+        InvalidValue for a name that cannot be stored, StoreUnavailable."""
 
     @abstractmethod
     async def write(self, puts: Sequence[ItemPut], *, remove: Collection[ItemName] = ()) -> None:
-        """All or nothing; no name twice. An item that is there keeps its `created_at`. Raises InvalidValue for a key
-        that cannot be stored, StoreUnavailable, CommitUnknown: writing the same again does no harm."""
+        """All or nothing; no name twice. An item that is there keeps its `created_at`. Raises InvalidValue for a name
+        that cannot be stored, to be removed as well, or a time to live beyond `MAX_TTL_S`; StoreUnavailable,
+        CommitUnknown: writing the same again does no harm."""
 
     @abstractmethod
     async def search(self, search: ItemSearch) -> Sequence[Found]:

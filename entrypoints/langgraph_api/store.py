@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from http import HTTPStatus
 from typing import Any, Final
 
-from langgraph.store.base import BaseStore, InvalidNamespaceError, Item
+from langgraph.store.base import BaseStore, Item
 from litestar import Response, delete, get, post, put
 from litestar.params import FromQuery
 from msgspec import UNSET, Struct, UnsetType
@@ -18,6 +19,7 @@ from unbroken.entrypoints.web.rest import Call, Problem
 
 MAX_PAGE: Final = 1_000
 MAX_OFFSET: Final = 1_000_000
+MAX_DEPTH: Final = 1_000_000
 
 
 class NewItem(Struct, frozen=True):
@@ -60,10 +62,8 @@ async def put_item(request: Call) -> None:
     namespace = await _namespace(access, "put", value)
     options: dict[str, Any] = {} if isinstance(asked.ttl, UnsetType) else {"ttl": asked.ttl}
     index: Any = asked.index
-    try:
+    with _refusing():
         await store.aput(namespace, value["key"], value["value"], index, **options)
-    except (InvalidNamespaceError, ValueError) as error:
-        raise invalid(str(error)) from None
 
 
 @get("/store/items")
@@ -74,7 +74,8 @@ async def get_item(
     access, store = await _store(request)
     parts = tuple(part for part in namespace.split(".") if part)
     allowed = await _namespace(access, "get", {"namespace": parts, "key": key})
-    found = await store.aget(allowed, key, refresh_ttl=refresh_ttl)
+    with _refusing():
+        found = await store.aget(allowed, key, refresh_ttl=refresh_ttl)
     return Response(None if found is None else _view(found), media_type="application/json")
 
 
@@ -83,7 +84,8 @@ async def delete_item(request: Call) -> None:
     access, store = await _store(request)
     asked = await body_of(request, ItemName)
     namespace = await _namespace(access, "delete", {"namespace": asked.namespace, "key": asked.key})
-    await store.adelete(namespace, asked.key)
+    with _refusing():
+        await store.adelete(namespace, asked.key)
 
 
 @post("/store/items/search", status_code=HTTPStatus.OK)
@@ -94,7 +96,7 @@ async def search_items(request: Call) -> dict[str, Any]:
     value: dict[str, Any] = {"namespace": asked.namespace_prefix, "filter": asked.filter, "query": asked.query}
     value |= {"limit": asked.limit, "offset": asked.offset}
     prefix = await _namespace(access, "search", value)
-    try:
+    with _refusing():
         found = await store.asearch(
             prefix,
             query=asked.query,
@@ -103,8 +105,6 @@ async def search_items(request: Call) -> dict[str, Any]:
             offset=asked.offset,
             refresh_ttl=asked.refresh_ttl,
         )
-    except ValueError as error:
-        raise invalid(str(error)) from None
     return {"items": [{**_view(item), "score": item.score} for item in found]}
 
 
@@ -113,10 +113,12 @@ async def list_namespaces(request: Call) -> dict[str, Any]:
     access, store = await _store(request)
     asked = await body_of(request, NamespaceSearch)
     _check_page(asked.limit, asked.offset)
+    if asked.max_depth is not None and not 1 <= asked.max_depth <= MAX_DEPTH:
+        raise invalid(f"max_depth: must be from 1 to {MAX_DEPTH}")
     value: dict[str, Any] = {"namespace": asked.prefix or (), "suffix": asked.suffix, "max_depth": asked.max_depth}
     value |= {"limit": asked.limit, "offset": asked.offset}
     prefix = await _namespace(access, "list_namespaces", value)
-    try:
+    with _refusing():
         found = await store.alist_namespaces(
             prefix=prefix or None,
             suffix=asked.suffix,
@@ -124,8 +126,6 @@ async def list_namespaces(request: Call) -> dict[str, Any]:
             limit=asked.limit,
             offset=asked.offset,
         )
-    except ValueError as error:
-        raise invalid(str(error)) from None
     return {"namespaces": [list(namespace) for namespace in found]}
 
 
@@ -137,6 +137,16 @@ async def _store(request: Call) -> tuple[Access, BaseStore]:
     if access.service.memory is None:
         raise Problem(HTTPStatus.NOT_FOUND, "not_found", "no long-term memory is served here")
     return access, access.service.memory
+
+
+@contextmanager
+def _refusing() -> Iterator[None]:
+    """What LangGraph's store does not take (a namespace that nothing can have, an operator that there is not) is the
+    caller's fault, in its own words."""
+    try:
+        yield
+    except ValueError as error:
+        raise invalid(str(error)) from None
 
 
 async def _namespace(access: Access, action: str, value: dict[str, Any]) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 
 import msgspec
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from tests.contracts.subjects import Subject
 from unbroken.domain.errors import InvalidValue
 from unbroken.domain.items import (
+    MAX_TTL_S,
     Comparison,
     Condition,
     Found,
@@ -72,6 +74,26 @@ async def test_writing_again_replaces_the_value_and_keeps_when_it_came_to_be(sto
     assert second.created_at == first.created_at < second.updated_at
     await store.items.write([put("c")], remove=[name("a"), name("none")])
     assert [item is None for item in await store.items.read([name("a"), name("b"), name("c")])] == [True, False, False]
+
+
+@pytest.mark.parametrize("bad", [name("bad\0key"), name("key", "users", "bad\0label"), name("half \ud800")])
+async def test_a_name_that_nothing_can_have_is_refused_whatever_is_asked_of_it(store: Subject, bad: ItemName) -> None:
+    await store.items.write([put("good")])
+    with pytest.raises(InvalidValue, match="key"):
+        await store.items.read([name("good"), bad])
+    with pytest.raises(InvalidValue, match="key"):
+        await store.items.write([], remove=[name("good"), bad])
+    assert await store.items.read([name("good")]) != [None]
+
+
+async def test_a_time_to_live_has_bounds(store: Subject) -> None:
+    for ttl_s in (math.inf, -math.inf, math.nan, 1e308, -1e308, MAX_TTL_S * 1.001, MAX_TTL_S * -1.001):
+        with pytest.raises(InvalidValue, match="ttl: must be at most 525600000 minutes"):
+            await store.items.write([put("good"), put("long", ttl_s=ttl_s)])
+    assert await store.items.read([name("good"), name("long")]) == [None, None]
+    await store.items.write([put("long", ttl_s=MAX_TTL_S), put("over", ttl_s=-MAX_TTL_S), put("tiny", ttl_s=5e-324)])
+    assert await store.items.read([name("long")], refresh=[name("long")]) != [None]
+    assert keys(await search(store)) == ["long"]
 
 
 async def test_one_bad_key_leaves_nothing_of_a_write(store: Subject) -> None:
