@@ -21,6 +21,10 @@ class UserMessage(Struct, frozen=True, tag="user_message", tag_field="type", omi
     """Request id of an earlier message: the conversation goes on from before it. What followed it stays in the log."""
     user: dict[str, Any] | None = None
     """What a project's own `auth` said of whoever said it, for its graph."""
+    config: dict[str, Any] = {}
+    """What its rules have set of the run, as a run's."""
+    context: Any = None
+    """As `config`."""
 
 
 class InputResponse(Struct, frozen=True, tag="input_response", tag_field="type", omit_defaults=True):
@@ -30,6 +34,8 @@ class InputResponse(Struct, frozen=True, tag="input_response", tag_field="type",
     value: Any
     user: dict[str, Any] | None = None
     """As a message's."""
+    config: dict[str, Any] = {}
+    context: Any = None
 
 
 class TimerFired(Struct, frozen=True, tag="timer_fired", tag_field="type"):
@@ -169,7 +175,10 @@ class Event(Struct, frozen=True):
 
 def body_hash(body: EventBody) -> bytes:
     """SHA-256 of the body's canonical JSON: what "the same id with another body" is decided by. Who said it is the
-    thread's user in any case; what is known of them may have changed since it was sent first, a token's end for one."""
+    thread's user in any case; what is known of them may have changed since it was sent first, a token's end for one,
+    and so may what a project's rules set of a chat's run."""
     if not isinstance(body, TimerFired) and body.user is not None:
         body = replace(body, user=None)
+    if isinstance(body, UserMessage | InputResponse):
+        body = replace(body, config={}, context=None)
     return hashlib.sha256(msgspec.json.encode(body, order="deterministic")).digest()

@@ -8,11 +8,12 @@ from typing import Any, Final
 from langchain_core.runnables import RunnableConfig
 from langgraph.pregel._utils import is_xxh3_128_hexdigest
 from langgraph.types import Command, Send, StateSnapshot
+from msgspec.structs import replace
 
 from unbroken.adapters.langgraph.authenticated import whose
 from unbroken.adapters.langgraph.inputs import resets
 from unbroken.domain.errors import AgentRaised, QuestionClosed
-from unbroken.domain.events import EventBody, RunStart, TimerFired
+from unbroken.domain.events import EventBody, InputResponse, RunStart, TimerFired, UserMessage
 from unbroken.domain.policy import own_question_id
 from unbroken.domain.ports.identity import Details
 from unbroken.domain.session import Claim, SessionKey
@@ -24,8 +25,19 @@ OUR_PREFIXES: Final = ("__", "langgraph_auth_")
 
 def shape_of(body: EventBody, former: RunStart | None) -> RunStart | None:
     """Whose config and context the event is worked off with: its own, or those of the `former` run that it goes on
-    with. None: a message's, and the graph's own defaults stand."""
-    return body if isinstance(body, RunStart) else former
+    with, and upon those what a project's rules have set of a chat's. None: a message's, and the graph's own defaults
+    stand."""
+    if isinstance(body, RunStart):
+        return body
+    if isinstance(body, UserMessage | InputResponse) and (body.config or body.context is not None):
+        return _set_upon(former or RunStart(), body)
+    return former
+
+
+def _set_upon(former: RunStart, body: UserMessage | InputResponse) -> RunStart:
+    configurable = _mapping(former.config, "configurable") | _mapping(body.config, "configurable")
+    context = former.context if body.context is None else body.context
+    return replace(former, config={**former.config, **body.config, "configurable": configurable}, context=context)
 
 
 def config_of(claim: Claim, former: RunStart | None = None, schema: type[Any] | None = None) -> RunnableConfig:

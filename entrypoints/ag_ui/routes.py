@@ -62,7 +62,7 @@ class _Front:
         known = None if record is None else await self._known()
         if known is not None:
             return self._told(known, await self._responses.joined(self._user, known))
-        assistant = await served(self._service.agents, self._service.assistants, self._user.id, agent)
+        assistant = await served(self._access, agent)
         values = {} if record is None else await self._values(assistant, record)
         asked = asked_of(self._given, agent, state=_changed(self._given.state, values))
         if asked is None:

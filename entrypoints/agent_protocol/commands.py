@@ -51,6 +51,7 @@ from unbroken.entrypoints.langgraph_api.assistants import served
 from unbroken.entrypoints.langgraph_api.going_on import served_before
 from unbroken.entrypoints.langgraph_api.open_questions import open_questions
 from unbroken.entrypoints.langgraph_api.run_bodies import Asked, NewRun, run_of
+from unbroken.entrypoints.langgraph_api.run_values import cancelling
 from unbroken.entrypoints.web.rest import Problem
 from unbroken.entrypoints.web.user_limits import Allowance
 
@@ -127,17 +128,18 @@ class Commands:
             context=params.context,
             metadata=params.metadata,
             multitask_strategy=_when_busy(params.multitask_strategy or params.multitaskStrategy),
+            if_not_exists="create",
         )
         return await self._run_asked(asked)
 
     async def _run_asked(self, asked: Asked) -> str:
-        assistant = await served(self._service.agents, self._service.assistants, self._user_id, asked.assistant_id)
+        assistant = await served(self._access, asked.assistant_id)
         key = SessionKey(self._user_id, assistant.graph_id, self._thread_id)
         return await self._accept(key, run_of(asked, assistant), asked.multitask_strategy)
 
     async def _go_on(self, key: SessionKey, asked: Asked, former: RunStart | None) -> str:
         """With the config and the context that the run before had, whichever assistant that was one of."""
-        return await self._accept(key, run_of(asked, await served_before(self._service, key, former)), None)
+        return await self._accept(key, run_of(asked, await served_before(self._access, key, former)), None)
 
     async def _respond(self, params: InputRespond) -> str:
         answers = _answers(params)
@@ -175,9 +177,9 @@ class Commands:
         if not self.known_to_exist and not await allowance.thread():
             raise Bad(ErrorCode.PERMISSION_DENIED, "a user may have only so many threads: delete one first")
         record = await self._record(key)
-        body = await self._access.run(self._thread_id, run, record)
-        _check_graph(key, record)
         run_id = new_id()
+        body = await self._access.run(self._thread_id, run, record, run_id=run_id, when_busy=when_busy)
+        _check_graph(key, record)
         receipt = await self._service.accept(key, run_id, body, when_busy=when_busy, event_id=run_id)
         self.known_to_exist = True
         self._meta = _applied(receipt)
@@ -190,7 +192,7 @@ class Commands:
         return None
 
     async def _cancel(self, run_id: str | None) -> None:
-        key = await self._key()
+        key = await self._key("update", cancelling(None if run_id is None else [run_id]))
         view = await self._service.sessions.view(key.thread_id)
         waiting = view.pending if view is not None and view.key == key else ()
         found = [event for event in waiting if run_id in (None, event.id)]
@@ -240,8 +242,8 @@ class Commands:
             status = "interrupted"
         return {"namespace": [], "status": status, "graph_name": key.agent_id}
 
-    async def _key(self) -> SessionKey:
-        agent_id = (await self._access.thread(self._thread_id)).agent_id
+    async def _key(self, action: str = "read", value: dict[str, Any] | None = None) -> SessionKey:
+        agent_id = (await self._access.thread(self._thread_id, action, value)).agent_id
         if agent_id is None:
             raise Bad(ErrorCode.NO_SUCH_RUN, "this thread had no run yet")
         return SessionKey(self._user_id, agent_id, self._thread_id)

@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any
 
 from msgspec import Struct
 from msgspec.structs import replace
 
 from unbroken.domain.catalogue import ANY, Metadata, ThreadRecord, Where, matches
 from unbroken.domain.errors import NotYourThread
-from unbroken.domain.events import RunStart
+from unbroken.domain.events import RunStart, WhenBusy
 from unbroken.domain.ports.identity import Details, User
 from unbroken.entrypoints.langgraph_api.assistants import Served
 from unbroken.entrypoints.langgraph_api.permissions import Permissions, anything
 from unbroken.entrypoints.langgraph_api.run_bodies import OF_THE_SERVER, NewRun
+from unbroken.entrypoints.langgraph_api.run_values import GIVEN, given_by, runs_create
 from unbroken.entrypoints.service import Service
 from unbroken.entrypoints.web.callers import identified
 from unbroken.entrypoints.web.rest import Call, existing
-
-GIVEN: Final = ("input", "command", "config", "context")
-"""Of a run, what rules see, and may change."""
 
 
 class Access(Struct, frozen=True):
@@ -50,7 +48,14 @@ class Access(Struct, frozen=True):
         return record
 
     async def run(
-        self, thread_id: str, run: NewRun, record: ThreadRecord | None, *, stateless: bool = False
+        self,
+        thread_id: str,
+        run: NewRun,
+        record: ThreadRecord | None,
+        *,
+        run_id: str,
+        when_busy: WhenBusy | None = None,
+        stateless: bool = False,
     ) -> RunStart:
         """The run as the project's rules let it begin, with what is known of the user. `record`: the thread as it is,
         None if it comes to be with the run: then it is noted with the metadata that the run was asked for with, as the
@@ -59,15 +64,18 @@ class Access(Struct, frozen=True):
         Raises Problem, NotYourThread (also for a thread that they do not show), ThreadDeleted, InvalidValue."""
         body, where, said = run.body, ANY, run.said
         if self.permissions is not anything:
-            value: dict[str, Any] = {
-                "thread_id": None if stateless else thread_id,
-                "assistant_id": run.assistant.assistant_id,
-                "metadata": dict(said),
-                "kwargs": {name: getattr(body, name) for name in GIVEN},
-            }
+            value = runs_create(
+                None if stateless else thread_id,
+                run.assistant.assistant_id,
+                {name: getattr(body, name) for name in GIVEN},
+                metadata=said,
+                run_id=run_id,
+                when_busy=when_busy,
+                creates=run.creates,
+            )
             where = await self.allowed("threads", "create_run", value)
             said = value["metadata"]
-            body = replace(body, **{name: value["kwargs"][name] for name in GIVEN}, metadata=run.metadata_with(said))
+            body = replace(body, **given_by(value), metadata=run.metadata_with(said))
         record = await self._noted(thread_id, run, record, said)
         if record is not None:
             if not matches(record.metadata, where):

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct
 
+from unbroken.domain.catalogue import matches
 from unbroken.domain.errors import UnknownAssistant
-from unbroken.domain.ports.agent import Agents
-from unbroken.domain.ports.assistants import Assistants
 from unbroken.entrypoints.langgraph_api.answers import invalid
 from unbroken.entrypoints.langgraph_api.graph_ids import assistant_id_of, graph_named
+from unbroken.entrypoints.langgraph_api.permissions import ON_ASSISTANTS
+
+if TYPE_CHECKING:
+    from unbroken.entrypoints.langgraph_api.access import Access
 
 
 class Served(Struct, frozen=True):
@@ -28,14 +31,18 @@ class Served(Struct, frozen=True):
         return self.assistant_id == assistant_id_of(self.graph_id)
 
 
-async def served(agents: Agents, assistants: Assistants, user_id: str, named: str) -> Served:
-    """By a graph's name, the id of its own assistant, or the id of one that the user has created. Raises Problem,
-    StoreUnavailable."""
+async def served(access: Access, named: str) -> Served:
+    """By a graph's name, the id of its own assistant, or the id of one that the user has created. Raises Problem (also
+    for one that the project's rules do not show), StoreUnavailable."""
+    agents = access.service.agents
     graph_id = graph_named(agents, named)
     if graph_id is not None:
         return Served(assistant_id_of(graph_id), graph_id)
     try:
-        preset = (await assistants.get(user_id, named)).preset
+        where = await access.allowed(ON_ASSISTANTS, "read", {"assistant_id": named, "metadata": {}})
+        preset = (await access.service.assistants.get(access.user.id, named)).preset
+        if not matches(preset.metadata, where):
+            raise UnknownAssistant(named)
     except UnknownAssistant:
         known = ", ".join(agents.names())
         message = f"Invalid assistant: {named!r}. It is neither an assistant's id nor one of the graphs: {known}"

@@ -11,6 +11,7 @@ from unbroken.domain.errors import NotYourThread, ThreadDeleted
 from unbroken.domain.events import RunStart
 from unbroken.domain.policy import asking_seq
 from unbroken.domain.session import SessionKey
+from unbroken.entrypoints.langgraph_api.access import Access
 from unbroken.entrypoints.langgraph_api.assistants import Served, served
 from unbroken.entrypoints.langgraph_api.open_questions import open_questions
 from unbroken.entrypoints.langgraph_api.run_bodies import Asked
@@ -44,16 +45,16 @@ async def for_answer(service: Service, key: SessionKey, asked: Asked, assistant:
     return shaped(assistant, await service.runs.asking(key.thread_id, asking_seq(next(reversed(found)))))
 
 
-async def served_before(service: Service, key: SessionKey, former: RunStart | None) -> Served:
+async def served_before(access: Access, key: SessionKey, former: RunStart | None) -> Served:
     """The assistant that the `former` run was one of, as that run had it; the graph's own, if there was none, or it is
-    gone. Raises Problem, StoreUnavailable."""
+    gone, or hidden by the project's rules. Raises Problem, StoreUnavailable."""
     named = key.agent_id if former is None else former.metadata.get("assistant_id")
     try:
-        found = await served(service.agents, service.assistants, key.user_id, str(named))
+        found = await served(access, str(named))
     except Problem:
         found = None
     if found is None or found.graph_id != key.agent_id:
-        found = await served(service.agents, service.assistants, key.user_id, key.agent_id)
+        found = await served(access, key.agent_id)
     return shaped(found, former)
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any, Final
+from uuid import UUID
 
 from langgraph_sdk import Auth
 
@@ -20,6 +22,8 @@ log = logging.getLogger(__name__)
 MOST_ALTERNATIVES: Final = 64
 """Of one filter, once its `$or` are multiplied out."""
 FORBIDDEN: Final = HTTPStatus.FORBIDDEN
+IDS: Final = ("assistant_id", "thread_id", "run_id")
+_UUID: Final = re.compile(r"[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 
 
 class ProjectRules:
@@ -37,9 +41,11 @@ class ProjectRules:
                 raise Problem(FORBIDDEN, "shared", SHARED)
             return ANY
         who = AuthenticatedUser(user.details or {"identity": user.id})
+        named = _with_ids(value)
         context = Auth.types.AuthContext(permissions=who.permissions, user=who, resource=resource, action=action)  # type: ignore[arg-type]
         try:
             verdict = await handler(ctx=context, value=value)
+            value.update((name, id_) for name, id_ in named.items() if str(value.get(name)) == str(UUID(id_)))
         except Auth.exceptions.HTTPException as error:
             raise Problem(_status(error.status_code), "not_allowed", error.detail) from None
         except AssertionError as error:
@@ -62,6 +68,14 @@ class ProjectRules:
             if handlers.get(key):
                 return handlers[key][-1]
         return self._auth._global_handlers[-1] if self._auth._global_handlers else None
+
+
+def _with_ids(value: dict[str, Any]) -> dict[str, str]:
+    """To the rules, ids are `UUID`s where they are such, as with LangGraph's server: who compares them must not compare
+    in vain. Returns what they were."""
+    named = {name: value[name] for name in IDS if isinstance(value.get(name), str) and _UUID.fullmatch(value[name])}
+    value.update((name, UUID(id_)) for name, id_ in named.items())
+    return named
 
 
 def _status(code: int) -> HTTPStatus:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
@@ -9,26 +10,32 @@ from functools import partial
 from http import HTTPStatus
 from typing import Any, Final
 
+import msgspec
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from msgspec import Struct
 from msgspec.structs import replace
 
 from unbroken.domain.catalogue import ANY, ThreadQuery, Where, matches
-from unbroken.domain.errors import NotYourThread, ThreadDeleted
-from unbroken.domain.events import UserMessage
+from unbroken.domain.errors import InvalidValue, NotYourThread, ThreadDeleted, UnknownAgent
+from unbroken.domain.events import UserMessage, WhenBusy
 from unbroken.domain.ports.identity import User
 from unbroken.domain.session import SessionKey
 from unbroken.domain.threads import Thread
+from unbroken.entrypoints.langgraph_api.graph_ids import assistant_id_of
 from unbroken.entrypoints.langgraph_api.permissions import Permissions, anything
+from unbroken.entrypoints.langgraph_api.run_values import cancelling, given_by, runs_create
 from unbroken.entrypoints.service import Service
 from unbroken.entrypoints.web.callers import identified
+from unbroken.entrypoints.web.codec import BadFrame
 from unbroken.entrypoints.web.connection import Closed, Said
-from unbroken.entrypoints.web.frames import CloseCode
+from unbroken.entrypoints.web.frames import CloseCode, ErrorCode
 from unbroken.entrypoints.web.guard import Guard
-from unbroken.entrypoints.web.query import THREAD_ID
+from unbroken.entrypoints.web.query import BadQuery, parse_query
 from unbroken.entrypoints.web.rest import Call, Problem
 from unbroken.entrypoints.web.user_limits import Allowance
+
+log = logging.getLogger(__name__)
 
 ACTIONS: Final = {"GET": "read", "HEAD": "read", "POST": "update", "PATCH": "update", "DELETE": "delete"}
 
@@ -38,12 +45,9 @@ class Ruling(Struct, frozen=True):
 
     where: Where = ANY
     """What must hold of the metadata of each thread that is shown."""
-    metadata: dict[str, Any] = {}
-    """What they set of a thread that comes to be."""
 
 
 FREE: Final = Ruling()
-NOTHING_SAID: Final[Mapping[str, Any]] = {"input": None, "command": None, "context": None}
 
 
 async def ruled(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
@@ -51,11 +55,22 @@ async def ruled(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHand
     permissions: Permissions = connection.app.state.permissions
     if permissions is anything:
         return
-    thread_id = connection.path_params.get("thread_id")
     method = str(connection.scope.get("method"))
-    made = "create" if method == "POST" else "search"
-    action = made if thread_id is None else ACTIONS.get(method, "update")
+    thread_id = _thread_of(connection.path_params)
+    if thread_id is None and method == "POST":
+        return  # one is made: `note` asks, which knows its id
+    action = "search" if thread_id is None else ACTIONS.get(method, "update")
     connection.state.ruled = await _allowed(connection, await identified(connection), action, thread_id)
+
+
+def _thread_of(params: Mapping[str, Any]) -> str | None:
+    """By its id, or its session's key. None: no thread is meant, or none that could be."""
+    if "key" not in params:
+        return params.get("thread_id")
+    try:
+        return SessionKey.parse(params["key"]).thread_id
+    except InvalidValue:
+        return None
 
 
 async def shown(request: Call, user_id: str, threads: Sequence[Thread]) -> Sequence[Thread]:
@@ -71,25 +86,33 @@ async def shown(request: Call, user_id: str, threads: Sequence[Thread]) -> Seque
 
 
 async def note(request: Call, user_id: str, thread_id: str) -> None:
-    """What the rules set of a thread that is about to come to be, so that they find it again. Raises NotYourThread: it
-    is there, and they do not show it, ThreadDeleted."""
-    ruling: Ruling | None = request.state.get("ruled")
-    if ruling is None:
+    """Whether the rules let a thread come to be, and what they set of it, so that they find it again. Raises Problem,
+    NotYourThread: it is there, and they do not show it, ThreadDeleted."""
+    permissions: Permissions = request.app.state.permissions
+    if permissions is anything:
         return
     service: Service = request.app.state.service
-    await service.thread_records.create(user_id, thread_id, ruling.metadata)
+    value: dict[str, Any] = {"thread_id": thread_id, "metadata": {}, "if_exists": "do_nothing"}
+    where = await permissions(await identified(request), "threads", "create", value)
+    await service.thread_records.create(user_id, thread_id, value["metadata"])
     record = await service.thread_records.get(user_id, thread_id)
-    if not matches(record.metadata, ruling.where):
+    if not matches(record.metadata, where):
         raise NotYourThread(thread_id)
 
 
 async def rules_of_chat(connection: ASGIConnection[Any, Any, Any, Any], user: User) -> ChatRules | None:
     """Before a chat begins. None: there are no rules. Raises Closed: they do not let the user run anything in that
     thread, or look at it."""
-    thread_id = connection.query_params.get("threadId", "")
-    if connection.app.state.permissions is anything or not THREAD_ID.fullmatch(thread_id):
-        return None  # an id that cannot be is refused with everything else in the address
-    rules = ChatRules(connection, user, thread_id)
+    if connection.app.state.permissions is anything:
+        return None
+    service: Service = connection.app.state.service
+    try:
+        hello = parse_query(connection.scope["query_string"])
+        agent_id = hello.agent_id or service.agents.names()[0]
+        service.agents.get(agent_id)
+    except (BadQuery, UnknownAgent):
+        return None  # nothing begins there: whoever opens the chat finds the same, and says why
+    rules = ChatRules(connection, user, agent_id, hello.thread_id)
     await rules.opened()
     return rules
 
@@ -97,26 +120,48 @@ async def rules_of_chat(connection: ASGIConnection[Any, Any, Any, Any], user: Us
 class ChatRules:
     """Of one socket."""
 
-    def __init__(self, connection: ASGIConnection[Any, Any, Any, Any], user: User, thread_id: str) -> None:
+    def __init__(
+        self, connection: ASGIConnection[Any, Any, Any, Any], user: User, agent_id: str, thread_id: str
+    ) -> None:
         self._connection = connection
         self._user = user
+        self._agent_id = agent_id
         self._thread_id = thread_id
 
     async def opened(self) -> None:
         with _closing():
-            await _allowed(self._connection, self._user, "create_run", self._thread_id, begins=True)
+            await self._asked({}, begins=True)
 
-    async def admit(self, body: Said) -> Said:
+    async def admit(self, body: Said, when_busy: WhenBusy | None = None) -> Said:
         if isinstance(body, UserMessage):
             said: dict[str, Any] = {"input": {"messages": [{"type": "human", "content": body.content}]}}
         else:
             said = {"command": {"resume": {body.interrupt_id: body.value}}}
-        asked = {**NOTHING_SAID, "config": {"configurable": {}}, **deepcopy(said)}
         with _closing():
-            await _allowed(self._connection, self._user, "create_run", self._thread_id, {"kwargs": asked})
-        if any(asked.get(name) != value for name, value in said.items()):
+            given = await self._asked(deepcopy(said), when_busy)
+        if any(given[name] != said.get(name) for name in ("input", "command")):
             raise Closed(CloseCode.NOT_YOUR_THREAD, "the project's rules change what is said: a chat cannot say that")
-        return replace(body, user=dict(self._user.details or {"identity": self._user.id}))
+        known = dict(self._user.details or {"identity": self._user.id})
+        return replace(body, user=known, config=given["config"], context=given["context"])
+
+    async def _asked(
+        self, said: Mapping[str, Any], when_busy: WhenBusy | None = None, *, begins: bool = False
+    ) -> dict[str, Any]:
+        value = runs_create(self._thread_id, assistant_id_of(self._agent_id), said, when_busy=when_busy)
+        await _allowed(self._connection, self._user, "create_run", self._thread_id, value, begins=begins)
+        try:
+            given = given_by(value)
+            return given | {name: _stored(given[name]) for name in ("config", "context")}
+        except (TypeError, ValueError, AttributeError, OverflowError) as error:
+            log.error("the project's rule for threads.create_run set what no run can have: %s", error)
+            raise Problem(HTTPStatus.INTERNAL_SERVER_ERROR, "rule_failed", "a rule of the project failed") from None
+
+    async def may_cancel(self, request_id: str) -> None:
+        """Raises BadFrame."""
+        try:
+            await _allowed(self._connection, self._user, "update", self._thread_id, cancelling([request_id]))
+        except Problem as refused:
+            raise BadFrame(ErrorCode.NOT_ALLOWED, str(refused), request_id=request_id) from None
 
     async def look_again(self) -> None:
         """Raises Closed, as the function does."""
@@ -153,6 +198,11 @@ def looking(
     return partial(look_again, connection, user, thread_id)
 
 
+def _stored(value: Any) -> Any:
+    """As an event will have it."""
+    return msgspec.json.decode(msgspec.json.encode(value))
+
+
 @contextmanager
 def _closing() -> Iterator[None]:
     try:
@@ -166,17 +216,19 @@ async def _allowed(
     user: User,
     action: str,
     thread_id: str | None,
-    asked: Mapping[str, Any] | None = None,
+    asked: dict[str, Any] | None = None,
     *,
     begins: bool = False,
 ) -> Ruling:
-    """`begins`: the thread comes to be, where there is none."""
-    value: dict[str, Any] = {"metadata": {}, **(asked or {})}
+    """`asked`: what is to be done, and then what the rules have made of that. `begins`: the thread comes to be, where
+    there is none."""
+    value: dict[str, Any] = {} if asked is None else asked
+    value.setdefault("metadata", {})
     if thread_id is not None:
         value["thread_id"] = thread_id
     permissions: Permissions = connection.app.state.permissions
     where = await permissions(user, "threads", action, value)
-    ruling = Ruling(where, value["metadata"])
+    ruling = Ruling(where)
     if thread_id is None:
         return ruling
     service: Service = connection.app.state.service

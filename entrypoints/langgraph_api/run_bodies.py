@@ -68,6 +68,8 @@ class NewRun(Struct, frozen=True):
     body: RunStart
     said: Metadata
     """What its caller, and not the assistant, noted of it."""
+    creates: bool
+    """Its thread, where there is none."""
 
     def metadata_with(self, said: Metadata) -> Metadata:
         """The run's, with `said` in the place of what its caller noted."""
@@ -116,7 +118,7 @@ def run_of(asked: Asked, assistant: Served, *, stateless: bool = False) -> NewRu
         client=_client(asked, stateless),
     )
     said = {**((asked.config or {}).get("metadata") or {}), **(asked.metadata or {})}
-    return NewRun(assistant, body, said)
+    return NewRun(assistant, body, said, creates=stateless or asked.if_not_exists == "create")
 
 
 def _refuse(asked: Asked, stateless: bool) -> None:

@@ -180,20 +180,19 @@ class RunResponses:
         self, user: User, thread_id: str | None, asked: Asked, *, follows: bool, run_id: str | None = None
     ) -> tuple[Started, FollowedRun | None]:
         service = self._service
-        assistant = await served(service.agents, service.assistants, user.id, asked.assistant_id)
-        stateless = thread_id is None
+        access, stateless = Access(user, service, self._permissions), thread_id is None
+        assistant = await served(access, asked.assistant_id)
         key = SessionKey(user.id, assistant.graph_id, thread_id or new_id())
         if not stateless:
             assistant = await for_answer(service, key, asked, assistant)
         run = run_of(asked, assistant, stateless=stateless)
-        record = await self._allow(key, thread_id, creates=asked.if_not_exists == "create")
-        access = Access(user, service, self._permissions)
-        body = await access.run(key.thread_id, run, record, stateless=stateless)
-        run_id = run_id or new_id()
+        record = await self._allow(key, thread_id, creates=run.creates)
+        run_id, busy = run_id or new_id(), asked.when_busy
+        body = await access.run(key.thread_id, run, record, run_id=run_id, when_busy=busy, stateless=stateless)
         followed: FollowedRun | None = None
         try:
             followed = await self._follow(user, key) if follows else None
-            receipt = await self._service.accept(key, run_id, body, when_busy=asked.when_busy, event_id=run_id)
+            receipt = await self._service.accept(key, run_id, body, when_busy=busy, event_id=run_id)
         except BaseException as error:
             if followed is not None:
                 followed.close()

@@ -17,6 +17,7 @@ from unbroken.entrypoints.langgraph_api.answers import body_of, invalid
 from unbroken.entrypoints.langgraph_api.run_bodies import Asked, modes_of
 from unbroken.entrypoints.langgraph_api.run_events import NOTHING, Seen
 from unbroken.entrypoints.langgraph_api.run_responses import RunResponses, accepted
+from unbroken.entrypoints.langgraph_api.run_values import cancelling
 from unbroken.entrypoints.langgraph_api.run_views import FIELDS, STATES, run_object
 from unbroken.entrypoints.langgraph_api.thread_following import MODES, RUN_MODES
 from unbroken.entrypoints.web.callers import identified, user_of
@@ -34,10 +35,13 @@ def responses(request: Call) -> RunResponses:
     return found
 
 
-async def run_named(request: Call, thread_id: str, run_id: str) -> Run:
-    """Raises UnknownRequest, NotYourThread, ThreadDeleted, StoreUnavailable, Problem."""
+async def run_named(
+    request: Call, thread_id: str, run_id: str, action: str = "read", value: dict[str, Any] | None = None
+) -> Run:
+    """`action`, `value`: what is to be done with its thread, for the project's rules. Raises UnknownRequest,
+    NotYourThread, ThreadDeleted, StoreUnavailable, Problem."""
     access = await access_of(request)
-    await access.thread(thread_id)
+    await access.thread(thread_id, action, value)
     return await access.service.runs.get(access.user.id, thread_id, run_id)
 
 
@@ -95,7 +99,8 @@ async def join(
     request: Call, thread_id: FromPath[str], run_id: FromPath[str], cancel_on_disconnect: FromQuery[str] = ""
 ) -> ASGIApp:
     run = await run_named(request, thread_id, run_id)
-    return await responses(request).join(await identified(request), run, cancels=_true(cancel_on_disconnect))
+    cancels = await _cancels(request, run, cancel_on_disconnect)
+    return await responses(request).join(await identified(request), run, cancels=cancels)
 
 
 @get("/threads/{thread_id:str}/runs/{run_id:str}/stream")
@@ -107,10 +112,10 @@ async def join_stream(
     cancel_on_disconnect: FromQuery[str] = "",
 ) -> ASGIApp:
     run = await run_named(request, thread_id, run_id)
+    cancels = await _cancels(request, run, cancel_on_disconnect)
     asked = [mode for one in stream_mode or () for mode in _listed(one)]
     modes = modes_of(asked) if asked else run_object(run)["kwargs"]["stream_mode"]
     after = Seen.parse(request.headers.get("last-event-id", "")) or NOTHING
-    cancels = _true(cancel_on_disconnect)
     return await responses(request).join_stream(await identified(request), run, modes, after=after, cancels=cancels)
 
 
@@ -136,9 +141,10 @@ async def cancel(
     waits: Annotated[str, QueryParameter(name="wait")] = "",
     action: FromQuery[str] = "interrupt",
 ) -> ASGIApp:
-    run = await run_named(request, thread_id, run_id)
+    rollback = forgets(action)
+    run = await run_named(request, thread_id, run_id, "update", cancelling([run_id], forgets=rollback))
     try:
-        await responses(request).cancel(run, await user_of(request), forgets=forgets(action))
+        await responses(request).cancel(run, await user_of(request), forgets=rollback)
     except AlreadyEnded:
         raise Problem(HTTPStatus.NOT_FOUND, "not_found", "the run has ended already: nothing to cancel") from None
     if not _true(waits):
@@ -163,6 +169,13 @@ def forgets(action: str) -> bool:
     if action not in ("interrupt", "rollback"):
         raise invalid("action must be interrupt or rollback")
     return action == "rollback"
+
+
+async def _cancels(request: Call, run: Run, asked: str) -> bool:
+    """Whether the run is to be cancelled when its reader leaves. Raises Problem, NotYourThread: it may not be."""
+    if _true(asked):
+        await (await access_of(request)).thread(run.thread_id, "update", cancelling([run.id]))
+    return _true(asked)
 
 
 def _true(text: str) -> bool:

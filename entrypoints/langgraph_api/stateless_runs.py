@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from copy import deepcopy
 from http import HTTPStatus
 from typing import Any, Final, Literal
 
@@ -18,6 +19,7 @@ from unbroken.entrypoints.langgraph_api.answers import body_of, invalid
 from unbroken.entrypoints.langgraph_api.permissions import anything
 from unbroken.entrypoints.langgraph_api.run_bodies import Asked
 from unbroken.entrypoints.langgraph_api.run_responses import accepted
+from unbroken.entrypoints.langgraph_api.run_values import cancelling
 from unbroken.entrypoints.langgraph_api.run_views import STATUS, run_object
 from unbroken.entrypoints.langgraph_api.runs import forgets, responses
 from unbroken.entrypoints.web.callers import identified, user_of
@@ -62,10 +64,10 @@ async def batch(request: Call) -> list[dict[str, Any]]:
 async def cancel_many(request: Call, action: FromQuery[str] = "interrupt") -> None:
     asked = await body_of(request, Cancelled)
     user_id = await user_of(request)
-    found = await _to_cancel(request, asked, user_id)
+    rollback = forgets(action)
+    found = await _to_cancel(request, asked, user_id, rollback)
     if not found:
         raise Problem(HTTPStatus.NOT_FOUND, "not_found", "No runs found to cancel.")
-    rollback = forgets(action)
     outcomes = await asyncio.gather(
         *(responses(request).cancel(run, user_id, forgets=rollback) for run in found), return_exceptions=True
     )
@@ -74,7 +76,7 @@ async def cancel_many(request: Call, action: FromQuery[str] = "interrupt") -> No
             raise outcome
 
 
-async def _to_cancel(request: Call, asked: Cancelled, user_id: str) -> list[Run]:
+async def _to_cancel(request: Call, asked: Cancelled, user_id: str, rollback: bool) -> list[Run]:
     access = await access_of(request)
     service = access.service
     if asked.status is not None:
@@ -82,13 +84,14 @@ async def _to_cancel(request: Call, asked: Cancelled, user_id: str) -> list[Run]
             raise invalid("with a status, thread_id and run_ids must be omitted")
         unfinished = await service.runs.unfinished(user_id, limit=MOST_AT_ONCE * 10)
         found = [run for run in unfinished if asked.status in ("all", STATUS[run.state])]
-        hidden = await _hidden(access, {run.thread_id for run in found})
+        told = cancelling(None, forgets=rollback, status=asked.status)
+        hidden = await _hidden(access, {run.thread_id for run in found}, told)
         return [run for run in found if run.thread_id not in hidden]
     if asked.thread_id is None or asked.run_ids is None:
         raise invalid("give a status, or both thread_id and run_ids")
     if len(asked.run_ids) > MOST_AT_ONCE:
         raise invalid(f"at most {MOST_AT_ONCE} runs at once")
-    await access.thread(asked.thread_id)
+    await access.thread(asked.thread_id, "update", cancelling(asked.run_ids, forgets=rollback))
     found = []
     for run_id in asked.run_ids:
         try:
@@ -98,13 +101,13 @@ async def _to_cancel(request: Call, asked: Cancelled, user_id: str) -> list[Run]
     return [run for run in found if not run.state.ended]
 
 
-async def _hidden(access: Access, thread_ids: set[str]) -> set[str]:
-    """Those that the project's rules do not show, or that are gone meanwhile."""
+async def _hidden(access: Access, thread_ids: set[str], told: dict[str, Any]) -> set[str]:
+    """Those that the project's rules do not let be changed, or that are gone meanwhile."""
     hidden: set[str] = set()
     if access.permissions is not anything:
         for thread_id in thread_ids:
             try:
-                await access.thread(thread_id)
+                await access.thread(thread_id, "update", deepcopy(told))
             except (NotYourThread, ThreadDeleted, Problem):
                 hidden.add(thread_id)
     return hidden

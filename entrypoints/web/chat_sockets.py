@@ -58,6 +58,7 @@ class ChatSockets:
             subscription,
             accept=service.accept,
             cancel=service.cancel,
+            may_cancel=None if rules is None else rules.may_cancel,
             acknowledge=service.acknowledge,
             limits=service.settings.frame_limits,
             frames_per_s=service.settings.frames_per_s,

@@ -54,8 +54,10 @@ LOST_RACES: Final = frozenset({ErrorCode.ALREADY_ENDED, ErrorCode.THREAD_DELETED
 """What an honest client is told when somebody else was faster."""
 NOBODYS: Final[frozenset[str | None]] = frozenset()
 Said = UserMessage | InputResponse
-Admit = Callable[[Said], Awaitable[Said]]
+Admit = Callable[[Said, WhenBusy | None], Awaitable[Said]]
 """What is said, with what is known of the user who says it. Raises Closed: it may not be said any more."""
+MayCancel = Callable[[str], Awaitable[None]]
+"""Asked with the request that is to be cancelled. Raises BadFrame: it may not be."""
 
 
 class Closed(Exception):
@@ -79,6 +81,7 @@ class Connection:
         "_key",
         "_legacy",
         "_limits",
+        "_may_cancel",
         "_on_its_way",
         "_over",
         "_pace",
@@ -106,8 +109,9 @@ class Connection:
         pace: Pace,
         legacy: bool,
         admit: Admit | None = None,
+        may_cancel: MayCancel | None = None,
     ) -> None:
-        """`admit`: asked before anything that the user says is accepted; None: nobody has to be."""
+        """`admit`, `may_cancel`: asked before anything that the user says is accepted; None: nobody has to be."""
         self._socket = socket
         self._key = key
         self._subscription = subscription
@@ -115,6 +119,7 @@ class Connection:
         self._cancel = cancel
         self._acknowledge = acknowledge
         self._admit = admit
+        self._may_cancel = may_cancel
         self._limits = limits
         self._abuse = AbuseCounter()
         self._rate = Rate(per_s=frames_per_s)
@@ -224,7 +229,7 @@ class Connection:
         with self._receipt_of(request_id):
             await self._check_allowance(request_id)
             if self._admit is not None:
-                body = await self._admit(body)
+                body = await self._admit(body, when_busy)
             try:
                 receipt = await self._accept(self._key, request_id, body, when_busy=when_busy)
             except CommitUnknown:
@@ -241,6 +246,8 @@ class Connection:
 
     async def _stop_turn(self, request_id: str) -> None:
         with self._receipt_of(request_id):
+            if self._may_cancel is not None:
+                await self._may_cancel(request_id)
             await self._cancel(self._key, request_id)
             self._answer(CancellingFrame(request_id=request_id))
 

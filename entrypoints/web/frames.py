@@ -269,6 +269,7 @@ class ErrorCode(StrEnum):
     ALREADY_ENDED = "already_ended", "refused", "Nothing to stop: its end is in the log."
     UNKNOWN_FILE = "unknown_file", "refused", "Attach the file to this thread first; the message names it."
     TOO_MANY_THREADS = "too_many_threads", "refused", "Delete a thread first: a user may have only so many."
+    NOT_ALLOWED = "not_allowed", "refused", "Do not ask again: the project's rules do not let this user do it."
     ACK_AHEAD = "ack_ahead", "refused", "Fix the client: acknowledge only cursors that were received."
     THREAD_DELETED = "thread_deleted", "refused", "Stop using the thread."
     QUEUE_FULL = "queue_full", "later", "Send again, with the same `requestId`, after a waiting message was answered."
