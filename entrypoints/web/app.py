@@ -17,6 +17,7 @@ from litestar.static_files import create_static_files_router
 from litestar.types import Message, Scope
 
 from unbroken.application.log_context import working_for
+from unbroken.domain.utf16 import well_formed
 from unbroken.entrypoints.ag_ui.routes import run_agent
 from unbroken.entrypoints.agent_protocol.routes import PROTOCOL
 from unbroken.entrypoints.agent_protocol.streams import Streams
@@ -170,8 +171,8 @@ async def stop_serving(app: Litestar, grace_s: float) -> None:
 
 
 async def _close(socket: WebSocket[Any, Any, Any], code: CloseCode, reason: str) -> None:
-    """A reason is at most 123 bytes long (RFC 6455)."""
-    text = reason.encode()[:120].decode(errors="ignore")
+    """A reason is UTF-8, and at most 123 bytes long (RFC 6455)."""
+    text = well_formed(reason).encode()[:120].decode(errors="ignore")
     try:
         await socket.close(code=int(code), reason=text)
     except RuntimeError:

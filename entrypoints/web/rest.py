@@ -21,6 +21,7 @@ from unbroken.domain.errors import (
     UnknownAgent,
     UnknownFile,
 )
+from unbroken.domain.utf16 import well_formed
 from unbroken.entrypoints.web.connection import Closed
 from unbroken.entrypoints.web.frames import CloseCode
 from unbroken.entrypoints.web.guard import Guard
@@ -35,10 +36,11 @@ MAX_JSON: Final = 64 << 10
 
 
 class Problem(Exception):
-    """A request that cannot be answered as it was asked."""
+    """A request that cannot be answered as it was asked. Its message may be that of a project's own rule, and say
+    anything: it is made well-formed, or the refusal would be a failure of the server's."""
 
     def __init__(self, status: HTTPStatus, code: str, message: str) -> None:
-        super().__init__(message)
+        super().__init__(well_formed(str(message)))
         self.status = status
         self.code = code
 

@@ -18,6 +18,8 @@ from unbroken.domain.catalogue import ANY, matches
 from unbroken.domain.errors import InvalidValue, Refused
 from unbroken.domain.ports.identity import Caller, User
 from unbroken.entrypoints.langgraph_api.project_rules import ProjectRules, filter_of
+from unbroken.entrypoints.web.app import _close
+from unbroken.entrypoints.web.frames import CloseCode
 from unbroken.entrypoints.web.project_identity import ProjectIdentity
 from unbroken.entrypoints.web.rest import Problem
 
@@ -92,6 +94,30 @@ async def test_whatever_number_a_refusal_has_it_is_one(raised: int, status: int)
     with pytest.raises(Problem) as refusal:
         await ProjectRules(auth)(User("ann"), "store", "get", {"key": str(raised)})
     assert refusal.value.status == status
+
+
+async def quoting(ctx: Auth.types.AuthContext, value: dict[str, Any]) -> None:
+    raise Auth.exceptions.HTTPException(status_code=403, detail="not \ud800 you \x00")
+
+
+class Socket:
+    def __init__(self) -> None:
+        self.reasons: list[str] = []
+
+    async def close(self, *, code: int, reason: str) -> None:
+        self.reasons.append(reason)
+
+
+@pytest.mark.asyncio
+async def test_a_refusal_may_quote_whatever_somebody_sent() -> None:
+    auth, socket = Auth(), Socket()
+    auth.on(quoting)
+    with pytest.raises(Problem) as refusal:
+        await ProjectRules(auth)(User("ann"), "threads", "read", {})
+    assert (refusal.value.status, str(refusal.value)) == (HTTPStatus.FORBIDDEN, "not \ufffd you \ufffd")
+    closing: Any = socket
+    await _close(closing, CloseCode.NOT_YOUR_THREAD, "not \ud800 you")
+    assert socket.reasons == ["not \ufffd you"]
 
 
 def caller(**given: Any) -> Caller:
