@@ -6,14 +6,18 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any
 
+import msgspec
 import pytest
 
-from unbroken.application.deliveries import ShowLogged, ShowReset, ShowUser
+from unbroken.application.deliveries import ShowLogged, ShowReset, ShowStep, ShowUser
 from unbroken.domain.effects import CancelTurn, CloseQuestion, LogEntry
+from unbroken.domain.errors import ThreadDeleted
 from unbroken.domain.events import Event, EventBody, RunStart, StateUpdate
 from unbroken.domain.runs import Run, RunState
+from unbroken.domain.session import SessionKey
+from unbroken.domain.stream_parts import StepPart
 from unbroken.entrypoints.langgraph_api.run_events import RunEvent
-from unbroken.entrypoints.langgraph_api.run_following import End
+from unbroken.entrypoints.langgraph_api.run_following import End, FollowedRun
 from unbroken.entrypoints.langgraph_api.thread_following import FollowedThread
 
 
@@ -78,3 +82,32 @@ async def test_a_run_that_ended_while_its_reader_came_is_told_once() -> None:
     thread = FollowedThread(followed([*shown, ShowLogged(LogEntry(1, run, CancelTurn("", 1)))]), ["run_modes"])
     made = [[event.event for event in events] async for events in thread.events([stored])]
     assert made == [["values", "metadata"]]
+
+
+@pytest.mark.asyncio
+async def test_a_thread_s_follower_is_told_no_more_of_its_runs_than_their_own() -> None:
+    run = accepted(1, RunStart(rich=True, client={"stream_mode": ["values", "updates"]}))
+    said = [("values", {"a": 1, "p": 2}), ("updates", {"node": {"a": 1, "p": 2}}), ("updates", {"node": {"p": 2}})]
+    steps = [
+        ShowStep(run.request_id, 1, StepPart(0, method, (), msgspec.json.encode(data)), sides)
+        for sides, (method, data) in enumerate(said)
+    ]
+    coming: list[Any] = [[ShowUser(run), ShowReset(run.request_id, 1, "started"), *steps]]
+
+    async def following() -> Any:
+        if not coming:
+            raise ThreadDeleted("t")
+        return coming.pop()
+
+    async def outputs(key: SessionKey, *, user: Any = None) -> frozenset[str]:
+        return frozenset({"a"})
+
+    service: Any = SimpleNamespace(state=SimpleNamespace(outputs=outputs))
+    subscription: Any = SimpleNamespace(next=following)
+    reader = FollowedRun(service, SessionKey("u", "a", "t"), subscription, joins=False)
+    (told,) = [events async for events in FollowedThread(reader, ["run_modes"]).events(())]
+    assert [(event.event, msgspec.json.decode(event.data)) for event in told[1:]] == [
+        ("values", {"a": 1}),
+        ("updates", {"node": {"a": 1}}),
+        ("updates", {"node": None}),
+    ]

@@ -57,6 +57,8 @@ What no case above shows, because nothing of it is a run that goes as planned:
   thread's runs, and so is not 1 in its second run.
 - A superstep that changes nothing of a graph's output tells `values` all the same, the same ones once more. A context
   that is given to an assistant later replaces what was configurable, and no other part of its config.
+- Joining a run of a graph with an output schema gives its output, also once it has ended; LangGraph's server then
+  gives the thread's whole state.
 - The state of a subgraph is read, and not changed. A timer's turn is nobody's: there is no `langgraph_auth_user` in
   it.
 - **Refused with a sentence:** crons, webhooks, `after_seconds`, `stream_mode: events`, `supersteps`, `extract`, a
