@@ -58,10 +58,10 @@ UNREACHED: Final[Mapping[str, str]] = {
     },
     **dict.fromkeys(
         (
+            "entrypoints.langgraph_api.access:Access._noted:2 await",
             "entrypoints.langgraph_api.access:Access.run:1 await",
-            "entrypoints.langgraph_api.access:Access.run:2 await",
-            "entrypoints.langgraph_api.access:Access.run:3 await",
             "entrypoints.langgraph_api.stateless_runs:_hidden:1 await",
+            "entrypoints.web.connection:Connection._stop_turn:1 await",
             "entrypoints.web.connection:Connection._take:2 await",
             "entrypoints.web.open_connections:_ask_again_forever:1 await",
             "entrypoints.web.open_connections:_ask_again_forever:2 await",
@@ -69,6 +69,19 @@ UNREACHED: Final[Mapping[str, str]] = {
         "only where a project has rules of its own",
     ),
     "entrypoints.agent_protocol.socket:ProtocolSocket._read_all:3 await": "only behind 256 answers that nobody reads",
+    **dict.fromkeys(
+        ("entrypoints.langgraph_api.runs:_cancels:1 await", "entrypoints.langgraph_api.runs:_cancels:2 await"),
+        "only where whoever joins a run wants it cancelled when they leave",
+    ),
+    **dict.fromkeys(
+        (
+            "entrypoints.langgraph_api.run_responses:RunResponses._start:7 await",
+            "entrypoints.langgraph_api.run_responses:RunResponses._unnote:1 await",
+        ),
+        "only where the run of a thread that nobody has named is not accepted",
+    ),
+    "entrypoints.langgraph_api.going_on:served_before:2 await": "only where its assistant is gone",
+    "entrypoints.langgraph_api.states:_runs:1 await": "only a read, and of a thread that is busy",
     "entrypoints.agent_protocol.start:_Log.after:1 await": "only for a `since` of another thread",
     **dict.fromkeys(
         (

@@ -83,6 +83,13 @@ def test_what_is_known_of_who_says_it_makes_no_other_body(
     assert b'"user"' not in msgspec.json.encode(body)
 
 
+@pytest.mark.parametrize("body", [UserMessage("x"), InputResponse("q", 1)])
+def test_what_rules_set_of_a_chat_s_run_makes_no_other_body(body: UserMessage | InputResponse) -> None:
+    set_ = [replace(body, config={"tags": [tag]}, context={"tag": tag}) for tag in ("a", "b")]
+    assert len({body_hash(one) for one in (body, *set_)}) == 1
+    assert b'"config"' not in msgspec.json.encode(body)
+
+
 def test_bodies_of_different_kinds_are_never_the_same() -> None:
     bodies: list[EventBody] = [UserMessage("x"), InputResponse("x", "x"), TimerFired("x", 1), UserMessage(["x"])]  # type: ignore[list-item]
     assert len({body_hash(body) for body in bodies}) == len(bodies)

@@ -50,12 +50,13 @@ class Named(BaseModel):
     ("body", "tone"),
     [
         (UserMessage("hello"), "kind"),
+        (UserMessage("hello", config={"configurable": {"tone": "dry"}}), "dry"),
         (RunStart(GIVEN), "kind"),
         (RunStart(GIVEN, context={"tone": "dry"}), "dry"),
         (RunStart(GIVEN, context={"tone": "dry", "other": 1}), "dry"),
         (RunStart(GIVEN, config={"configurable": {"tone": "dry", "user_id": "eve", "other": 1}}), "dry"),
     ],
-    ids=["message", "run", "context", "more context", "configurable"],
+    ids=["message", "by a rule", "run", "context", "more context", "configurable"],
 )
 async def test_a_graph_has_its_context_whoever_began_the_run(schema: type[Any], body: EventBody, tone: str) -> None:
     chat = Chat(telling(schema))
