@@ -79,7 +79,7 @@ class TurnEnd:
             latency_ms=max(0, round(age.total_seconds() * 1000)),
             token_usage=answer.token_usage,
             origin="user" if claim.event.from_user else "agent",
-            waiting=bool(questions.open),
+            waiting=bool(questions.open) or answer.stands,
             revised=revised,
         )
         effects = self._effects(claim, [*questions.closed, message, *questions.asked])

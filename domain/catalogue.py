@@ -33,7 +33,8 @@ class RecordStatus(StrEnum):
     BUSY = "busy"
     """A run or a message is unfinished."""
     INTERRUPTED = "interrupted"
-    """The agent waits for an answer to its question."""
+    """The agent waits for an answer to its question, or stands where a change of its state has left it, with something
+    to run next."""
     ERROR = "error"
     """What was last asked of the agent failed."""
 
@@ -48,10 +49,12 @@ class ThreadRecord(Struct, frozen=True):
     """As clients set them; of a thread that is bound, with `graph_id`."""
     created_at: datetime
     updated_at: datetime
+    state_updated_at: datetime
+    """When something was last said, or written into the state; of a thread in which nothing ran, when it was made."""
     status: RecordStatus
 
 
-SortBy = Literal["thread_id", "status", "created_at", "updated_at"]
+SortBy = Literal["thread_id", "status", "created_at", "updated_at", "state_updated_at"]
 
 
 class ThreadQuery(Struct, frozen=True):

@@ -85,6 +85,9 @@ class SkipEvent(Struct, frozen=True, tag="skip_event", tag_field="type", omit_de
     reason: str
     code: str | None = None
     """Why it came to nothing, if it did: a failure's code, or CANCELLED. Whoever asked for it is told, nobody else."""
+    stands: bool | None = None
+    """Of a change of the state: whether something is to run next from where it has left the agent. None: it is none, or
+    came to nothing."""
 
 
 LoggedBody = SendMessage | RequestInput | CloseQuestion | CancelTurn | ReportFailure

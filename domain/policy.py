@@ -93,8 +93,8 @@ def unsaid(end: EffectBody) -> EffectBody:
     """What an event that nobody said ends with, in the place of what a message would: nothing of it is in the log,
     where clients would be told the end of something that they never saw begin."""
     match end:
-        case SendMessage():
-            return SkipEvent("the state was changed")
+        case SendMessage(waiting=waiting):
+            return SkipEvent("the state was changed", stands=waiting)
         case CancelTurn():
             return SkipEvent("it was cancelled", CANCELLED)
         case ReportFailure(code=code, message=message):

@@ -82,6 +82,8 @@ class Answer(Struct, frozen=True):
     """Everything that is open now, whoever asked it; with the agent's own ids."""
     effects: tuple[NodeEffect, ...] = ()
     token_usage: dict[str, int] | None = None
+    stands: bool = False
+    """Of a change of the state: something is to run next, and nobody is asked whether to go on."""
 
 
 class Fork(Struct, frozen=True):

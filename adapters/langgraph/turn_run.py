@@ -199,7 +199,7 @@ class TurnRun:
         """What the event came to. The state is drained: call it once."""
         values = self._last["values"] if self._last is not None else {}
         new = [message for _, message in self._new(values)]
-        questions = await self._questions()
+        questions, stands = await self._questions()
         collected = [effect for channel in self.effect_channels for effect in values.get(channel) or ()]
         return Answer(
             text=answer_of(self.graph, None if self._last is None or self.unfinished else values, new),
@@ -208,15 +208,17 @@ class TurnRun:
             questions=questions,
             effects=node_effects(collected),
             token_usage=token_usage(new),
+            stands=stands,
         )
 
-    async def _questions(self) -> tuple[Question, ...]:
+    async def _questions(self) -> tuple[tuple[Question, ...], bool]:
+        """And whether the graph stands where nodes are to run next, without a question."""
         if self._last is not None and not self.unfinished:
-            return ()
+            return (), False
         snapshot = await self.snapshot()
         if isinstance(self.attempt.claim.event.body, StateUpdate) and not snapshot.interrupts:
-            return ()  # nobody has run up to here, so nobody is asked whether to go on
-        return questions_of(snapshot)
+            return (), bool(snapshot.next)  # nobody has run up to here, so nobody is asked whether to go on
+        return questions_of(snapshot), False
 
     def _take(self) -> StateChange:
         change = self.saver.take()

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from msgspec.structs import replace
 
-from unbroken.adapters.memory.encoding import decode_json, encode_json
+from unbroken.adapters.memory.encoding import decode_effect, decode_json, encode_json
 from unbroken.adapters.memory.tables import Record, Session
 from unbroken.adapters.memory.threads import last_activity
 from unbroken.adapters.memory.transactions import Database, Transaction, digest
@@ -17,8 +17,9 @@ from unbroken.domain.catalogue import (
     ThreadRecord,
     matches,
 )
-from unbroken.domain.effects import ReportFailure
+from unbroken.domain.effects import ReportFailure, SkipEvent
 from unbroken.domain.errors import InvalidValue, NotYourThread, ThreadDeleted
+from unbroken.domain.events import StateUpdate
 from unbroken.domain.ports.clock import Clock
 from unbroken.domain.ports.thread_records import ThreadRecords
 
@@ -146,7 +147,8 @@ def _told(thread_id: str, session: Session | None, record: Record | None) -> Thr
     if session is not None:
         made.append(session.created_at)
     agent_id = session.key.agent_id if session else None
-    return ThreadRecord(thread_id, agent_id, metadata, min(made), max(moments), _status(session))
+    ran = last_activity(session).updated_at if session is not None else min(made)
+    return ThreadRecord(thread_id, agent_id, metadata, min(made), max(moments), ran, _status(session))
 
 
 def _status(session: Session | None) -> RecordStatus:
@@ -156,5 +158,23 @@ def _status(session: Session | None) -> RecordStatus:
         return RecordStatus.BUSY
     if session.open_questions:
         return RecordStatus.INTERRUPTED
+    written = _written(session)
+    if written is not None:
+        return RecordStatus.INTERRUPTED if written.stands else RecordStatus.IDLE
     failed = session.log_index > 0 and isinstance(session.entry(session.log_index).body, ReportFailure)
     return RecordStatus.ERROR if failed else RecordStatus.IDLE
+
+
+def _written(session: Session) -> SkipEvent | None:
+    """The end of the last change of the state that came to something, if nothing was said since."""
+    said = session.entry(session.log_index).event if session.log_index else None
+    if said is not None and said.seq == session.applied_seq and not isinstance(said.body, StateUpdate):
+        return None  # as in every chat: nothing lies behind what was said
+    for effect in reversed(tuple(session.effects.values())):
+        if said is not None and effect.event_seq < said.seq:
+            break
+        if effect.type == "skip_event":
+            end = decode_effect(effect.body)
+            if isinstance(end, SkipEvent) and end.stands is not None:
+                return end
+    return None

@@ -15,8 +15,10 @@ coalesce(r.metadata, '{}') || CASE WHEN s.agent_id IS NULL THEN '{}'
     ELSE jsonb_build_object('graph_id', s.agent_id) END AS metadata,
 least(r.created_at, s.created_at) AS created_at,
 greatest(r.updated_at, s.created_at, heard.created_at, spoken.created_at) AS updated_at,
+coalesce(greatest(s.created_at, heard.created_at, spoken.created_at), r.created_at) AS state_updated_at,
 CASE WHEN coalesce(heard.seq, 0) > s.applied_seq THEN 'busy'
     WHEN cardinality(s.open_questions) > 0 THEN 'interrupted'
+    WHEN written.stands IS NOT NULL THEN CASE WHEN written.stands THEN 'interrupted' ELSE 'idle' END
     WHEN spoken.type = 'report_failure' THEN 'error'
     ELSE 'idle' END AS status
 """
@@ -25,8 +27,14 @@ ACTIVE: Final = """
 LEFT JOIN LATERAL (
     SELECT e.seq, e.created_at FROM events e WHERE e.thread_id = s.thread_id ORDER BY e.seq DESC LIMIT 1) heard ON true
 LEFT JOIN LATERAL (
-    SELECT f.type, f.created_at FROM effects f
+    SELECT f.type, f.created_at, f.event_seq FROM effects f
     WHERE f.thread_id = s.thread_id AND f.log_index = s.log_index LIMIT 1) spoken ON true
+-- The last change of the state that came to something, if nothing was said since: few rows lie behind what was said.
+LEFT JOIN LATERAL (
+    SELECT (f.payload ->> 'stands')::boolean AS stands FROM effects f
+    WHERE f.thread_id = s.thread_id AND f.event_seq >= coalesce(spoken.event_seq, 0)
+        AND f.type = 'skip_event' AND f.payload ->> 'stands' IS NOT NULL
+    ORDER BY f.event_seq DESC LIMIT 1) written ON true
 """
 
 GET: Final = f"""
@@ -54,6 +62,7 @@ ORDERS: Final[Mapping[str, str]] = {
     "status": "t.status",
     "created_at": "t.created_at",
     "updated_at": "t.updated_at",
+    "state_updated_at": "t.state_updated_at",
 }
 
 COUNT: Final = f"SELECT count(*) {MATCHING}"
@@ -128,5 +137,6 @@ def _record(row: Row) -> ThreadRecord:
         metadata=decode_json(row["metadata"]),
         created_at=row["created_at"],
         updated_at=row["updated_at"],
+        state_updated_at=row["state_updated_at"],
         status=RecordStatus(row["status"]),
     )

@@ -46,7 +46,7 @@ async def thread_view(access: Access, record: ThreadRecord, select: Collection[s
         "thread_id": record.thread_id,
         "created_at": record.created_at,
         "updated_at": record.updated_at,
-        "state_updated_at": record.updated_at,
+        "state_updated_at": record.state_updated_at,
         "metadata": metadata,
         "status": record.status.value,
         "config": {},

@@ -53,7 +53,7 @@ class ThreadSearch(Struct, frozen=True):
     status: RecordStatus | None = None
     limit: int = 10
     offset: int = 0
-    sort_by: SortBy | Literal["state_updated_at"] | None = None
+    sort_by: SortBy | None = None
     sort_order: Literal["asc", "desc"] | None = None
     select: tuple[str, ...] | None = None
     extract: Any = None
@@ -133,13 +133,12 @@ async def search_threads(request: Call) -> Response[list[dict[str, Any]]]:
     for name in select:
         if name not in FIELDS:
             raise invalid(f"select: {name!r} is none of {', '.join(FIELDS)}")
-    sort_by: SortBy = "updated_at" if asked.sort_by in (None, "state_updated_at") else asked.sort_by  # type: ignore[assignment]
     records = await access.service.thread_records.search(
         access.user.id,
         query,
         limit=asked.limit,
         offset=asked.offset,
-        sort_by=sort_by,
+        sort_by=asked.sort_by or "updated_at",
         descending=asked.sort_order != "asc",
     )
     total = await access.service.thread_records.count(access.user.id, query)

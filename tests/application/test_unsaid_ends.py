@@ -20,7 +20,7 @@ from unbroken.domain.ports.agent import Attempt
 from unbroken.domain.turn import Question
 
 UPDATE = StateUpdate({"note": 1})
-WRITTEN = SkipEvent("the state was changed")
+WRITTEN = SkipEvent("the state was changed", stands=False)
 FAILED = SkipEvent("no node is called that", "model_failed")
 PUSHED_ASIDE = SkipEvent("it was cancelled", "cancelled")
 

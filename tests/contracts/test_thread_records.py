@@ -9,9 +9,9 @@ import pytest
 from tests.contracts.conversation import Conversation, said, unique
 from tests.contracts.subjects import Subject
 from unbroken.domain.catalogue import ANY, MAX_METADATA, RecordStatus, SortBy, ThreadQuery, ThreadRecord, Where
-from unbroken.domain.effects import ReportFailure, RequestInput
+from unbroken.domain.effects import CloseQuestion, EffectBody, ReportFailure, RequestInput, SkipEvent
 from unbroken.domain.errors import InvalidValue, NotYourThread, ThreadDeleted
-from unbroken.domain.events import InputResponse
+from unbroken.domain.events import InputResponse, StateUpdate
 from unbroken.domain.session import SessionKey
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -103,6 +103,31 @@ async def test_threads_of_the_chat_are_there_and_tell_where_they_stand(store: Su
     assert await status() == "idle"
 
 
+async def test_a_change_of_the_state_says_where_it_leaves_a_thread_until_something_is_said(store: Subject) -> None:
+    user = unique("user")
+    talk = await talk_in(store, user, unique("thread"))
+
+    async def after(*bodies: EffectBody, open_questions: tuple[str, ...] | None = ()) -> str:
+        claim = await talk.accepted(talk.new(StateUpdate({"a": 1})) if SkipEvent in map(type, bodies) else talk.new())
+        await talk.finish(claim, *bodies, open_questions=open_questions)
+        record = await store.thread_records.get(user, talk.thread_id)
+        assert await found(store, user, ThreadQuery(status=record.status)) == [talk.thread_id]
+        return record.status
+
+    stands, ended = SkipEvent("changed", stands=True), SkipEvent("changed", stands=False)
+    assert await after(stands) == "interrupted", "nothing was said in the thread so far"
+    assert await after(said("what?"), RequestInput("q:2", "sure?"), open_questions=("q:2",)) == "interrupted"
+    assert await after(CloseQuestion("q:2", "superseded"), stands) == "interrupted"
+    assert await after(SkipEvent("no such node", "model_failed")) == "interrupted", "nothing was changed"
+    assert await after(ended) == "idle"
+    assert await after(ReportFailure("model_failed", "no", 1)) == "error"
+    assert await after(SkipEvent("no such node", "model_failed")) == "error"
+    assert await after(SkipEvent("overtaken")) == "error", "a timer that nobody waits for changes nothing"
+    assert await after(ended) == "idle"
+    assert await after(stands) == "interrupted"
+    assert await after(said("fine")) == "idle"
+
+
 async def test_metadata_are_merged_pair_by_pair_in_threads_of_either_kind(store: Subject) -> None:
     user = unique("user")
     talk = await talk_in(store, user, unique("bound"))
@@ -117,6 +142,10 @@ async def test_metadata_are_merged_pair_by_pair_in_threads_of_either_kind(store:
         assert after.metadata == before.metadata | {"b": None, "deep": {"y": 2}}
         assert after.created_at == before.created_at
         assert after.updated_at >= before.updated_at
+        assert after.state_updated_at == before.state_updated_at == before.updated_at
+    described = await store.thread_records.get(user, talk.thread_id)
+    await talk.finish(await talk.accepted())
+    assert (await store.thread_records.get(user, talk.thread_id)).state_updated_at >= described.updated_at
     with pytest.raises(NotYourThread):
         await store.thread_records.describe(user, unique("absent"), {})
 
@@ -180,7 +209,7 @@ async def test_a_bound_threads_graph_is_found_by_its_id(store: Subject) -> None:
 
 
 @pytest.mark.parametrize("descending", [True, False])
-@pytest.mark.parametrize("sort_by", ["thread_id", "status", "created_at", "updated_at"])
+@pytest.mark.parametrize("sort_by", ["thread_id", "status", "created_at", "updated_at", "state_updated_at"])
 async def test_pages_hold_each_thread_once_in_every_order(store: Subject, sort_by: SortBy, descending: bool) -> None:
     user = unique("user")
     for _ in range(5):
@@ -214,7 +243,7 @@ async def test_a_thread_in_which_nothing_ran_is_discarded_and_its_id_is_free(sto
 
 async def test_a_deleted_thread_takes_its_record_with_it_and_is_never_made_again(store: Subject) -> None:
     user, thread = unique("user"), unique("thread")
-    await store.thread_records.create(user, thread, {"secret": "4711"})
+    await store.thread_records.create(user, thread, {"secret": "open sesame"})
     await (await talk_in(store, user, thread)).accept()
     await store.threads.delete(user, thread)
     assert await found(store, user) == []
@@ -226,16 +255,16 @@ async def test_a_deleted_thread_takes_its_record_with_it_and_is_never_made_again
         with pytest.raises(ThreadDeleted):
             await call
     told = [record async for record in store.user_data.export(user)]
-    assert "4711" not in str(told)
+    assert "open sesame" not in str(told)
 
 
 async def test_threads_in_which_nothing_ran_are_counted_exported_and_erased_with_their_user(store: Subject) -> None:
     user, thread = unique("user"), unique("thread")
-    await store.thread_records.create(user, thread, {"secret": "4711"})
+    await store.thread_records.create(user, thread, {"secret": "open sesame"})
     assert await store.threads.count(user) == 1
     told = [record async for record in store.user_data.export(user)]
     assert [(record["record"], record["threadId"], record["metadata"]) for record in told] == [
-        ("note", thread, {"secret": "4711"})
+        ("note", thread, {"secret": "open sesame"})
     ]
     await store.user_data.erase(user)
     assert await found(store, user) == []

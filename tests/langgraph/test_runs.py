@@ -210,8 +210,9 @@ async def test_an_update_asks_nobody_whether_to_go_on() -> None:
     ours = Ours(STEPS)
     await ours.run(human("hi"))
     answer = await ours.update({"log": ["x"]}, "one")
-    assert (answer.questions, answer.text, answer.content) == ((), "", [])
+    assert (answer.questions, answer.text, answer.content, answer.stands) == ((), "", [], True)
     assert (await ours.ended())["next"] == ["two"]
+    assert not (await ours.update({"log": ["x"]}, "three")).stands
 
 
 async def test_a_stop_that_a_run_asked_for_is_a_question_in_the_chat() -> None:

@@ -344,6 +344,23 @@ async def test_states_written_at_once_are_written_one_after_another_and_each_is_
     assert [len(said) for said in of.values()] == [7, 6, 5, 4, 3, 2, 1]
 
 
+async def test_a_thread_whose_state_was_written_tells_whether_something_is_to_run_next(stock: Any) -> None:
+    thread = (await stock.threads.create())["thread_id"]
+    asked = {"messages": [{"role": "user", "content": "hello"}]}
+
+    async def stands() -> tuple[str, bool, bool]:
+        found = await stock.threads.search(status="interrupted", ids=[thread])
+        state = await stock.threads.get_state(thread)
+        return (await stock.threads.get(thread))["status"], bool(state["next"]), bool(found)
+
+    await stock.runs.wait(thread, "three", input=asked, interrupt_before=["write"])
+    assert await stands() == ("interrupted", True, True)
+    await stock.threads.update_state(thread, {"messages": []})
+    assert await stands() == ("interrupted", True, True)
+    await stock.runs.wait(thread, "three", input=None)
+    assert await stands() == ("idle", False, False)
+
+
 @pytest.mark.parametrize("sought", [{"a": ["x" * 40] * 200}, {"a": [[n] for n in range(17)]}])
 async def test_what_is_looked_for_is_short(stock: Any, sought: dict[str, Any]) -> None:
     """Comparing long lists with each other would keep everybody waiting."""
