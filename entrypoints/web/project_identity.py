@@ -74,14 +74,14 @@ class ProjectIdentity(Identity):
     def _details(self, found: Any) -> dict[str, Any]:
         """Plain JSON, since it goes on with the user's runs. Raises Refused: it names nobody."""
         try:
-            details, left_out = said_of(found)
+            details, left_out = said_of(found, most=MAX_DETAILS)
         except Exception:
             log.exception("what the project's authenticate returned cannot be read")
             raise Refused("authentication failed") from None
         for one in left_out:
             if one not in self._told and len(self._told) < MOST_TOLD:
                 self._told.add(one)
-                log.warning("the project's authenticate: left out of its users, since it is not plain JSON: %s", one)
+                log.warning("the project's authenticate: left out of its users: %s", one)
         try:
             check_id("identity", str(details.get("identity") or ""))
         except InvalidValue as error:

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 import msgspec
 
-from unbroken.adapters.langgraph.json_values import as_json
+from unbroken.adapters.langgraph.json_values import as_json, json_of
 
 KNOWN: Final = ("identity", "display_name", "is_authenticated", "permissions")
 MOST_NAMES: Final = 256
@@ -18,10 +18,10 @@ MOST_NAMES: Final = 256
 COMPUTED: Final = (property, cached_property, MemberDescriptorType)
 
 
-def said_of(found: Any) -> tuple[dict[str, Any], list[str]]:
+def said_of(found: Any, *, most: int) -> tuple[dict[str, Any], list[str]]:
     """A text is an identity, a mapping is taken as it is, and of any other object what it shows by attribute or by
-    key. Second, what of an object is left out, as lines: JSON has no form for it, or it could not be read. Raises
-    whatever a mapping of somebody else's class does."""
+    key, as far as that fits into `most` bytes of JSON. Second, what of an object is left out, as lines: JSON has no
+    form for it, it could not be read, or it is too long. Raises whatever a mapping of somebody else's class does."""
     if isinstance(found, str):
         return {"identity": found}, []
     if isinstance(found, Mapping):
@@ -29,16 +29,22 @@ def said_of(found: Any) -> tuple[dict[str, Any], list[str]]:
         return details, []
     said: dict[str, Any] = {}
     left_out: list[str] = []
+    size = 2
     for name in islice(dict.fromkeys(_names(found)), MOST_NAMES):
         try:
             value = _read(found, name)
-            _check(value)
+            needs = len(json_of(name)) + _size(value) + 2
         except Exception as error:  # noqa: BLE001 (of somebody else's class; rules that need it find nothing)
             if name not in KNOWN or not isinstance(error, AttributeError):
                 left_out.append(f"{name} ({type(error).__name__})")
             continue
-        if not callable(value):
-            said[name] = value
+        if callable(value):
+            continue
+        if size + needs > most:
+            left_out.append(f"{name} (too long)")
+            continue
+        said[name] = value
+        size += needs
     return as_json(said), left_out
 
 
@@ -85,13 +91,14 @@ def _read(found: Any, name: str) -> Any:
         raise AttributeError(name) from error
 
 
-def _check(value: Any) -> None:
-    """Raises whatever says that JSON has no form for it."""
+def _size(value: Any) -> int:
+    """As JSON. Raises whatever says that JSON has no form for it."""
+    if callable(value):
+        return 0
     try:
-        if not callable(value):
-            msgspec.json.encode(value, enc_hook=_fields)
-    except UnicodeEncodeError:  # half a surrogate pair: `as_json` makes it well-formed
-        pass
+        return len(msgspec.json.encode(value, enc_hook=_fields))
+    except UnicodeEncodeError:  # half a surrogate pair is made well-formed
+        return len(json_of(value))
 
 
 def _fields(value: Any) -> Any:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from http import HTTPStatus
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -20,7 +21,7 @@ from unbroken.domain.ports.identity import Caller, User
 from unbroken.entrypoints.langgraph_api.project_rules import ProjectRules, filter_of
 from unbroken.entrypoints.web.app import _close
 from unbroken.entrypoints.web.frames import CloseCode
-from unbroken.entrypoints.web.project_identity import ProjectIdentity
+from unbroken.entrypoints.web.project_identity import MAX_DETAILS, ProjectIdentity
 from unbroken.entrypoints.web.rest import Problem
 
 
@@ -262,6 +263,19 @@ async def test_what_cannot_be_kept_of_a_user_is_named_once(caplog: pytest.LogCap
         await identity.identify(caller())
     told = [record.getMessage() for record in caplog.records if "left out" in record.getMessage()]
     assert [line.rpartition(": ")[2] for line in told] == ["client (TypeError)", "unknown (LookupError)"]
+
+
+@pytest.mark.asyncio
+async def test_a_user_of_many_words_is_let_in_with_those_that_fit(caplog: pytest.LogCaptureFixture) -> None:
+    auth = Auth()
+
+    @auth.authenticate
+    async def asked() -> Any:
+        return SimpleNamespace(avatar="\ud83d" + "x" * MAX_DETAILS, odd="\ud83d", identity="ann", org="acme")
+
+    user = await ProjectIdentity(auth).identify(caller())
+    assert user.details == {"identity": "ann", "odd": "\ufffd", "org": "acme"}
+    assert "left out of its users: avatar (too long)" in caplog.text
 
 
 @pytest.mark.asyncio
