@@ -6,6 +6,7 @@ import asyncio
 import json
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -88,6 +89,33 @@ async def test_rules_hear_the_same_of_a_run_and_what_they_set_of_its_config_coun
     assert "the secret" not in refused
 
 
+async def frame_of(socket: Any, kind: str) -> dict[str, Any]:
+    """The next one of that kind."""
+    while (frame := json.loads(await asyncio.wait_for(socket.recv(), 30)))["type"] != kind:
+        pass
+    found: dict[str, Any] = frame
+    return found
+
+
+@pytest.mark.asyncio
+async def test_a_chat_with_a_graph_that_the_rules_lock_is_closed_before_a_word(locked: Server) -> None:
+    address = f"{locked.url}/api/chat/ws?threadId={uuid4()}&agentId=vault&cursor=0"
+    async with connect(address, proxy=None, additional_headers=somebody("ann")) as socket:
+        with pytest.raises(ConnectionClosed, match="the vault is locked"):
+            await asyncio.wait_for(socket.recv(), 30)
+
+
+@pytest.mark.asyncio
+async def test_what_rules_set_of_an_answer_counts_too(locked: Server) -> None:
+    address = f"{locked.url}/api/chat/ws?threadId={uuid4()}&agentId=ask&cursor=0"
+    async with connect(address, proxy=None, additional_headers=somebody("ann")) as socket:
+        await socket.send('{"type": "message", "requestId": "r", "content": "hello"}')
+        asked = await frame_of(socket, "question")
+        answer = {"type": "respond", "requestId": "a", "interruptId": asked["interruptId"], "value": "yes"}
+        await socket.send(json.dumps(answer))
+        assert f"yes: {HEARD}" in str(await frame_of(socket, "final"))
+
+
 @pytest.mark.asyncio
 @pytest.mark.parametrize("way", [by_rest, by_commands, by_front_end])
 async def test_an_assistant_that_the_rules_hide_runs_nowhere(http: AsyncClient, way: Way) -> None:
@@ -122,8 +150,7 @@ async def test_who_may_not_change_a_thread_cancels_none_of_its_runs(locked: Serv
     address = f"{locked.url}/api/chat/ws?threadId={thread}&agentId=slow&cursor=0"
     async with connect(address, proxy=None, additional_headers=reader) as socket:
         await socket.send(json.dumps({"type": "cancel", "requestId": run}))
-        while (refused := json.loads(await asyncio.wait_for(socket.recv(), 30)))["type"] != "error":
-            pass
+        refused = await frame_of(socket, "error")
         assert (refused["code"], refused["requestId"]) == ("not_allowed", run)
     assert (await http.get(there)).json()["status"] in ("pending", "running")
     assert (await http.post(f"{there}/cancel")).status_code == 202
