@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 from langchain_core.runnables import RunnableConfig
 from langgraph.types import Interrupt, StateSnapshot
 
-from unbroken.adapters.langgraph.authenticated import configurable_of, whose
-from unbroken.adapters.langgraph.containment import agent_code
-from unbroken.adapters.langgraph.failures import agent_raised
+from unbroken.adapters.langgraph.authenticated import configurable_of
 from unbroken.adapters.langgraph.graph_schemas import drawing_of, schemas_of
 from unbroken.adapters.langgraph.graph_source import DESCRIBES, READS, GraphUse
-from unbroken.adapters.langgraph.history import Graph, kept_by
+from unbroken.adapters.langgraph.history import Graph
 from unbroken.adapters.langgraph.json_values import as_json
-from unbroken.adapters.langgraph.saver import StagingSaver
-from unbroken.domain.errors import InvalidValue, UnbrokenError, UnknownAgent
+from unbroken.adapters.langgraph.reading import CommittedGraphs
+from unbroken.adapters.langgraph.run_start import theirs_of
+from unbroken.domain.errors import InvalidValue
 from unbroken.domain.ports.agent import Agents
 from unbroken.domain.ports.checkpoints import Checkpoints
 from unbroken.domain.ports.identity import Details
+from unbroken.domain.ports.runs import Runs
 from unbroken.domain.ports.thread_states import Spot, State, ThreadStates
 from unbroken.domain.session import SessionKey
 
@@ -33,12 +32,12 @@ MOST_BYTES: Final = 32 << 20
 
 
 class GraphStates(ThreadStates):
-    def __init__(self, agents: Agents, checkpoints: Checkpoints) -> None:
-        self._agents = agents
-        self._checkpoints = checkpoints
+    def __init__(self, agents: Agents, checkpoints: Checkpoints, runs: Runs | None = None) -> None:
+        """`runs`: see `CommittedGraphs`."""
+        self._graphs = CommittedGraphs(agents, checkpoints, runs)
 
     async def read(self, key: SessionKey, spot: Spot, *, subgraphs: bool = False, user: Details | None = None) -> State:
-        async with self._kept(key, user) as graph:
+        async with self._graphs.over(key, READS, user) as graph:
             snapshot = await graph.aget_state(_config(key, spot), subgraphs=subgraphs)
         return _told(snapshot)
 
@@ -54,7 +53,7 @@ class GraphStates(ThreadStates):
     ) -> Sequence[State]:
         states: list[State] = []
         size = 0
-        async with self._kept(key, user) as graph:
+        async with self._graphs.over(key, READS, user) as graph:
             while len(states) < limit:
                 page = await self._page(graph, key, min(PAGE, limit - len(states)), before, metadata, checkpoint_ns)
                 for snapshot in page:
@@ -70,18 +69,28 @@ class GraphStates(ThreadStates):
                 before = page[-1].config["configurable"]["checkpoint_id"]
         return states
 
-    async def schemas(self, agent_id: str, *, user: Details | None = None) -> dict[str, Any]:
-        async with self._described(agent_id, user) as graph:
+    async def schemas(
+        self, agent_id: str, *, config: Mapping[str, Any] | None = None, user: Details | None = None
+    ) -> dict[str, Any]:
+        async with self._described(agent_id, config, user) as graph:
             return await asyncio.to_thread(schemas_of, graph)
 
-    async def drawing(self, agent_id: str, *, depth: int, user: Details | None = None) -> dict[str, Any]:
-        async with self._described(agent_id, user) as graph:
+    async def drawing(
+        self, agent_id: str, *, depth: int, config: Mapping[str, Any] | None = None, user: Details | None = None
+    ) -> dict[str, Any]:
+        async with self._described(agent_id, config, user) as graph:
             return await drawing_of(graph, depth)
 
     async def subgraphs(
-        self, agent_id: str, *, namespace: str | None, recurse: bool, user: Details | None = None
+        self,
+        agent_id: str,
+        *,
+        namespace: str | None,
+        recurse: bool,
+        config: Mapping[str, Any] | None = None,
+        user: Details | None = None,
     ) -> dict[str, dict[str, Any]]:
-        async with self._described(agent_id, user) as graph:
+        async with self._described(agent_id, config, user) as graph:
             found = dict(graph.get_subgraphs(namespace=namespace, recurse=recurse))
             return {name: await asyncio.to_thread(schemas_of, one) for name, one in found.items()}
 
@@ -100,40 +109,10 @@ class GraphStates(ThreadStates):
         found = graph.aget_state_history(config, filter=kept, before=below, limit=limit)
         return [snapshot async for snapshot in found]
 
-    @asynccontextmanager
-    async def _kept(self, key: SessionKey, user: Details | None) -> AsyncIterator[Graph]:
-        """The agent's graph over the thread's committed state. What it would write stays in a saver that is dropped."""
-        async with self._opened(key.agent_id, GraphUse(READS, {"configurable": whose(key, user)})) as graph:
-            yield kept_by(graph, StagingSaver(self._checkpoints, key.thread_id, head=None))
-
-    def _described(self, agent_id: str, user: Details | None) -> Any:
-        configurable = {} if user is None else configurable_of(user)
-        return self._opened(agent_id, GraphUse(DESCRIBES, {"configurable": configurable}))
-
-    @asynccontextmanager
-    async def _opened(self, agent_id: str, use: GraphUse) -> AsyncIterator[Graph]:
-        agent = self._agents.get(agent_id)
-        source = getattr(agent, "source", None)
-        if source is None:
-            raise UnknownAgent(agent_id)
-        task = asyncio.current_task()
-        try:
-            with agent_code():
-                async with source.open(use) as graph:
-                    yield graph
-        except (UnbrokenError, asyncio.CancelledError):
-            raise
-        except BaseException as error:
-            if asyncio.current_task() is not task or not isinstance(error, Exception):
-                raise
-            raise _unreadable(error) from error
-
-
-def _unreadable(error: Exception) -> UnbrokenError:
-    """LangGraph says by a ValueError that there is no such subgraph."""
-    if isinstance(error, ValueError) and "ubgraph" in str(error):
-        return InvalidValue("checkpoint_ns", str(error))
-    return agent_raised(error)
+    def _described(self, agent_id: str, config: Mapping[str, Any] | None, user: Details | None) -> Any:
+        """The graph as the first run of an assistant with this `config` would have it made."""
+        ours = {} if user is None else configurable_of(user)
+        return self._graphs.opened(agent_id, GraphUse(DESCRIBES, {"configurable": theirs_of(config or {}) | ours}))
 
 
 def _config(key: SessionKey, spot: Spot) -> RunnableConfig:

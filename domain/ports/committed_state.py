@@ -13,12 +13,11 @@ class CommittedState(ABC):
     async def values(self, key: SessionKey, checkpoint_id: str | None = None, *, user: Details | None = None) -> bytes:
         """The values of the agent's graph as JSON: at a checkpoint of the root, or (None) at the head. `{}`: the thread
         has none, or not that one any more. `user`: who asks, for what makes a graph; None: nobody asked a project's
-        `auth`. Raises UnknownAgent, StoreUnavailable."""
+        `auth`. Raises UnknownAgent, AgentRaised (the user's code made no graph), StoreUnavailable."""
 
     @abstractmethod
     async def outputs(self, key: SessionKey, *, user: Details | None = None) -> frozenset[str] | None:
-        """The names among those values that runs give away; None: all of them. Raises UnknownAgent, and what makes the
-        graph may raise anything."""
+        """The names among those values that runs give away; None: all of them. Raises as `values`."""
 
 
 class NoState(CommittedState):

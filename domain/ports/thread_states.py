@@ -25,7 +25,8 @@ class Spot(Struct, frozen=True):
 
 class ThreadStates(ABC):
     """What agents' graphs make of committed state. Reads alone: nothing runs but what makes a graph, and nothing is
-    written. `user`: who asks, for what makes a graph; None: nobody asked a project's `auth`.
+    written. What makes a graph is given who asks, as `user` (None: nobody asked a project's `auth`), and the config of
+    the thread's last run, or the assistant's, as `config`.
 
     All raise UnknownAgent, AgentRaised (the user's code made no graph), StoreUnavailable.
     """
@@ -50,16 +51,26 @@ class ThreadStates(ABC):
         its pairs. Raises InvalidValue: no such subgraph, or the states are too long together."""
 
     @abstractmethod
-    async def schemas(self, agent_id: str, *, user: Details | None = None) -> dict[str, Any]:
+    async def schemas(
+        self, agent_id: str, *, config: Mapping[str, Any] | None = None, user: Details | None = None
+    ) -> dict[str, Any]:
         """JSON schemas of the graph: `input_schema, output_schema, state_schema, config_schema, context_schema`; null
         for what has none."""
 
     @abstractmethod
-    async def drawing(self, agent_id: str, *, depth: int, user: Details | None = None) -> dict[str, Any]:
+    async def drawing(
+        self, agent_id: str, *, depth: int, config: Mapping[str, Any] | None = None, user: Details | None = None
+    ) -> dict[str, Any]:
         """`nodes` and `edges`; subgraphs are drawn in the place of their nodes, down to `depth`."""
 
     @abstractmethod
     async def subgraphs(
-        self, agent_id: str, *, namespace: str | None, recurse: bool, user: Details | None = None
+        self,
+        agent_id: str,
+        *,
+        namespace: str | None,
+        recurse: bool,
+        config: Mapping[str, Any] | None = None,
+        user: Details | None = None,
     ) -> dict[str, dict[str, Any]]:
         """Namespace → schemas. `namespace`: only that one."""

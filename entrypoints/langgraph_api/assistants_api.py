@@ -184,15 +184,17 @@ async def set_latest(request: Call, assistant_id: FromPath[str]) -> dict[str, An
 @get("/assistants/{assistant_id:str}/schemas")
 async def get_schemas(request: Call, assistant_id: FromPath[str]) -> dict[str, Any]:
     access = await access_of(request)
-    graph_id = (await _assistant(access, assistant_id)).preset.graph_id
-    return {"graph_id": graph_id, **await access.service.states.schemas(graph_id, user=access.known)}
+    preset = (await _assistant(access, assistant_id)).preset
+    schemas = await access.service.states.schemas(preset.graph_id, config=_config_of(preset), user=access.known)
+    return {"graph_id": preset.graph_id, **schemas}
 
 
 @get("/assistants/{assistant_id:str}/graph")
 async def get_graph(request: Call, assistant_id: FromPath[str], xray: FromQuery[str] = "false") -> dict[str, Any]:
     access = await access_of(request)
-    graph_id = (await _assistant(access, assistant_id)).preset.graph_id
-    return await access.service.states.drawing(graph_id, depth=_depth(xray), user=access.known)
+    preset, depth = (await _assistant(access, assistant_id)).preset, _depth(xray)
+    states, config = access.service.states, _config_of(preset)
+    return await states.drawing(preset.graph_id, depth=depth, config=config, user=access.known)
 
 
 @get("/assistants/{assistant_id:str}/subgraphs")
@@ -209,9 +211,15 @@ async def get_subgraph(
 
 async def _subgraphs(request: Call, assistant_id: str, namespace: str | None, recurse: bool) -> Any:
     access = await access_of(request)
-    graph_id = (await _assistant(access, assistant_id)).preset.graph_id
-    states, user = access.service.states, access.known
-    return await states.subgraphs(graph_id, namespace=namespace, recurse=recurse, user=user)
+    preset = (await _assistant(access, assistant_id)).preset
+    states, config, user = access.service.states, _config_of(preset), access.known
+    return await states.subgraphs(preset.graph_id, namespace=namespace, recurse=recurse, config=config, user=user)
+
+
+def _config_of(preset: Preset) -> dict[str, Any]:
+    """As a run of the assistant begins with it: what its context sets is configurable, too."""
+    parts = (preset.config.get("configurable"), preset.context)
+    return {"configurable": {name: value for part in parts if isinstance(part, dict) for name, value in part.items()}}
 
 
 def _depth(xray: str) -> int:

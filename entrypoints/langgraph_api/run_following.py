@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol, TypeVar
 
@@ -11,7 +12,7 @@ from msgspec.structs import replace
 from unbroken.application.deliveries import Delivery, ShowGap, ShowLogged, ShowStep
 from unbroken.application.subscribe import TAIL_CURSOR, Subscription
 from unbroken.domain.effects import CancelTurn, LogEntry, ReportFailure, RequestInput, SendMessage
-from unbroken.domain.errors import ThreadDeleted
+from unbroken.domain.errors import AgentRaised, ThreadDeleted
 from unbroken.domain.events import Event
 from unbroken.domain.ports.identity import Details
 from unbroken.domain.runs import Run
@@ -20,6 +21,8 @@ from unbroken.entrypoints.langgraph_api.open_questions import asked_by, open_at
 from unbroken.entrypoints.langgraph_api.output_values import NARROWED, narrowed
 from unbroken.entrypoints.langgraph_api.run_events import Ended
 from unbroken.entrypoints.service import Service
+
+log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -66,6 +69,8 @@ class FollowedRun:
         """The run may have ended before this began."""
         self.also: frozenset[str] = frozenset()
         """Names of values that are shown even where the graph's output does not have them."""
+        self._unreadable: AgentRaised | None = None
+        """Why something could not be shown: the end says so."""
 
     @classmethod
     async def begin(
@@ -100,8 +105,7 @@ class FollowedRun:
             end = await self._end_in(deliveries, run.id)
             if made:
                 yield made
-        state = await self.values(run.id) if view.wants_end(end.body) else None
-        if last := view.ends(end.body, end.questions, state):
+        if last := await self.told(view, run.id, end):
             yield last
 
     async def end(self, run: Event) -> End | None:
@@ -114,12 +118,30 @@ class FollowedRun:
             end = await self._end_in(deliveries, run.id)
         return end
 
-    async def state(self) -> bytes:
-        """The values that are committed now, as far as runs give them away. Raises StoreUnavailable."""
-        return await self._narrowed("values", await self._service.state.values(self._key, user=self._user))
+    async def told(self, view: View[T], run_id: str, end: End) -> list[T]:
+        """What a view makes of the end. That the user's code makes no graph to read it by is told as a failure: the
+        response has begun. Raises StoreUnavailable."""
+        if self._unreadable is not None:
+            return view.ends(unreadable(end, self._unreadable), (), None)
+        if not view.wants_end(end.body):
+            return view.ends(end.body, end.questions, None)
+        try:
+            state = await self.values(run_id)
+        except AgentRaised as error:
+            return view.ends(unreadable(end, error), (), None)
+        return view.ends(end.body, end.questions, state)
+
+    async def state(self) -> bytes | None:
+        """The values that are committed now, as far as runs give them away; None: the user's code makes no graph to
+        read them by. Raises StoreUnavailable."""
+        try:
+            return await self._narrowed("values", await self._service.state.values(self._key, user=self._user))
+        except AgentRaised as error:
+            self._cannot_be_read(error)
+            return None
 
     async def values(self, run_id: str) -> bytes:
-        """What the run's end has committed, as far as runs give it away. Raises StoreUnavailable."""
+        """What the run's end has committed, as far as runs give it away. Raises AgentRaised, StoreUnavailable."""
         run = await self._run(run_id)
         checkpoint_id = None if run is None else run.checkpoint_id
         state = await self._service.state.values(self._key, checkpoint_id, user=self._user)
@@ -132,7 +154,17 @@ class FollowedRun:
         part = delivery.part
         if part.namespace or part.data is None:
             return delivery
-        return replace(delivery, part=replace(part, data=await self._narrowed(part.method, part.data)))
+        try:
+            data = await self._narrowed(part.method, part.data)
+        except AgentRaised as error:
+            self._cannot_be_read(error)
+            data = None  # nobody knows what of it may be shown
+        return replace(delivery, part=replace(part, data=data))
+
+    def _cannot_be_read(self, error: AgentRaised) -> None:
+        if self._unreadable is None:
+            log.warning("the state cannot be read: %s", error, extra={"session": str(self._key)})
+        self._unreadable = error
 
     async def _narrowed(self, method: str, data: bytes) -> bytes:
         outputs = await self._service.state.outputs(self._key, user=self._user)
@@ -175,6 +207,11 @@ class FollowedRun:
             return await self._service.runs.get(self._key.user_id, self._key.thread_id, run_id)
         except ThreadDeleted:
             return None
+
+
+def unreadable(end: End, error: AgentRaised) -> ReportFailure:
+    """In the place of an end whose state cannot be read."""
+    return ReportFailure(error.code, str(error), end.body.attempt)
 
 
 def _end_of(entries: Sequence[LogEntry], run_id: str) -> End | None:

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from unbroken.domain.catalogue import ThreadRecord
 from unbroken.domain.effects import ReportFailure
-from unbroken.domain.errors import Busy, NotYourThread, UnbrokenError
+from unbroken.domain.errors import AgentRaised, Busy, NotYourThread, UnbrokenError
 from unbroken.domain.events import Event, RunStart
 from unbroken.domain.ports.identity import User
 from unbroken.domain.runs import Run, RunState
@@ -37,7 +37,7 @@ from unbroken.entrypoints.langgraph_api.run_events import (
     interrupts,
     with_interrupts,
 )
-from unbroken.entrypoints.langgraph_api.run_following import End, FollowedRun
+from unbroken.entrypoints.langgraph_api.run_following import End, FollowedRun, unreadable
 from unbroken.entrypoints.langgraph_api.thread_following import MOST_MISSED, FollowedThread
 from unbroken.entrypoints.service import Service
 from unbroken.entrypoints.web.event_stream import BLANK, HEADERS, HEARTBEAT, Streamed
@@ -396,4 +396,7 @@ async def _result(followed: FollowedRun, run_id: str, end: End | None) -> bytes:
     if isinstance(end.body, ReportFailure):
         return msgspec.json.encode({"__error__": failure(end.body)})
     asked: list[dict[str, Any]] = interrupts(end.questions)
-    return with_interrupts(await followed.values(run_id), asked)
+    try:
+        return with_interrupts(await followed.values(run_id), asked)
+    except AgentRaised as error:
+        return msgspec.json.encode({"__error__": failure(unreadable(end, error))})

@@ -70,8 +70,7 @@ class FollowedThread:
         return view.take(await self._followed.shown(delivery), state)
 
     async def _ends(self, view: RunEvents, event: Event, end: End) -> list[RunEvent]:
-        state = await self._followed.values(event.id) if view.wants_end(end.body) else None
-        made = view.ends(end.body, end.questions, state)
+        made = await self._followed.told(view, event.id, end)
         seen = Seen(end.body.attempt, END, DONE)
         if seen > self._after and self._modes & {RUN_MODES, "lifecycle"}:
             data = msgspec.json.encode({"status": "run_done", "run_id": event.id})

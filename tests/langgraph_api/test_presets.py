@@ -3,6 +3,7 @@ asks goes on with it, and a graph that is made by it can be read."""
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
@@ -11,6 +12,7 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 from langgraph_sdk import get_client
+from langgraph_sdk.errors import InternalServerError
 
 from tests.end_to_end.client import Client
 from tests.end_to_end.server import ROOT, Server
@@ -155,3 +157,56 @@ async def test_a_message_after_a_run_is_given_nothing_of_it(project: Server, cli
     await by_chat(talk, "a")
     await by_run_of_the_graph(talk, "b")
     assert await talk.ended() == "a b: nobody, none"
+
+
+async def front_end(client: Any, agent: str, thread: str, text: str) -> list[dict[str, Any]]:
+    """What an AG-UI front end is told of a run with this message."""
+    message = {"id": uuid4().hex, "role": "user", "content": text}
+    body = {"threadId": thread, "runId": uuid4().hex, "messages": [message]}
+    async with client.http.client.stream("POST", f"/agui/{agent}", json=body) as told:
+        lines = (await told.aread()).decode().splitlines()
+        assert told.status_code == 200, lines
+    return [json.loads(line.removeprefix("data:")) for line in lines if line.startswith("data:")]
+
+
+@pytest.mark.parametrize("preset", [{"config": {"configurable": {"model": "m1"}}}, {"context": {"model": "m1"}}])
+async def test_a_graph_that_is_made_by_its_runs_config_can_be_read(client: Any, preset: dict[str, Any]) -> None:
+    assistant = (await client.assistants.create("made", **preset))["assistant_id"]
+    drawn = await client.assistants.get_graph(assistant)
+    assert "speak-m1" in [node["id"] for node in drawn["nodes"]]
+    assert (await client.assistants.get_schemas(assistant))["state_schema"]["properties"]
+    assert await client.assistants.get_subgraphs(assistant) == {}
+    thread = (await client.threads.create())["thread_id"]
+    values = await client.runs.wait(thread, assistant, input=HELLO)
+    assert [message["content"] for message in values["messages"]] == ["hello", "m1 says 1"]
+    assert (await client.threads.get_state(thread))["values"] == values
+    assert (await client.threads.get(thread))["values"] == values
+    assert (await client.threads.get_history(thread))[0]["values"] == values
+    told = await client.http.post(f"/threads/{thread}/commands", json={"id": 1, "method": "state.get", "params": {}})
+    assert told["result"]["values"] == values
+    await client.threads.update_state(thread, {"messages": [{"role": "ai", "content": "written"}]})
+    assert (await client.threads.get_state(thread))["values"]["messages"][-1]["content"] == "written"
+    assert (await front_end(client, assistant, thread, "more"))[-1]["type"] == "RUN_FINISHED"
+    other = {"configurable": {"model": "m2"}}
+    values = await client.runs.wait(thread, assistant, input=HELLO, config=other)
+    assert values["messages"][-1]["content"] == "m2 says 6"
+    state = await client.threads.get_state(thread)
+    assert state["values"] == values
+
+
+async def test_a_state_that_cannot_be_read_is_told_within_the_response(client: Any) -> None:
+    thread = (await client.threads.create())["thread_id"]
+    error = {"error": "RuntimeError", "message": "nothing is made to be looked at"}
+    assert await client.runs.wait(thread, "unreadable", input=HELLO, raise_error=False) == {"__error__": error}
+    streamed = [part async for part in client.runs.stream(thread, "unreadable", input=HELLO, stream_mode="values")]
+    assert (streamed[-1].event, streamed[-1].data) == ("error", error)
+    assert "m1 says" not in str(streamed)  # what of its state may be shown, the graph alone knows
+    (run, *_) = await client.runs.list(thread)
+    assert run["status"] == "success"
+    with pytest.raises(InternalServerError, match="nothing is made to be looked at"):
+        await client.threads.get_state(thread)
+    told = await front_end(client, "unreadable", str(uuid4()), "hello")
+    assert (told[-1]["type"], told[-1]["message"]) == ("RUN_ERROR", "RuntimeError: nothing is made to be looked at")
+    body = {"threadId": thread, "runId": uuid4().hex, "messages": [{"id": "m", "role": "user", "content": "hello"}]}
+    refused = await client.http.client.post("/agui/unreadable", json=body)
+    assert (refused.status_code, "nothing is made to be looked at" in refused.text) == (500, True)

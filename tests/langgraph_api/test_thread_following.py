@@ -16,7 +16,7 @@ from unbroken.domain.events import Event, EventBody, RunStart, StateUpdate
 from unbroken.domain.runs import Run, RunState
 from unbroken.domain.session import SessionKey
 from unbroken.domain.stream_parts import StepPart
-from unbroken.entrypoints.langgraph_api.run_events import RunEvent
+from unbroken.entrypoints.langgraph_api.run_events import RunEvent, RunEvents
 from unbroken.entrypoints.langgraph_api.run_following import End, FollowedRun
 from unbroken.entrypoints.langgraph_api.thread_following import FollowedThread
 
@@ -35,13 +35,13 @@ def followed(*batches: list[Any]) -> Any:
         ends = [entry.body for entry in entries if isinstance(entry.body, CancelTurn) and entry.event.id == run_id]
         return End(ends[0], ()) if ends else None
 
-    async def values(_: str) -> bytes:
-        return b"{}"
+    async def told(view: RunEvents, _: str, end: End) -> list[RunEvent]:
+        return view.ends(end.body, end.questions, b"{}" if view.wants_end(end.body) else None)
 
     async def ended(_: str) -> End:
         return End(CancelTurn("", 1), ())
 
-    return SimpleNamespace(next=following, end_in=end_in, values=values, ended=ended)
+    return SimpleNamespace(next=following, end_in=end_in, told=told, ended=ended)
 
 
 @pytest.mark.asyncio

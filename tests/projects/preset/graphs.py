@@ -7,6 +7,7 @@ from langchain_core.runnables import RunnableConfig
 from langgraph.graph import START, MessagesState, StateGraph
 from langgraph.runtime import Runtime
 from langgraph.types import interrupt
+from langgraph_sdk.runtime import ServerRuntime
 
 
 @dataclass
@@ -30,3 +31,9 @@ def made(config: RunnableConfig) -> StateGraph:
         return {"messages": [AIMessage(f"{model} says {len(state['messages'])}")]}
 
     return StateGraph(MessagesState).add_node(f"speak-{model}", speak).add_edge(START, f"speak-{model}")
+
+
+def unreadable(runtime: ServerRuntime) -> StateGraph:
+    if runtime.access_context != "threads.create_run":
+        raise RuntimeError("nothing is made to be looked at")
+    return made({"configurable": {"model": "m1"}})
