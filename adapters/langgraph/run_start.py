@@ -108,8 +108,7 @@ def _names_of(schema: type[Any] | None) -> Collection[str] | None:
         return {name for key, field in fields.items() for name in (key, field.alias or key)}
     if (fields := getattr(schema, "__dataclass_fields__", None)) is not None:
         return set(fields)
-    keys = getattr(schema, "__required_keys__", None), getattr(schema, "__optional_keys__", None)
-    return None if keys == (None, None) else frozenset().union(*(some or () for some in keys))
+    return None  # a mapping's keys are anybody's
 
 
 def command_of(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, TypedDict
+from typing import Any
 
 import pytest
 from langchain_core.messages import AIMessage
@@ -35,10 +35,6 @@ def telling(schema: type[Any]) -> Any:
 
     builder: StateGraph[Any, Any, Any, Any] = StateGraph(MessagesState, context_schema=schema)
     return builder.add_node("tell", tell).add_edge(START, "tell").compile()
-
-
-class Style(TypedDict, total=False):
-    tone: str
 
 
 class Named(BaseModel):
@@ -77,10 +73,10 @@ def looking(seen: dict[str, Any], schema: type[Any] | None) -> Any:
     ("schema", "given", "known"),
     [
         (None, {"tone": "dry", "other": 1}, {"tone": "dry", "other": 1}),
-        (Style, {"tone": "dry", "other": 1}, {"tone": "dry"}),
+        (Tone, {"tone": "dry", "other": 1}, Tone("dry")),
         (Named, {"as": "dry", "other": 1}, Named(**{"as": "dry"})),
     ],
-    ids=["any", "TypedDict", "alias"],
+    ids=["any", "dataclass", "alias"],
 )
 async def test_a_context_is_configurable_as_far_as_the_graph_knows_it(
     schema: type[Any] | None, given: dict[str, Any], known: Any
