@@ -40,6 +40,7 @@ OUTSIDE: Final[Mapping[str, str]] = {
     "adapters.langgraph.demo_agent": _AGENT,
     "adapters.langgraph.committed_values": _PROBE,
     "adapters.langgraph.graph_schemas": _PROBE,
+    "adapters.langgraph.reading": _PROBE,
     "adapters.langgraph.thread_states": _PROBE,
     "adapters.langgraph.long_term_store": _MEMORY,
     "adapters.postgres.items": _MEMORY,
