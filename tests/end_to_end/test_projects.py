@@ -127,7 +127,7 @@ def test_agents_lists_a_projects_graphs(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "arguments", "told"),
     [
-        ('{"graphs": {"a": "./none.py:graph"}}', (), "agent a: the file ./none.py does not exist"),
+        ('{"graphs": {"a": "./none.py:graph"}}', (), "langgraph.json: graphs.a: the file ./none.py does not exist"),
         ('{"graphs": []}', (), "langgraph.json: graphs: expected object, got array"),
         ("{", (), "langgraph.json: is not JSON: "),
         (
