@@ -90,29 +90,30 @@ class _Front:
             return None
         return started_as(self._user.id, run)
 
+    def _key(self, assistant: Served) -> SessionKey:
+        return SessionKey(self._user.id, assistant.graph_id, self._thread_id)
+
     async def _values(self, assistant: Served, record: ThreadRecord) -> dict[str, Any]:
         """What the thread holds now."""
         if record.agent_id != assistant.graph_id:
             return {}
-        key = SessionKey(self._user.id, assistant.graph_id, self._thread_id)
-        return object_of(await self._service.state.values(key, user=self._access.known))
+        return object_of(await self._service.state.values(self._key(assistant), user=self._access.known))
 
     async def _questions(self, assistant: Served, record: ThreadRecord | None) -> Sequence[RequestInput]:
         """What the thread waits for now."""
         if record is None or record.agent_id != assistant.graph_id:
             return ()
-        key = SessionKey(self._user.id, assistant.graph_id, self._thread_id)
-        return tuple((await open_questions(self._service.sessions, self._service.outbox, key)).values())
+        found = await open_questions(self._service.sessions, self._service.outbox, self._key(assistant))
+        return tuple(found.values())
 
     async def _shown(self, assistant: Served, values: dict[str, Any]) -> dict[str, Any]:
         """As far as runs give it away, and the conversation."""
-        key = SessionKey(self._user.id, assistant.graph_id, self._thread_id)
-        outputs = await self._service.state.outputs(key, user=self._access.known)
+        outputs = await self._service.state.outputs(self._key(assistant), user=self._access.known)
         return {name: held for name, held in values.items() if outputs is None or name in {*outputs, MESSAGES}}
 
     async def _where(self, assistant: Served, before: list[str]) -> str:
         """The checkpoint at which the thread held these messages alone: at rest, or else the first one."""
-        key = SessionKey(self._user.id, assistant.graph_id, self._thread_id)
+        key = self._key(assistant)
         found: str | None = None
         cursor: str | None = None
         for _ in range(FARTHEST // PAGE):

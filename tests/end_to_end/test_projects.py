@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import subprocess
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,19 +14,13 @@ from langgraph_sdk import Auth
 from websockets.asyncio.client import connect
 
 from tests.end_to_end.client import Client
-from tests.end_to_end.server import ROOT, START_LIMIT_S, UNBROKEN, Server, environment
+from tests.end_to_end.projects import laid_out
+from tests.end_to_end.server import START_LIMIT_S, UNBROKEN, Server, environment
 from tests.platform.probes import becomes
 from tests.platform.test_workers import workers_of
 from unbroken.adapters.langgraph.project import read_project
 from unbroken.entrypoints.served_project import Served
 from unbroken.entrypoints.settings import Settings
-
-PROJECTS = ROOT / "tests" / "projects"
-
-
-def laid_out(folder: Path, project: str) -> Path:
-    shutil.copytree(PROJECTS / project, folder, dirs_exist_ok=True)
-    return folder
 
 
 async def answer(server: Server, thread: str, agent: str, text: str) -> str:

@@ -4,7 +4,6 @@ asks goes on with it, and a graph that is made by it can be read."""
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 from uuid import uuid4
@@ -15,7 +14,8 @@ from langgraph_sdk import get_client
 from langgraph_sdk.errors import InternalServerError
 
 from tests.end_to_end.client import Client
-from tests.end_to_end.server import ROOT, Server
+from tests.end_to_end.projects import laid_out
+from tests.end_to_end.server import Server
 
 pytestmark = pytest.mark.asyncio
 
@@ -25,7 +25,7 @@ HELLO = {"messages": [{"role": "user", "content": "hello"}]}
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("preset")
-    shutil.copytree(ROOT / "tests" / "projects" / "preset", folder, dirs_exist_ok=True)
+    laid_out(folder, "preset")
     with Server(folder, agents={}, arguments=["--in-memory"]) as server:
         yield server
         assert "Traceback" not in server.said()

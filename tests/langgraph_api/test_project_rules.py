@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack
 from typing import Any
@@ -16,13 +15,14 @@ from langgraph_sdk.errors import AuthenticationError, ConflictError, NotFoundErr
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from tests.end_to_end.server import ROOT, Server
+from tests.end_to_end.projects import laid_out
+from tests.end_to_end.server import Server
 
 
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("guarded")
-    shutil.copytree(ROOT / "tests" / "projects" / "guarded", folder, dirs_exist_ok=True)
+    laid_out(folder, "guarded")
     again = {"UNBROKEN_ASK_AGAIN_S": "0.1"}
     with Server(folder, agents={}, arguments=["--in-memory"], environment=again) as server:
         yield server

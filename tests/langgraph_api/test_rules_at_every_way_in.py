@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 from uuid import uuid4
@@ -15,7 +14,8 @@ from httpx import AsyncClient
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
 
-from tests.end_to_end.server import ROOT, Server
+from tests.end_to_end.projects import laid_out
+from tests.end_to_end.server import Server
 
 INPUT = {"messages": [{"role": "user", "content": "hello"}]}
 HEARD = (
@@ -27,7 +27,7 @@ HEARD = (
 @pytest.fixture(scope="module")
 def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("locked")
-    shutil.copytree(ROOT / "tests" / "projects" / "locked", folder, dirs_exist_ok=True)
+    laid_out(folder, "locked")
     with Server(folder, agents={}, arguments=["--in-memory"]) as server:
         yield server
 
